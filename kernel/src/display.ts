@@ -1,0 +1,23 @@
+/**
+ * How a value shows itself, and where it is shown. The library knows no Jupyter: a host (the kernel's executor) puts a
+ * `DisplayHost` on `globalThis[DISPLAY_HOST]`; in plain Node there is none and nothing is shown.
+ */
+
+/** Method by which an object gives its MIME bundle; the name Deno introduced, so objects of either world show in both. */
+export const TO_MIME: unique symbol = Symbol.for('Jupyter.display') as never
+/** Key of the host on `globalThis`. */
+export const DISPLAY_HOST: unique symbol = Symbol.for('fpdt.display.host') as never
+
+/** MIME type -> string, or JSON for JSON types. */
+export type MimeBundle = Readonly<Record<string, unknown>>
+
+export interface DisplayHost {
+  /** Shows a bundle in the output of the cell this asynchronous context belongs to; with `update`, replaces earlier ones of that id. */
+  display(bundle: MimeBundle, options?: { displayId?: string; update?: boolean; metadata?: Record<string, unknown> }): void
+  /** Calls back when the user interrupts; returns the function that ends it. */
+  onInterrupt(callback: () => void): () => void
+}
+
+export function displayHost(): DisplayHost | undefined {
+  return (globalThis as { [DISPLAY_HOST]?: DisplayHost })[DISPLAY_HOST]
+}

@@ -1,0 +1,281 @@
+/**
+ * The compute kernels: the glossary of what a device can do. Each entry states what it computes (`roughly`), its operands
+ * in calling order with their access, the numbers the native side receives, and its useful floating-point operations.
+ *
+ * `native/core/kernels.h` is the twin of this table, entry for entry; `test/backend/kernel-table.test.ts` compares them.
+ * T is the compute dtype (bf16 or f32). Sums, statistics and gradients of weights are f32; products accumulate in f32.
+ *
+ * Access: `read`; `write` (every byte is written); `update` (read and written); `{ first }` (accumulates: adds to what is
+ * there, but *writes* when the op's flag of that name is set, so nothing is ever zeroed for it).
+ */
+import type { Family } from '../trace/schema.js'
+import { elements, type Value } from './values.js'
+
+export type Access = 'read' | 'write' | 'update' | { readonly first: string }
+export interface OperandSpec {
+  readonly role: string
+  readonly access: Access
+  readonly optional?: true
+}
+export type Operands = Readonly<Record<string, Value>>
+export type Flags = Readonly<Record<string, number>>
+
+export interface KernelSpec {
+  /** Number of the kernel in `native/core/kernels.h`. */
+  readonly code: number
+  readonly family: Family
+  /** The equation. */
+  readonly roughly: string
+  readonly operands: readonly OperandSpec[]
+  /** Names of `op.flags` the kernel takes: what shapes do not tell. Printed with the op. */
+  readonly flags: readonly string[]
+  /** Names of the numbers passed to the native kernel, in order; `parameters` computes them. */
+  readonly parameterNames: readonly string[]
+  readonly parameters: (o: Operands, f: Flags) => readonly number[]
+  readonly flops: (o: Operands, f: Flags) => number
+}
+
+const read = (role: string): OperandSpec => ({ role, access: 'read' })
+const optional = (role: string): OperandSpec => ({ role, access: 'read', optional: true })
+const write = (role: string): OperandSpec => ({ role, access: 'write' })
+const update = (role: string): OperandSpec => ({ role, access: 'update' })
+const accumulate = (role: string, first = 'first'): OperandSpec => ({ role, access: { first } })
+
+/** Extent `axis` of an operand; a missing operand is a mistake of the schedule, not of the user. */
+function extent(o: Operands, role: string, axis: number): number {
+  const value = o[role]?.shape[axis]
+  if (value === undefined) throw new Error(`operand ${role} has no extent ${axis}`)
+  return value
+}
+const count = (o: Operands, role: string): number => elements(o[role] as Value)
+/** 1 when T is bf16, 0 when it is f32: read off the operand that carries T. */
+const isBf16 = (o: Operands, role: string): number => (o[role]?.dtype === 'bf16' ? 1 : 0)
+const start = (o: Operands, role: string): number => o[role]?.start ?? 0
+const flag = (f: Flags, name: string): number => f[name] ?? 0
+
+/** Query rows times key rows that a causal mask leaves, for rows at these positions of the sequence. */
+export function causalPairs(qStart: number, qRows: number, kvStart: number, kvRows: number): number {
+  // Row r sees min(kvRows, max(0, qStart + r + 1 - kvStart)) keys: none, then a ramp, then all.
+  const seen = (r: number): number => Math.min(kvRows, Math.max(0, qStart + r + 1 - kvStart))
+  const rampFrom = Math.min(qRows, Math.max(0, kvStart - qStart))
+  const rampTo = Math.min(qRows, Math.max(rampFrom, kvStart + kvRows - qStart))
+  const ramp = rampTo > rampFrom ? ((seen(rampFrom) + seen(rampTo - 1)) * (rampTo - rampFrom)) / 2 : 0
+  return ramp + (qRows - rampTo) * kvRows
+}
+const pairs = (o: Operands): number => causalPairs(start(o, 'q'), extent(o, 'q', 0), start(o, 'k'), extent(o, 'k', 0))
+
+const attentionNames = ['rows', 'columns', 'heads', 'kvHeads', 'headSize', 'qStart', 'kvStart', 'bf16'] as const
+const attentionSizes = (o: Operands): number[] => [
+  extent(o, 'q', 0), extent(o, 'k', 0), extent(o, 'q', 1), extent(o, 'k', 1), extent(o, 'q', 2), start(o, 'q'), start(o, 'k'), isBf16(o, 'q'),
+]
+const perElement = (role: string, operations: number) => (o: Operands) => operations * count(o, role)
+
+export const KERNELS = {
+  embed: {
+    code: 1, family: 'elementwise',
+    roughly: 'x[t] = table[tokens[t]]',
+    operands: [write('x'), read('tokens'), read('table')], // (c, d) T; (c) i32; (V, d) T
+    flags: [],
+    parameterNames: ['rows', 'width', 'vocabulary', 'bf16'],
+    parameters: (o) => [extent(o, 'x', 0), extent(o, 'x', 1), extent(o, 'table', 0), isBf16(o, 'x')],
+    flops: () => 0,
+  },
+  embedBackward: {
+    code: 2, family: 'elementwise',
+    roughly: 'dtable[tokens[t]] += dx[t], in order of t',
+    operands: [accumulate('dtable'), read('dx'), read('tokens')], // (V, d) f32; (c, d) T; (c) i32
+    flags: ['first'],
+    parameterNames: ['rows', 'width', 'vocabulary', 'first', 'bf16'],
+    parameters: (o, f) => [extent(o, 'dx', 0), extent(o, 'dx', 1), extent(o, 'dtable', 0), flag(f, 'first'), isBf16(o, 'dx')],
+    flops: perElement('dx', 1),
+  },
+  norm: {
+    code: 3, family: 'elementwise',
+    roughly: 'out = x / sqrt(mean(x²) + eps) * weight', // RMSNorm, arXiv 1910.07467
+    operands: [write('out'), read('x'), read('weight')], // (c, d) T; (c, d) T; (d) T
+    flags: ['eps'],
+    parameterNames: ['rows', 'width', 'eps', 'bf16'],
+    parameters: (o, f) => [extent(o, 'x', 0), extent(o, 'x', 1), flag(f, 'eps'), isBf16(o, 'x')],
+    flops: perElement('x', 4),
+  },
+  normBackward: {
+    code: 4, family: 'elementwise',
+    roughly: 'dx = residual + (dnorm/dx)ᵀ dout; dweight += Σ_t dout x / rms',
+    operands: [write('dx'), accumulate('dweight'), read('dout'), read('x'), read('weight'), optional('residual')], // dweight (d) f32, others as norm
+    flags: ['eps', 'first'],
+    parameterNames: ['rows', 'width', 'eps', 'first', 'bf16'],
+    parameters: (o, f) => [extent(o, 'x', 0), extent(o, 'x', 1), flag(f, 'eps'), flag(f, 'first'), isBf16(o, 'x')],
+    flops: perElement('x', 10),
+  },
+  project: {
+    code: 5, family: 'projection',
+    roughly: 'out = residual + a Wᵀ, rounded once',
+    operands: [write('out'), read('a'), read('weight'), optional('residual')], // (r, n) T or f32; (r, m) T; (n, m) T; (r, n) T
+    flags: [],
+    parameterNames: ['rows', 'outputs', 'inputs', 'outF32', 'bf16'],
+    parameters: (o) => [count(o, 'a') / extent(o, 'weight', 1), extent(o, 'weight', 0), extent(o, 'weight', 1), o.out?.dtype === 'f32' ? 1 : 0, isBf16(o, 'a')],
+    flops: (o) => 2 * count(o, 'a') * extent(o, 'weight', 0),
+  },
+  projectBackward: {
+    code: 6, family: 'projection',
+    roughly: 'da = dout W',
+    operands: [write('da'), read('dout'), read('weight')], // (r, m) T; (r, n) T, row stride of `dout`; (n, m) T
+    flags: [],
+    // doutStride: elements of T between rows; twice `outputs` for a bf16 gradient that overwrites f32 logits in place.
+    parameterNames: ['rows', 'outputs', 'inputs', 'doutStride', 'bf16'],
+    parameters: (o) => [count(o, 'dout') / extent(o, 'weight', 0), extent(o, 'weight', 0), extent(o, 'weight', 1), gradientStride(o), isBf16(o, 'weight')],
+    flops: (o) => 2 * count(o, 'dout') * extent(o, 'weight', 1),
+  },
+  weightGradient: {
+    code: 7, family: 'projection',
+    roughly: 'dweight += doutᵀ a',
+    operands: [accumulate('dweight'), read('dout'), read('a')], // (n, m) f32; (r, n) T; (r, m) T
+    flags: ['first'],
+    parameterNames: ['rows', 'outputs', 'inputs', 'doutStride', 'first', 'bf16'],
+    parameters: (o, f) => [count(o, 'a') / extent(o, 'dweight', 1), extent(o, 'dweight', 0), extent(o, 'dweight', 1), gradientStride({ ...o, weight: { ...(o.dweight as Value), dtype: (o.a as Value).dtype } }), flag(f, 'first'), isBf16(o, 'a')],
+    flops: (o) => 2 * count(o, 'a') * extent(o, 'dweight', 0),
+  },
+  rotary: {
+    code: 8, family: 'elementwise',
+    roughly: 'q, k = rotate(q, k, position · theta^(-2m/D)), angles in fp64', // RoFormer, arXiv 2104.09864, halves paired as in Llama
+    operands: [update('q'), update('k')], // (C, h/P, D) T; (C, g/P, D) T
+    flags: ['theta'],
+    parameterNames: ['rows', 'heads', 'kvHeads', 'headSize', 'start', 'theta', 'bf16'],
+    parameters: (o, f) => [extent(o, 'q', 0), extent(o, 'q', 1), extent(o, 'k', 1), extent(o, 'q', 2), start(o, 'q'), flag(f, 'theta'), isBf16(o, 'q')],
+    flops: (o) => 3 * (count(o, 'q') + count(o, 'k')),
+  },
+  rotaryBackward: {
+    code: 9, family: 'elementwise',
+    roughly: 'dqOut, dkOut = rotate(dq, dk, -angle); dvOut = dv; rounded to T',
+    operands: [write('dqOut'), write('dkOut'), write('dvOut'), read('dq'), read('dk'), read('dv')], // outputs T, inputs f32, shapes as rotary
+    flags: ['theta'],
+    parameterNames: ['rows', 'heads', 'kvHeads', 'headSize', 'start', 'theta', 'bf16'],
+    parameters: (o, f) => [extent(o, 'dq', 0), extent(o, 'dq', 1), extent(o, 'dk', 1), extent(o, 'dq', 2), start(o, 'dq'), flag(f, 'theta'), isBf16(o, 'dqOut')],
+    flops: (o) => 3 * (count(o, 'dq') + count(o, 'dk')),
+  },
+  attend: {
+    code: 10, family: 'attention',
+    roughly: "s = q kᵀ/√D, masked to kv position <= q position; state = online softmax of (state, s, v)", // FlashAttention-2 (2307.08691) Alg. 1; FPDT Fig. 3
+    operands: [accumulate('state'), read('q'), read('k'), read('v')], // (C, h/P, D + 2) f32 opaque; (C, h/P, D) T; (C, g/P, D) T twice
+    flags: ['first'],
+    parameterNames: [...attentionNames, 'first'],
+    parameters: (o, f) => [...attentionSizes(o), flag(f, 'first')],
+    flops: (o) => 4 * pairs(o) * extent(o, 'q', 1) * extent(o, 'q', 2),
+  },
+  finish: {
+    code: 11, family: 'attention',
+    roughly: 'o = state.acc / state.sum; lse = ln(sum) + max',
+    operands: [write('o'), write('lse'), read('state')], // (C, h/P, D) T; (h/P, C) f32
+    flags: [],
+    parameterNames: ['rows', 'heads', 'headSize', 'bf16'],
+    parameters: (o) => [extent(o, 'o', 0), extent(o, 'o', 1), extent(o, 'o', 2), isBf16(o, 'o')],
+    flops: perElement('o', 1),
+  },
+  merge: {
+    code: 12, family: 'attention',
+    // Overflow-safe form: never log1p(exp(difference)). A row that saw nothing has lse = -inf.
+    roughly: 'w = sigmoid(lseB - lse); o = o - w (o - oB); lse = lse - logsigmoid(lse - lseB)',
+    operands: [update('o'), update('lse'), read('oB'), read('lseB')], // (C, h/P, D) f32; (h/P, C) f32; same twice
+    flags: [],
+    parameterNames: ['rows', 'heads', 'headSize'],
+    parameters: (o) => [extent(o, 'o', 0), extent(o, 'o', 1), extent(o, 'o', 2)],
+    flops: perElement('o', 3),
+  },
+  delta: {
+    code: 13, family: 'attention',
+    roughly: 'delta = rowsum(dO * o)',
+    operands: [write('delta'), read('dO'), read('o')], // (h/P, C) f32; (C, h/P, D) T twice
+    flags: [],
+    parameterNames: ['rows', 'heads', 'headSize', 'bf16'],
+    parameters: (o) => [extent(o, 'o', 0), extent(o, 'o', 1), extent(o, 'o', 2), isBf16(o, 'o')],
+    flops: perElement('o', 2),
+  },
+  attendBackward: {
+    code: 14, family: 'attention',
+    roughly: 'p = e^(q kᵀ/√D - lse); ds = p (dO vᵀ - delta)/√D; dv += pᵀ dO; dk += dsᵀ q; dq += ds k', // FlashAttention-2 Alg. 2
+    operands: [accumulate('dq', 'firstQ'), accumulate('dk', 'firstKv'), accumulate('dv', 'firstKv'), read('q'), read('k'), read('v'), read('dO'), read('lse'), read('delta')],
+    flags: ['firstQ', 'firstKv'], // dq (C, h/P, D) f32; dk, dv (C, g/P, D) f32
+    parameterNames: [...attentionNames, 'firstQ', 'firstKv'],
+    parameters: (o, f) => [...attentionSizes(o), flag(f, 'firstQ'), flag(f, 'firstKv')],
+    flops: (o) => 10 * pairs(o) * extent(o, 'q', 1) * extent(o, 'q', 2),
+  },
+  swiglu: {
+    code: 15, family: 'elementwise',
+    roughly: 'out = silu(gateUp[:, :f]) * gateUp[:, f:]', // GLU variants, arXiv 2002.05202
+    operands: [write('out'), read('gateUp')], // (r, f) T; (r, 2f) T
+    flags: [],
+    parameterNames: ['rows', 'feedForward', 'bf16'],
+    parameters: (o) => [extent(o, 'out', 0), extent(o, 'out', 1), isBf16(o, 'out')],
+    flops: perElement('out', 5),
+  },
+  swigluBackward: {
+    code: 16, family: 'elementwise',
+    roughly: 'dgate = dout up silu′(gate); dup = dout silu(gate)',
+    operands: [write('dGateUp'), read('dout'), read('gateUp')], // (r, 2f) T; (r, f) T; (r, 2f) T
+    flags: [],
+    parameterNames: ['rows', 'feedForward', 'bf16'],
+    parameters: (o) => [extent(o, 'dout', 0), extent(o, 'dout', 1), isBf16(o, 'dout')],
+    flops: perElement('dout', 10),
+  },
+  crossEntropy: {
+    code: 17, family: 'loss',
+    // In place: row t of f32 logits becomes row t of dlogits in T, at the same first byte (row stride V f32). label -1 = ignored.
+    roughly: 'loss += Σ_t (lse(logits) - logits[label]) / valid; logits = (softmax(logits) - onehot(label)) / valid',
+    operands: [update('logits'), accumulate('loss'), read('labels')], // (r, V) f32; (1) f64; (r) i32
+    flags: ['first', 'bf16'],
+    parameterNames: ['rows', 'vocabulary', 'first', 'bf16'],
+    parameters: (o, f) => [extent(o, 'logits', 0), extent(o, 'logits', 1), flag(f, 'first'), flag(f, 'bf16')],
+    flops: perElement('logits', 5),
+  },
+  zero: {
+    code: 18, family: 'elementwise',
+    roughly: 'out = 0',
+    operands: [write('out')],
+    flags: [],
+    parameterNames: ['bytes'],
+    parameters: (o) => [count(o, 'out') * { bf16: 2, f32: 4, f64: 8, i32: 4 }[(o.out as Value).dtype]],
+    flops: () => 0,
+  },
+  squaredNorm: {
+    code: 19, family: 'optimizer',
+    roughly: 'sum += Σ gradient²',
+    operands: [accumulate('sum'), read('gradient')], // (1) f64; (n) f32
+    flags: ['first'],
+    parameterNames: ['count', 'first'],
+    parameters: (o, f) => [count(o, 'gradient'), flag(f, 'first')],
+    flops: perElement('gradient', 2),
+  },
+  clip: {
+    code: 20, family: 'optimizer',
+    // A sum that is not finite (or a loss that is not) gives 0, and adamW then leaves parameters and state untouched.
+    roughly: 'scale = finite(sum) and finite(loss) ? min(1, maxNorm / √sum) : 0',
+    operands: [write('scale'), read('sum'), read('loss')], // (1) f32; (1) f64; (1) f64
+    flags: ['maxNorm'],
+    parameterNames: ['maxNorm'],
+    parameters: (_, f) => [flag(f, 'maxNorm')],
+    flops: () => 3,
+  },
+  adamW: {
+    code: 21, family: 'optimizer',
+    // Rate and bias corrections come from the step's parameter block. Decoupled decay (arXiv 1711.05101) skips the first
+    // `undecayed` elements of the whole group (norm weights lie first); a rank's partition starts at rank * count.
+    roughly: 'm = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; master -= rate (m̂ / (√v̂ + eps) + decay master); weight = T(master)',
+    operands: [update('master'), update('m'), update('v'), { role: 'weight', access: 'write', optional: true }, read('gradient'), read('scale')], // weight: T; absent when T is f32
+    flags: ['beta1', 'beta2', 'eps', 'decay', 'undecayed'],
+    parameterNames: ['count', 'beta1', 'beta2', 'eps', 'decay', 'undecayed'],
+    parameters: (o, f) => [count(o, 'master'), flag(f, 'beta1'), flag(f, 'beta2'), flag(f, 'eps'), flag(f, 'decay'), flag(f, 'undecayed')],
+    flops: perElement('master', 12),
+  },
+} as const satisfies Record<string, KernelSpec>
+
+export type Kernel = keyof typeof KERNELS
+export const KERNEL_NAMES = Object.keys(KERNELS) as Kernel[]
+export function kernelSpec(kernel: Kernel): KernelSpec {
+  return KERNELS[kernel]
+}
+
+/** Elements of T between rows of `dout`: its own width, or twice that where bf16 gradients lie in f32 logits. */
+function gradientStride(o: Operands): number {
+  const outputs = extent(o, 'dout', 1)
+  return o.dout?.dtype === 'f32' && o.weight?.dtype === 'bf16' ? 2 * outputs : outputs
+}

@@ -1,0 +1,143 @@
+/**
+ * The format of a run: all that a widget knows of the engine, and all that the engine promises a widget.
+ *
+ * One run is a `RunHead` (JSON), a listing of its ops (text, one line an op) and two tables of numbers (Arrow):
+ *
+ *   spans    one row per executed op, rank and step: when it ran, on which stream, what it did
+ *   memory   one row per residency created or ended: when, on which tier, how many bytes
+ *
+ * The saved form is `SavedRun`, the payload of `RUN_MIME`. Times are nanoseconds from the start of the run, held as
+ * Float64 integers (exact to 104 days). Numbers are never null: `NONE` stands for "does not apply".
+ * Order: spans of one (rank, stream) are sorted by start and never overlap; memory rows are sorted by time.
+ */
+
+export const RUN_MIME = 'application/vnd.fpdt.run.v1+json'
+export const RUN_SCHEMA = 'fpdt.run'
+export const RUN_VERSION = 1
+/** Value of `layer`, `q`, `kv` and `rank` columns where the field does not apply. */
+export const NONE = 0xffff
+
+// Code tables: a column of codes holds an index into one of these.
+/** Ordered queues of one rank. The order is the order of lanes in the timeline. */
+export const STREAMS = ['compute', 'fetch', 'offload', 'collective', 'load', 'spill'] as const
+/** Places of memory, fastest first. */
+export const TIERS = ['device', 'host', 'disk'] as const
+/** Kinds of op (`schedule/ops.ts`). */
+export const KINDS = ['compute', 'allToAll', 'gather', 'reduceScatter', 'allReduce', 'offload', 'fetch', 'load', 'spill', 'free'] as const
+/** Parts of a training step, in order. `recompute` is the forward of a layer done again during the backward. */
+export const PHASES = ['embedding', 'forward', 'loss', 'recompute', 'backward', 'optimizer'] as const
+/** What a buffer is for; memory is stacked by this. */
+export const CATEGORIES = ['parameters', 'gradients', 'optimizer', 'hidden', 'attention', 'feedForward', 'loss', 'input', 'workspace'] as const
+/** Families of ops that share a colour. `FAMILIES[head.codes.kernels[i].family]` for compute ops, else by kind. */
+export const FAMILIES = ['attention', 'projection', 'elementwise', 'loss', 'optimizer', 'collective', 'offload', 'fetch', 'disk'] as const
+
+export type Stream = (typeof STREAMS)[number]
+export type Tier = (typeof TIERS)[number]
+export type Kind = (typeof KINDS)[number]
+export type Phase = (typeof PHASES)[number]
+export type Category = (typeof CATEGORIES)[number]
+export type Family = (typeof FAMILIES)[number]
+
+/** Columns of the span table, with their Arrow types. One row: one op, on one rank, in one step. */
+export const SPAN_COLUMNS = {
+  step: 'Uint32', // training step, from 1
+  op: 'Uint32', // index into the listing (line number, from 0)
+  rank: 'Uint16',
+  stream: 'Uint8', // STREAMS
+  kind: 'Uint8', // KINDS
+  kernel: 'Uint8', // head.codes.kernels; 0xFF unless kind is compute
+  phase: 'Uint8', // PHASES
+  layer: 'Uint16', // NONE outside layers
+  q: 'Uint16', // query chunk, NONE where there is none
+  kv: 'Uint16', // key/value chunk, NONE where there is none
+  start_ns: 'Float64',
+  duration_ns: 'Float64',
+  flops: 'Float64', // useful floating-point operations of the op
+  bytes: 'Float64', // bytes moved between tiers or ranks; for compute: bytes of its operands
+} as const
+
+/** Columns of the memory table. One row: a residency begins (delta > 0) or ends (delta < 0). */
+export const MEMORY_COLUMNS = {
+  step: 'Uint32',
+  op: 'Uint32', // op that created it, or the op after whose last reader it ended
+  rank: 'Uint16',
+  tier: 'Uint8', // TIERS
+  category: 'Uint8', // CATEGORIES
+  time_ns: 'Float64',
+  delta_bytes: 'Float64',
+  total_bytes: 'Float64', // live bytes of this rank and tier after the event
+} as const
+
+export type ColumnType = 'Uint8' | 'Uint16' | 'Uint32' | 'Float64'
+/** Column types to typed arrays: what a decoded table is. */
+export type Columns<Spec extends Record<string, ColumnType>> = {
+  -readonly [Name in keyof Spec]: Spec[Name] extends 'Uint8' ? Uint8Array : Spec[Name] extends 'Uint16' ? Uint16Array : Spec[Name] extends 'Uint32' ? Uint32Array : Float64Array
+}
+export type SpanColumns = Columns<typeof SPAN_COLUMNS>
+export type MemoryColumns = Columns<typeof MEMORY_COLUMNS>
+
+/** `measured`: times come from a clock around real work. `predicted`: from a plan and a machine's rates. */
+export type Origin = 'measured' | 'predicted'
+/** `lost`: the process that held the run is gone; what was saved is all there is. */
+export type RunState = 'planned' | 'running' | 'done' | 'stopped' | 'failed' | 'lost'
+
+/** Everything of a run that is not a table. Sizes in tokens, bytes, ns as the names say. */
+export interface RunHead {
+  schema: typeof RUN_SCHEMA
+  version: typeof RUN_VERSION
+  /** UUIDv7, never reused; also the display id of the run's output. */
+  run_id: string
+  origin: Origin
+  state: RunState
+  /** One line for a human, e.g. `FPDT · Llama 4 × 256 · 32768 tokens in 8 chunks · 2 ranks`. */
+  title: string
+  /** ISO 8601 with zone. */
+  created: string
+  system: string // 'fpdt' | 'ulysses'
+  model: { family: string; layers: number; width: number; heads: number; kvHeads: number; headSize: number; feedForward: number; vocabulary: number; parameters: number }
+  sequence: { tokens: number; chunk: number; chunks: number; ranks: number; lookAhead: number; prefetch: number; dtype: string }
+  device: { backend: string; name: string; threads: number; note: string }
+  codes: { kernels: { name: string; family: Family }[] }
+  /** Per rank. `predicted_bytes` is the plan's arena extent, `measured_bytes` the highest byte touched, NaN-free: null until measured. */
+  tiers: { tier: Tier; budget_bytes: number | null; predicted_bytes: number; allocated_bytes: number | null; measured_bytes: number | null }[]
+  /** The live peak per tier (of one rank, in time), and what made it. */
+  peaks: { tier: Tier; bytes: number; time_ns: number; step: number; op: number; words: string; buffers: { name: string; bytes: number; category: Category }[] }[]
+  steps: StepSummary[]
+  /** What the tables of this payload hold of what there is, e.g. `{ spans: 9000, of: 36000, steps: [4], reason: '…' }`. */
+  kept: { spans: number; of: number; steps: number[]; reason: string }
+  /** Why the run ended, when `state` is `failed` or `stopped`. */
+  message: string
+}
+
+/** One training step. MFU = model FLOPs / time / peak, formula in `mfu_formula`. */
+export interface StepSummary {
+  step: number
+  start_ns: number
+  duration_ns: number
+  loss: number | null
+  tokens: number
+  tokens_per_second: number
+  model_flops: number
+  mfu: number | null
+  mfu_formula: string
+  gradient_norm: number | null
+}
+
+/** Base64 of a gzipped Arrow IPC stream (schema and one record batch). */
+export interface PackedTable {
+  encoding: 'arrow-stream+gzip+base64'
+  rows: number
+  data: string
+}
+/** Base64 of gzipped UTF-8; line i is the printed form of op i. */
+export interface PackedText {
+  encoding: 'text+gzip+base64'
+  lines: number
+  data: string
+}
+/** The payload of `RUN_MIME`: readable without decoding up to `head`, drawable with no kernel and no network. */
+export interface SavedRun {
+  head: RunHead
+  listing: PackedText
+  tables: { spans: PackedTable; memory: PackedTable }
+}

@@ -1,0 +1,100 @@
+// The device contract: all that the executor and the addon know of a device. CPU and CUDA fill it, file for file.
+//
+// A backend owns streams and memory. A *stream* is an ordered queue of one rank; what is put on two streams is ordered only
+// by events. `run`, `copy` and `exchange` may return before the work is done (CUDA) or after (CPU): the executor assumes
+// neither and orders by events alone. One host thread drives one stream; a stream is not used from two threads at once.
+//
+// Errors: every function may throw fpdt::Error (core/error.h) with the call, the value and what to try. Nothing here aborts.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+
+namespace fpdt {
+
+// The order of STREAMS in trace/schema.ts.
+enum class StreamKind : uint8_t { compute = 0, fetch = 1, offload = 2, collective = 3, load = 4, spill = 5 };
+// The order of TIERS in trace/schema.ts.
+enum class Tier : uint8_t { device = 0, host = 1, disk = 2 };
+
+// A block of memory of one tier, allocated once and given out by offsets of the plan. Freed by its destructor.
+class Arena {
+ public:
+  virtual ~Arena() = default;
+  Arena() = default;
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+  // First byte. Device arenas of CUDA are not readable by the host: use Backend::read and write.
+  virtual std::byte* data() = 0;
+  virtual size_t bytes() const = 0;
+};
+
+// A point in a stream. `time_ns` is valid once the event has happened (after Stream::synchronize on it), on one clock for
+// all streams of a backend: CLOCK_MONOTONIC.
+class Event {
+ public:
+  virtual ~Event() = default;
+  virtual double time_ns() const = 0;
+};
+
+// One collective as one rank sees it: the same operand of every rank, so that a rank may read its peers' memory.
+struct Exchange {
+  uint16_t code;                                   // OPCODES of plan/program.ts: 110 .. 113
+  int rank;
+  int ranks;
+  std::span<void* const* const> operands;          // operands[r] = pointers of rank r, in program order
+  std::span<const double> parameters;              // COLLECTIVE_PARAMETERS of plan/program.ts
+};
+
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  virtual std::unique_ptr<Event> make_event() = 0;
+  virtual void record(Event& event) = 0;
+  // Later work on this stream begins after `event`, which must have been recorded already.
+  virtual void wait(const Event& event) = 0;
+  // The host waits until everything up to `event` on this stream is done.
+  virtual void synchronize(const Event& event) = 0;
+  virtual void run(const KernelCall& call) = 0;
+  // Between tiers, either way; both pointers belong to the same rank. Host memory is pinned where that exists.
+  virtual void copy(void* to, const void* from, size_t bytes) = 0;
+  // This rank's part of a collective. Called when every rank has reached it and events order the peers' memory before it.
+  // reduceScatter and allReduce sum in rank order. allReduce: every rank computes the sum of all ranks' *inputs*; the executor calls
+  // `exchange` with phase 0 (read peers, keep the result aside) and, after a rendezvous, phase 1 (write it): only allReduce uses phase 1.
+  virtual void exchange(const Exchange& what, int phase) = 0;
+};
+
+struct DeviceInfo {
+  std::string backend;   // "cpu", "cuda"
+  std::string name;      // the processor, in words
+  std::string path;      // instruction path in use: "avx512bf16", "avx2", "scalar"; "sm_90"
+  int threads;           // of the compute pool (CPU); 1 otherwise
+  size_t memory_bytes;   // of the whole device
+};
+
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual DeviceInfo info() const = 0;
+  // Zero-filled on first touch (device, host). Throws Error "out_of_memory" naming the bytes asked for.
+  virtual std::unique_ptr<Arena> allocate(Tier tier, size_t bytes, int rank) = 0;
+  // Number of `allocate` calls since creation: must not grow during a step.
+  virtual uint64_t allocations() const = 0;
+  virtual std::unique_ptr<Stream> make_stream(StreamKind kind, int rank) = 0;
+  // How many entries of a stream may be issued before the first of them is done: 1 on the CPU (issued = done).
+  virtual int issue_ahead() const = 0;
+  // Synchronous transfers between an arena and ordinary memory, for set-up, inspection and checkpoints.
+  virtual void read(void* to, const Arena& from, size_t offset, size_t bytes) = 0;
+  virtual void write(Arena& to, size_t offset, const void* from, size_t bytes) = 0;
+  virtual double now_ns() const = 0;  // the clock of Event::time_ns
+};
+
+// threads 0 = as many as the process may use; path "" = the best this processor has, else one of DeviceInfo::path (tests force it).
+std::unique_ptr<Backend> make_cpu_backend(int threads, const std::string& path);
+
+}  // namespace fpdt
