@@ -8,8 +8,8 @@
  * One list serves all ranks: sizes are equal on every rank, and no op mentions a rank.
  */
 import type { Phase, Stream, Tier } from '../trace/schema.js'
-import { kernelSpec, type Flags, type Kernel, type OperandSpec, type Operands } from './kernels.js'
-import { bytesOf, byteRange, whole, type Value } from './values.js'
+import { type Flags, type Kernel, kernelSpec, type OperandSpec, type Operands } from './kernels.js'
+import { byteRange, bytesOf, type Value, whole } from './values.js'
 
 /** Where in the algorithm an op stands: what widgets filter by. `null` = does not apply. */
 export interface Place {

@@ -71,7 +71,13 @@ export const MEMORY_COLUMNS = {
 export type ColumnType = 'Uint8' | 'Uint16' | 'Uint32' | 'Float64'
 /** Column types to typed arrays: what a decoded table is. */
 export type Columns<Spec extends Record<string, ColumnType>> = {
-  -readonly [Name in keyof Spec]: Spec[Name] extends 'Uint8' ? Uint8Array : Spec[Name] extends 'Uint16' ? Uint16Array : Spec[Name] extends 'Uint32' ? Uint32Array : Float64Array
+  -readonly [Name in keyof Spec]: Spec[Name] extends 'Uint8'
+    ? Uint8Array
+    : Spec[Name] extends 'Uint16'
+      ? Uint16Array
+      : Spec[Name] extends 'Uint32'
+        ? Uint32Array
+        : Float64Array
 }
 export type SpanColumns = Columns<typeof SPAN_COLUMNS>
 export type MemoryColumns = Columns<typeof MEMORY_COLUMNS>
@@ -94,14 +100,32 @@ export interface RunHead {
   /** ISO 8601 with zone. */
   created: string
   system: string // 'fpdt' | 'ulysses'
-  model: { family: string; layers: number; width: number; heads: number; kvHeads: number; headSize: number; feedForward: number; vocabulary: number; parameters: number }
+  model: {
+    family: string
+    layers: number
+    width: number
+    heads: number
+    kvHeads: number
+    headSize: number
+    feedForward: number
+    vocabulary: number
+    parameters: number
+  }
   sequence: { tokens: number; chunk: number; chunks: number; ranks: number; lookAhead: number; prefetch: number; dtype: string }
   device: { backend: string; name: string; threads: number; note: string }
   codes: { kernels: { name: string; family: Family }[] }
   /** Per rank. `predicted_bytes` is the plan's arena extent, `measured_bytes` the highest byte touched, NaN-free: null until measured. */
   tiers: { tier: Tier; budget_bytes: number | null; predicted_bytes: number; allocated_bytes: number | null; measured_bytes: number | null }[]
   /** The live peak per tier (of one rank, in time), and what made it. */
-  peaks: { tier: Tier; bytes: number; time_ns: number; step: number; op: number; words: string; buffers: { name: string; bytes: number; category: Category }[] }[]
+  peaks: {
+    tier: Tier
+    bytes: number
+    time_ns: number
+    step: number
+    op: number
+    words: string
+    buffers: { name: string; bytes: number; category: Category }[]
+  }[]
   steps: StepSummary[]
   /** What the tables of this payload hold of what there is, e.g. `{ spans: 9000, of: 36000, steps: [4], reason: '…' }`. */
   kept: { spans: number; of: number; steps: number[]; reason: string }
