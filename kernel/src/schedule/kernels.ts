@@ -123,7 +123,7 @@ export const KERNELS = {
     flags: [],
     // doutStride: elements of T between rows; twice `outputs` for a bf16 gradient that overwrites f32 logits in place.
     parameterNames: ['rows', 'outputs', 'inputs', 'doutStride', 'bf16'],
-    parameters: (o) => [count(o, 'dout') / extent(o, 'weight', 0), extent(o, 'weight', 0), extent(o, 'weight', 1), gradientStride(o), isBf16(o, 'weight')],
+    parameters: (o) => [count(o, 'dout') / extent(o, 'weight', 0), extent(o, 'weight', 0), extent(o, 'weight', 1), gradientStride(o, extent(o, 'weight', 0), isBf16(o, 'weight')), isBf16(o, 'weight')],
     flops: (o) => 2 * count(o, 'dout') * extent(o, 'weight', 1),
   },
   weightGradient: {
@@ -132,7 +132,7 @@ export const KERNELS = {
     operands: [accumulate('dweight'), read('dout'), read('a')], // (n, m) f32; (r, n) T; (r, m) T
     flags: ['first'],
     parameterNames: ['rows', 'outputs', 'inputs', 'doutStride', 'first', 'bf16'],
-    parameters: (o, f) => [count(o, 'a') / extent(o, 'dweight', 1), extent(o, 'dweight', 0), extent(o, 'dweight', 1), gradientStride({ ...o, weight: { ...(o.dweight as Value), dtype: (o.a as Value).dtype } }), flag(f, 'first'), isBf16(o, 'a')],
+    parameters: (o, f) => [count(o, 'a') / extent(o, 'dweight', 1), extent(o, 'dweight', 0), extent(o, 'dweight', 1), gradientStride(o, extent(o, 'dweight', 0), isBf16(o, 'a')), flag(f, 'first'), isBf16(o, 'a')],
     flops: (o) => 2 * count(o, 'a') * extent(o, 'dweight', 0),
   },
   rotary: {
@@ -275,7 +275,6 @@ export function kernelSpec(kernel: Kernel): KernelSpec {
 }
 
 /** Elements of T between rows of `dout`: its own width, or twice that where bf16 gradients lie in f32 logits. */
-function gradientStride(o: Operands): number {
-  const outputs = extent(o, 'dout', 1)
-  return o.dout?.dtype === 'f32' && o.weight?.dtype === 'bf16' ? 2 * outputs : outputs
+function gradientStride(o: Operands, outputs: number, bf16: number): number {
+  return bf16 && o.dout?.dtype === 'f32' ? 2 * outputs : outputs
 }
