@@ -1,0 +1,34 @@
+/** Sizes as people write them: `'1 GiB'`, `'512 MiB'`, `'32K'` tokens. */
+import { FpdtError } from '../errors.js'
+
+const BYTES: Record<string, number> = { '': 1, b: 1, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, tib: 2 ** 40, kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12 }
+const TOKENS: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20 }
+
+/** Bytes of `'1.5 GiB'` (2^30) or `'1.5 GB'` (10^9) or a number. Throws FpdtError `config`. */
+export function parseBytes(size: string | number, what: string): number {
+  return parse(size, BYTES, what, `'512 MiB', '1.5 GiB' or a number of bytes`)
+}
+/** Tokens of `'32K'` (2^10), `'2M'` (2^20) or a number. Throws FpdtError `config`. */
+export function parseTokens(size: string | number, what: string): number {
+  return parse(size, TOKENS, what, `'32K', '2M' or a number of tokens`)
+}
+
+function parse(size: string | number, units: Record<string, number>, what: string, examples: string): number {
+  const match = typeof size === 'number' ? [String(size), String(size), ''] : /^\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*$/.exec(size)
+  const unit = match ? units[(match[2] as string).toLowerCase()] : undefined
+  const value = match && unit !== undefined ? Math.round(Number(match[1]) * unit) : Number.NaN
+  if (!Number.isSafeInteger(value) || value <= 0) throw new FpdtError('config', `${what} ${JSON.stringify(size)} is not a size; write ${examples}.`)
+  return value
+}
+
+/** `1.50 GiB`, `12.0 MiB`: three digits, binary units. */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
+  let value = bytes
+  let unit = 0
+  while (Math.abs(value) >= 1024 && unit < units.length - 1) {
+    value /= 1024
+    unit++
+  }
+  return `${unit === 0 ? value : value.toPrecision(value >= 1000 ? 4 : 3)} ${units[unit]}`
+}

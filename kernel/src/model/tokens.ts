@@ -1,0 +1,94 @@
+/** Long texts as tokens, and tokens as what a step takes: chunks dealt to ranks, with shifted labels. */
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join, resolve } from 'node:path'
+import encoding from 'gpt-tokenizer/encoding/r50k_base'
+import { FpdtError } from '../errors.js'
+
+/** Words of GPT-2's vocabulary, ids 0 .. 50256. */
+export const GPT2_VOCABULARY = 50257
+/** A label that counts for nothing. */
+export const IGNORE = -1
+/** The text that ships with a dependency: TypeScript's types of the browser, 2.3 MB, 757,634 GPT-2 tokens in TypeScript 7.0. */
+export const BUILT_IN_TEXT = 'lib.dom.d.ts'
+/** A string of this length or more, or with a line break, is a text and not a path. */
+const LONGEST_PATH = 1024
+
+export interface LongText {
+  /** Where it is from, in words. */
+  readonly source: string
+  readonly tokens: Uint32Array
+}
+
+/**
+ * A long text: the path of a file, the text itself, its tokens, or `'lib.dom.d.ts'`, the real long document that ships with TypeScript.
+ * Text is cut into GPT-2's tokens. Throws FpdtError `text` when there is none.
+ */
+export function longText(text: string | Uint32Array | LongText): LongText {
+  if (typeof text === 'object' && !(text instanceof Uint32Array)) return text
+  if (text instanceof Uint32Array) {
+    if (text.length < 2) throw new FpdtError('text', `longText() got ${text.length} tokens; training needs at least 2, one to read and one to foretell.`)
+    return { source: `${text.length} tokens`, tokens: text }
+  }
+  if (text.length >= LONGEST_PATH || text.includes('\n')) return tokenise(text, `${text.length} characters`)
+  const path = text === BUILT_IN_TEXT && !existsSync(text) ? builtInText() : resolve(text)
+  if (!existsSync(path) || !statSync(path).isFile()) {
+    throw new FpdtError('text', `longText('${text}'): there is no file ${path}. Give the path of a text, the text itself (with a line break), a Uint32Array of tokens, or '${BUILT_IN_TEXT}'.`)
+  }
+  return tokenise(readFileSync(path, 'utf8'), text)
+}
+
+function tokenise(text: string, source: string): LongText {
+  const tokens = Uint32Array.from(encoding.encode(text))
+  if (tokens.length < 2) throw new FpdtError('text', `longText('${source}') has ${tokens.length} tokens; training needs at least 2, one to read and one to foretell.`)
+  return { source, tokens }
+}
+
+/** TypeScript 7 keeps its libraries in the package of the platform, earlier ones beside the compiler. */
+function builtInText(): string {
+  const require = createRequire(import.meta.url)
+  const typescript = dirname(require.resolve('typescript/package.json'))
+  const fromTypescript = createRequire(join(typescript, 'package.json'))
+  const candidates = [join(typescript, 'lib', BUILT_IN_TEXT)]
+  try {
+    candidates.unshift(join(dirname(fromTypescript.resolve(`@typescript/typescript-${process.platform}-${process.arch}/package.json`)), 'lib', BUILT_IN_TEXT))
+  } catch {
+    // An earlier TypeScript has no such package.
+  }
+  return candidates.find((path) => existsSync(path)) ?? (candidates[0] as string)
+}
+
+/** Tokens and labels of one step. `label[t]` is the token after t; the last token and pads have none. */
+export interface StepTokens {
+  readonly tokens: Int32Array // padded length
+  readonly labels: Int32Array
+  /** Labels that count. */
+  readonly valid: number
+}
+
+/**
+ * `count` tokens of a text from `position`, padded to `padded`. A text shorter than that is repeated from its start.
+ * Throws FpdtError `token` for a token outside the vocabulary, naming where it stands.
+ */
+export function stepTokens(text: LongText, position: number, count: number, padded: number, vocabulary: number): StepTokens {
+  const tokens = new Int32Array(padded)
+  const labels = new Int32Array(padded).fill(IGNORE)
+  const length = text.tokens.length
+  for (let t = 0; t < count; t++) {
+    const at = (position + t) % length
+    const token = text.tokens[at] as number
+    if (token >= vocabulary) {
+      throw new FpdtError('token', `token ${token} at position ${at} of ${text.source} is outside the model's vocabulary of ${vocabulary} words; give the model vocab: ${token + 1} or more, or other tokens.`)
+    }
+    tokens[t] = token
+    if (t > 0) labels[t - 1] = token
+  }
+  return { tokens, labels, valid: count - 1 }
+}
+
+/** Local tokens of chunk i on rank r: sub-chunk i P + r, so that after the all-to-all chunk i is one range of the sequence. */
+export function dealt(all: Int32Array, chunk: number, ranks: number, i: number, rank: number): Int32Array {
+  const c = chunk / ranks
+  const start = i * chunk + rank * c
+  return all.subarray(start, start + c)
+}
