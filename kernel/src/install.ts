@@ -1,0 +1,69 @@
+/**
+ * Puts the kernel and the JupyterLab extension into a Jupyter data folder. Knows Jupyter's folders and nothing of Python:
+ * both are static files (jupyter_core "paths"; jupyter_client "kernel specs"; JupyterLab "prebuilt extensions").
+ *
+ *   DATA/kernels/fpdt/kernel.json                          absolute paths of Node and of the kernel's entry
+ *   DATA/labextensions/@fpdt/labextension/package.json     and the bundle beside it
+ */
+import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { FpdtError } from './errors.js'
+
+/** What is installed: the kernel's entry file, and the built extension's folder. */
+export interface Built {
+  readonly entry: string
+  readonly extension: string
+}
+
+const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
+const built: Built = { entry: here('../lib/main.js'), extension: here('../../labextension/dist') }
+
+/** Jupyter's data folder of this user, on Linux. */
+export function userDataFolder(env: NodeJS.ProcessEnv = process.env): string {
+  return env.JUPYTER_DATA_DIR || join(env.XDG_DATA_HOME || join(homedir(), '.local/share'), 'jupyter')
+}
+
+/** Jupyter's data folder of an environment: a virtual or conda environment, or `/usr/local`. */
+export function prefixDataFolder(prefix: string): string {
+  return resolve(prefix, 'share/jupyter')
+}
+
+/** Installs into `dataFolder`, replacing what an earlier call left; gives the two folders made. Throws FpdtError 'not-built', 'folder'. */
+export function install(dataFolder: string, { entry, extension }: Built = built): { kernelspec: string; extension: string } {
+  for (const path of [entry, join(extension, 'package.json')]) {
+    if (!existsSync(path)) throw new FpdtError('not-built', `${path} is not there: the kernel or its extension is not built; try: npm run build`)
+  }
+  const spec = { argv: [process.execPath, entry, '{connection_file}'], ...JSON.parse(readFileSync(here('../kernelspec/kernel.json'), 'utf8')) }
+  const kernelspec = replaceFolder(join(dataFolder, 'kernels/fpdt'), (folder) => {
+    cpSync(here('../kernelspec'), folder, { recursive: true })
+    writeFileSync(join(folder, 'kernel.json'), `${JSON.stringify(spec, null, 2)}\n`)
+  })
+  const labextension = replaceFolder(join(dataFolder, 'labextensions/@fpdt/labextension'), (folder) => {
+    cpSync(extension, folder, { recursive: true })
+    // JupyterLab's extension manager shows these words where it cannot uninstall by itself.
+    const about = {
+      packageManager: 'npm',
+      packageName: 'fpdt',
+      uninstallInstructions: `Remove the folder ${join(dataFolder, 'labextensions/@fpdt/labextension')}`,
+    }
+    writeFileSync(join(folder, 'install.json'), `${JSON.stringify(about, null, 2)}\n`)
+  })
+  return { kernelspec, extension: labextension }
+}
+
+/** Fills a folder beside `path` and moves it there: a server that looks meanwhile finds the old one, none, or the new one, never a part. */
+function replaceFolder(path: string, fill: (folder: string) => void): string {
+  const fresh = `${path}.${process.pid}`
+  try {
+    mkdirSync(dirname(path), { recursive: true })
+    fill(fresh)
+    rmSync(path, { recursive: true, force: true })
+    renameSync(fresh, path)
+  } catch (error) {
+    if (existsSync(fresh)) rmSync(fresh, { recursive: true })
+    throw new FpdtError('folder', `cannot write ${path}: ${(error as Error).message}; try another --prefix, or --user`, { cause: error })
+  }
+  return path
+}
