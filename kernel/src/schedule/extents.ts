@@ -12,39 +12,49 @@ import type { Dtype } from './values.js'
 export type Sizes = Readonly<Record<string, number>>
 export type Extent = readonly [dtype: Dtype | 'T' | 'any', elements: (n: Sizes) => number]
 
-type N = Record<string, number>
-const rowsOf = (name: string) => (n: N) => n.rows! * n[name]!
+const rowsOf =
+  (name: string) =>
+  (n: Sizes): number =>
+    n.rows * n[name]
 const width: Extent = ['T', rowsOf('width')]
-const matrix = (dtype: 'T' | 'f32'): Extent => [dtype, (n: N) => n.outputs! * n.inputs!]
-const q = (n: N): number => n.rows! * n.heads! * n.headSize!
-const kv = (n: N): number => n.columns! * n.kvHeads! * n.headSize!
+const matrix = (dtype: 'T' | 'f32'): Extent => [dtype, (n) => n.outputs * n.inputs]
+const q = (n: Sizes): number => n.rows * n.heads * n.headSize
+const kv = (n: Sizes): number => n.columns * n.kvHeads * n.headSize
 /** Keys of rotary: as many rows as queries. */
-const rowKv = (n: N): number => n.rows! * n.kvHeads! * n.headSize!
-const perHead = (n: N): number => n.rows! * n.heads!
+const rowKv = (n: Sizes): number => n.rows * n.kvHeads * n.headSize
+const perHead = (n: Sizes): number => n.rows * n.heads
 const one = (): number => 1
-const counted = (n: N): number => n.count!
+const counted = (n: Sizes): number => n.count
 
 export const EXTENTS: { readonly [K in Kernel]: Readonly<Record<string, Extent>> } = {
-  embed: { x: width, tokens: ['i32', (n: N) => n.rows!], table: ['T', (n: N) => n.vocabulary! * n.width!] },
-  embedBackward: { dtable: ['f32', (n: N) => n.vocabulary! * n.width!], dx: width, tokens: ['i32', (n: N) => n.rows!] },
-  norm: { out: width, x: width, weight: ['T', (n: N) => n.width!] },
-  normBackward: { dx: width, dweight: ['f32', (n: N) => n.width!], dout: width, x: width, weight: ['T', (n: N) => n.width!], residual: width },
+  embed: { x: width, tokens: ['i32', (n) => n.rows], table: ['T', (n) => n.vocabulary * n.width] },
+  embedBackward: { dtable: ['f32', (n) => n.vocabulary * n.width], dx: width, tokens: ['i32', (n) => n.rows] },
+  norm: { out: width, x: width, weight: ['T', (n) => n.width] },
+  normBackward: { dx: width, dweight: ['f32', (n) => n.width], dout: width, x: width, weight: ['T', (n) => n.width], residual: width },
   project: { out: ['any', rowsOf('outputs')], a: ['T', rowsOf('inputs')], weight: matrix('T'), residual: ['T', rowsOf('outputs')] },
   projectBackward: { da: ['T', rowsOf('inputs')], dout: ['any', rowsOf('outputs')], weight: matrix('T') },
   weightGradient: { dweight: matrix('f32'), dout: ['any', rowsOf('outputs')], a: ['T', rowsOf('inputs')] },
   rotary: { q: ['T', q], k: ['T', rowKv] },
   rotaryBackward: { dqOut: ['T', q], dkOut: ['T', rowKv], dvOut: ['T', rowKv], dq: ['f32', q], dk: ['f32', rowKv], dv: ['f32', rowKv] },
-  attend: { state: ['f32', (n: N) => n.rows! * n.heads! * (n.headSize! + 2)], q: ['T', q], k: ['T', kv], v: ['T', kv] },
-  finish: { o: ['T', q], lse: ['f32', perHead], state: ['f32', (n: N) => n.rows! * n.heads! * (n.headSize! + 2)] },
+  attend: { state: ['f32', (n) => n.rows * n.heads * (n.headSize + 2)], q: ['T', q], k: ['T', kv], v: ['T', kv] },
+  finish: { o: ['T', q], lse: ['f32', perHead], state: ['f32', (n) => n.rows * n.heads * (n.headSize + 2)] },
   merge: { o: ['f32', q], lse: ['f32', perHead], oB: ['f32', q], lseB: ['f32', perHead] },
   delta: { delta: ['f32', perHead], dO: ['T', q], o: ['T', q] },
   attendBackward: {
-    dq: ['f32', q], dk: ['f32', kv], dv: ['f32', kv], q: ['T', q], k: ['T', kv], v: ['T', kv], dO: ['T', q], lse: ['f32', perHead], delta: ['f32', perHead],
+    dq: ['f32', q],
+    dk: ['f32', kv],
+    dv: ['f32', kv],
+    q: ['T', q],
+    k: ['T', kv],
+    v: ['T', kv],
+    dO: ['T', q],
+    lse: ['f32', perHead],
+    delta: ['f32', perHead],
   },
-  swiglu: { out: ['T', rowsOf('feedForward')], gateUp: ['T', (n: N) => 2 * n.rows! * n.feedForward!] },
-  swigluBackward: { dGateUp: ['T', (n: N) => 2 * n.rows! * n.feedForward!], dout: ['T', rowsOf('feedForward')], gateUp: ['T', (n: N) => 2 * n.rows! * n.feedForward!] },
-  crossEntropy: { logits: ['f32', rowsOf('vocabulary')], loss: ['f64', one], labels: ['i32', (n: N) => n.rows!] },
-  zero: { out: ['any', () => Number.NaN] }, // takes bytes: any value will do
+  swiglu: { out: ['T', rowsOf('feedForward')], gateUp: ['T', (n) => 2 * n.rows * n.feedForward] },
+  swigluBackward: { dGateUp: ['T', (n) => 2 * n.rows * n.feedForward], dout: ['T', rowsOf('feedForward')], gateUp: ['T', (n) => 2 * n.rows * n.feedForward] },
+  crossEntropy: { logits: ['f32', rowsOf('vocabulary')], loss: ['f64', one], labels: ['i32', (n) => n.rows] },
+  zero: {}, // takes bytes: any value will do
   squaredNorm: { sum: ['f64', one], gradient: ['f32', counted] },
   clip: { scale: ['f32', one], sum: ['f64', one], loss: ['f64', one] },
   adamW: { master: ['f32', counted], m: ['f32', counted], v: ['f32', counted], weight: ['T', counted], gradient: ['f32', counted], scale: ['f32', one] },

@@ -44,7 +44,7 @@ export function* lossChunk(config: StepConfig, b: Buffers, i: number): Ops {
   const part = config.model.tied ? 'table' : 'matrix'
   const norm = b.head.weight('norm')
   for (const [s, [from, count]] of parts(localChunk(config), config.lossRows).entries()) {
-    const [x, dx, labels] = [rows(b.x(L, i), `${s}`, from, count), rows(b.dx(L, i), `${s}`, from, count), rows(b.labels(i), `${s}`, from, count)]
+    const [x, dx, labels] = [rows(b.x(L, i), `loss${s}`, from, count), rows(b.dx(L, i), `loss${s}`, from, count), rows(b.labels(i), `loss${s}`, from, count)]
     const [n, logits, dn] = [b.nHead(i, s, count), b.logits(i, s, count), b.dnHead(i, s, count)]
     const first = i === 0 && s === 0 ? 1 : 0
     yield compute(place, 'norm', { out: n, x, weight: norm }, { eps })

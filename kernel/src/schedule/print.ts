@@ -12,9 +12,9 @@
  * its values, so it can be read back with nothing else.
  */
 import { FpdtError } from '../errors.js'
-import { CATEGORIES, PHASES, TIERS, type Category, type Phase, type Tier } from '../trace/schema.js'
-import { KERNEL_NAMES, kernelSpec, type Flags, type Kernel, type KernelSpec, type OperandSpec } from './kernels.js'
-import { presentOperands, streamOf, type Compute, type Op, type Place } from './ops.js'
+import { CATEGORIES, type Category, PHASES, type Phase, TIERS, type Tier } from '../trace/schema.js'
+import { type Flags, KERNEL_NAMES, type Kernel, type KernelSpec, kernelSpec, type OperandSpec } from './kernels.js'
+import { type Compute, type Op, type Place, presentOperands, streamOf } from './ops.js'
 import { DTYPE_BYTES, type Dtype, type Value } from './values.js'
 
 /** One line, without the op's place. */
@@ -207,7 +207,8 @@ function parseCompute(kernel: Kernel, words: readonly string[], known: (name: st
   }
   sides.read = pending
   const shape = shapesOf(kernel).find((s) => SIDES.every((side) => s[side].length === sides[side].length))
-  if (!shape) refuse(`${kernel} does not take ${sides.written.length} written, ${sides.added.length} added to and ${sides.read.length} read operands: ${spec.roughly}`)
+  if (!shape)
+    refuse(`${kernel} does not take ${sides.written.length} written, ${sides.added.length} added to and ${sides.read.length} read operands: ${spec.roughly}`)
   const operands: Record<string, Value> = {}
   for (const side of SIDES) shape?.[side].forEach((role, i) => (operands[role] = sides[side][i] as Value))
   return { kind: 'compute', place, kernel, operands, flags: { ...flags, ...shape?.flags } }
@@ -254,11 +255,18 @@ function parseValue(line: string, values: ReadonlyMap<string, Value>): Value {
   const match = /^value (\S+) (\w+) \(([\d, ]*)\) (\w+)(?: start (\d+))?(?: in (\S+) at (\d+))?$/.exec(line)
   if (!match) return refuse('a value is declared as `value NAME DTYPE (EXTENTS) CATEGORY [start TOKEN] [in WHOLE at ELEMENT]`')
   const [, name, dtype, extents, category, start, whole, offset] = match as unknown as string[]
-  if (!(dtype as string in DTYPE_BYTES)) refuse(`dtype ${dtype} is not one of ${Object.keys(DTYPE_BYTES).join(', ')}`)
+  if (!((dtype as string) in DTYPE_BYTES)) refuse(`dtype ${dtype} is not one of ${Object.keys(DTYPE_BYTES).join(', ')}`)
   if (!CATEGORIES.includes(category as Category)) refuse(`category ${category} is not one of ${CATEGORIES.join(', ')}`)
   const of = whole ? { value: values.get(whole) ?? refuse(`no value is named ${whole}`), offset: Number(offset) } : undefined
   const shape = extents?.trim() ? extents.split(',').map(Number) : []
-  return { name: name as string, dtype: dtype as Dtype, shape, category: category as Category, ...(start ? { start: Number(start) } : {}), ...(of ? { of } : {}) }
+  return {
+    name: name as string,
+    dtype: dtype as Dtype,
+    shape,
+    category: category as Category,
+    ...(start ? { start: Number(start) } : {}),
+    ...(of ? { of } : {}),
+  }
 }
 
 function parsePlace(text: string): Place {

@@ -1,0 +1,80 @@
+/**
+ * Residencies and their lives, from a walk over the ops: born by the first op that writes one, ended by its `free`.
+ * A workspace is a residency that lives for the one op that uses it.
+ */
+import { bytesOf, type Value, whole } from '../schedule/values.js'
+import type { Category, Tier } from '../trace/schema.js'
+
+/** A residency that is there before the first op. */
+export interface Initial {
+  readonly value: Value
+  readonly tier: Tier
+  /** Its bytes mean something before the first op. */
+  readonly written: boolean
+  /** It is there after the last op too, at the same place; false: the ops end it. Default true. */
+  readonly persistent?: boolean
+}
+
+export interface Residency {
+  /** Name of the value, without the tier. */
+  readonly name: string
+  readonly tier: Tier
+  /** null for workspaces. */
+  readonly value: Value | null
+  readonly category: Category
+  readonly bytes: number
+  /** Line of the op that makes it, -1 when it is there before the first. */
+  readonly birth: number
+  /** Line of its free; one past the last line when it stays. Its bytes are taken in lines birth .. death - 1. */
+  readonly death: number
+  /** There before the first op and after the last. */
+  readonly persistent: boolean
+  /** First byte in the tier's arena. */
+  readonly offset: number
+}
+export type Unplaced = { -readonly [K in keyof Residency]: Residency[K] }
+
+export class Lifetimes {
+  /** In order of birth. Offsets are set by `plan/arena.ts`. */
+  readonly residencies: Unplaced[] = []
+  private readonly alive = new Map<string, number>()
+
+  constructor(initial: Iterable<Initial>) {
+    for (const { value, tier, persistent } of initial) this.open(whole(value), tier, -1, persistent ?? true)
+  }
+
+  /** Index of the value's residency on a tier; made at `line` when there is none. */
+  touch(value: Value, tier: Tier, line: number): number {
+    return this.alive.get(key(value, tier)) ?? this.open(value, tier, line, false)
+  }
+
+  /** A residency for the op at `line` alone. */
+  workspace(name: string, bytes: number, line: number): number {
+    const made: Unplaced = { name, tier: 'device', value: null, category: 'workspace', bytes, birth: line, death: line + 1, persistent: false, offset: 0 }
+    return this.residencies.push(made) - 1
+  }
+
+  free(value: Value, tier: Tier, line: number): void {
+    const index = this.alive.get(key(value, tier))
+    if (index === undefined) throw new Error(`${key(value, tier)} is freed but not there: an unchecked schedule`)
+    this.residencies[index].death = line
+    this.alive.delete(key(value, tier))
+  }
+
+  /** What was not freed lives to the end. */
+  close(lines: number): Unplaced[] {
+    for (const index of this.alive.values()) this.residencies[index].death = lines
+    return this.residencies
+  }
+
+  private open(value: Value, tier: Tier, line: number, persistent: boolean): number {
+    const { name, category } = value
+    const index = this.residencies.push({ name, tier, value, category, bytes: bytesOf(value), birth: line, death: -1, persistent, offset: 0 }) - 1
+    this.alive.set(key(value, tier), index)
+    return index
+  }
+}
+
+function key(value: Value, tier: Tier): string {
+  return `${value.name}@${tier}`
+}
