@@ -1,0 +1,131 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { llama } from '../../../kernel/src/model/llama.js'
+import { plan } from '../../../kernel/src/plan/plan.js'
+import { buffers } from '../../../kernel/src/schedule/buffers.js'
+import { check } from '../../../kernel/src/schedule/check.js'
+import { paddedTokens, stepConfig, type StepConfig } from '../../../kernel/src/schedule/config.js'
+import { accesses, flopsOf, type Op } from '../../../kernel/src/schedule/ops.js'
+import { printOp } from '../../../kernel/src/schedule/print.js'
+import { fpdtStep, standing } from '../../../kernel/src/schedule/step.js'
+import { ulyssesStep, unchunked } from '../../../kernel/src/schedule/ulysses.js'
+import { bytesOf } from '../../../kernel/src/schedule/values.js'
+import { anyConfig } from './arbitrary.js'
+
+const small = llama({ layers: 2, width: 16, heads: 4, kvHeads: 2, headSize: 8, feedForward: 24, vocab: 50 })
+const initial = (config: StepConfig) => {
+  const b = buffers(config)
+  return { b, initial: standing(config, b).map((standing) => ({ ...standing, persistent: true as const })) }
+}
+/** `k[0,3]` -> `k`. */
+const symbol = (name: string): string => name.replace(/\[.*$/, '')
+const planned = (config: StepConfig, step: typeof fpdtStep) => {
+  const { b, initial: there } = initial(config)
+  return plan(step(config, b), { ranks: config.ranks, initial: there, workspace: () => 0 })
+}
+
+describe('step', () => {
+  it('is a correct schedule for any sizes: read after written, freed once, collectives matched', () => {
+    fc.assert(
+      fc.property(anyConfig, (config) => {
+        const { b, initial: there } = initial(config)
+        check(fpdtStep(config, b), there, config.ranks)
+        const whole = unchunked(config)
+        const baseline = initial(whole)
+        check(ulyssesStep(whole, baseline.b), baseline.initial, whole.ranks)
+      }),
+      { numRuns: 150 },
+    )
+  })
+
+  it('puts nothing on the device that grows with the sequence', () => {
+    const largest = (config: StepConfig): Map<string, number> => {
+      const bytes = new Map<string, number>()
+      for (const op of fpdtStep(config)) {
+        for (const { value, tier } of accesses(op)) {
+          if (tier === 'device') bytes.set(symbol(value.name), Math.max(bytes.get(symbol(value.name)) ?? 0, bytesOf(value)))
+        }
+      }
+      return bytes
+    }
+    fc.assert(
+      fc.property(anyConfig.filter((config) => config.chunks >= 2), (config) => {
+        const twice = { ...config, tokens: paddedTokens(config) * 2, chunks: config.chunks * 2 }
+        expect(largest(twice)).toEqual(largest(config))
+      }),
+    )
+  })
+
+  it('needs the same device bytes for 8 chunks as for 64: the peak is a function of the chunk', () => {
+    const at = (chunks: number) => planned(stepConfig({ model: small, sequence: chunks * 8, chunk: 8, ranks: 2 }), fpdtStep)
+    const [eight, many] = [at(8), at(64)]
+    expect(many.arenaBytes.device).toBe(eight.arenaBytes.device)
+    expect(many.peaks.device.bytes).toBe(eight.peaks.device.bytes)
+    expect(many.arenaBytes.host).toBeGreaterThan(7 * eight.arenaBytes.host)
+  })
+
+  it('does the same useful work chunked and un-chunked', () => {
+    // Recomputation aside, attention flops are those of the causal square whatever the chunk.
+    const flops = (ops: Iterable<Op>, kernel: string): number =>
+      [...ops].filter((op) => op.kind === 'compute' && op.kernel === kernel && op.place.phase !== 'recompute').reduce((sum, op) => sum + flopsOf(op), 0)
+    const config = stepConfig({ model: small, sequence: 48, chunk: 8, ranks: 2 })
+    const whole = unchunked(config)
+    for (const kernel of ['attend', 'attendBackward', 'crossEntropy', 'weightGradient']) {
+      const chunked = flops(fpdtStep(config), kernel)
+      expect(chunked).toBeGreaterThan(0)
+      expect(chunked).toBe(flops(ulyssesStep(whole), kernel))
+    }
+  })
+
+  it('fetches the next key/value chunk before it attends the one in use, and frees each after its attend', () => {
+    const config = stepConfig({ model: small, sequence: 32, chunk: 8, ranks: 2, lookAhead: 0 })
+    const inner = [...fpdtStep(config)].filter((op) => op.place.phase === 'forward' && op.place.layer === 0 && op.place.q === 3 && op.place.kv !== null).map(printOp)
+    expect(inner).toEqual([
+      'fetch k[0,0] @fetch',
+      'fetch v[0,0] @fetch',
+      'fetch k[0,1] @fetch',
+      'fetch v[0,1] @fetch',
+      'attend state[0,3] = q[0,3] k[0,0] v[0,0] @compute',
+      'free k[0,0]@device',
+      'free v[0,0]@device',
+      'fetch k[0,2] @fetch',
+      'fetch v[0,2] @fetch',
+      'attend state[0,3] += q[0,3] k[0,1] v[0,1] @compute',
+      'free k[0,1]@device',
+      'free v[0,1]@device',
+      'attend state[0,3] += q[0,3] k[0,2] v[0,2] @compute',
+      'free k[0,2]@device',
+      'free v[0,2]@device',
+      'attend state[0,3] += q[0,3] k[0,3] v[0,3] @compute',
+      'finish o[0,3] lse[0,3] = state[0,3] @compute',
+      'free state[0,3]@device',
+    ])
+  })
+
+  it('makes dq, dk and dv of a chunk final together, in chunk order', () => {
+    const config = stepConfig({ model: small, sequence: 40, chunk: 8, ranks: 1 })
+    const steps = [...fpdtStep(config)].filter((op) => op.place.phase === 'backward' && op.place.layer === 1 && op.kind === 'compute' && (op.kernel === 'attendBackward' || op.kernel === 'rotaryBackward'))
+    const words = steps.map((op) => (op.kind === 'compute' && op.kernel === 'attendBackward' ? `${op.place.kv}:${op.place.q}` : `final ${op.place.kv}`))
+    const expected = [0, 1, 2, 3, 4].flatMap((j) => [...[0, 1, 2, 3, 4].filter((i) => i >= j).map((i) => `${j}:${i}`), `final ${j}`])
+    expect(words).toEqual(expected)
+  })
+
+  it('emits the projection of the next chunk before the attention of this one with look-ahead, after it without', () => {
+    const order = (lookAhead: 0 | 1): string[] => {
+      const config = stepConfig({ model: small, sequence: 24, chunk: 8, ranks: 2, lookAhead })
+      return [...fpdtStep(config)]
+        .filter((op) => op.place.phase === 'forward' && op.place.layer === 0 && (op.kind === 'allToAll' || (op.kind === 'compute' && op.kernel === 'finish')))
+        .map((op) => (op.kind === 'allToAll' ? `${op.direction} ${op.place.q}` : `finish ${op.place.q}`))
+    }
+    expect(order(0)).toEqual(['toHeads 0', 'finish 0', 'toTokens 0', 'toHeads 1', 'finish 1', 'toTokens 1', 'toHeads 2', 'finish 2', 'toTokens 2'])
+    expect(order(1)).toEqual(['toHeads 0', 'toHeads 1', 'finish 0', 'toTokens 0', 'toHeads 2', 'finish 1', 'toTokens 1', 'finish 2', 'toTokens 2'])
+  })
+
+  it('gathers a layer while the one before it computes', () => {
+    const config = stepConfig({ model: small, sequence: 24, chunk: 8, ranks: 2 })
+    const lines = [...fpdtStep(config)].map(printOp)
+    const gather = lines.indexOf('gather wPart[1] -> w[1] @collective')
+    expect(gather).toBeGreaterThan(lines.indexOf('allToAll qkv[0,0] -> q[0,0] k[0,0] v[0,0] @collective'))
+    expect(gather).toBeLessThan(lines.indexOf('finish o[0,0] lse[0,0] = state[0,0] @compute'))
+  })
+})
