@@ -1,0 +1,23 @@
+/**
+ * `npm run lab`: sets everything up and opens JupyterLab with the quick-start notebook. What follows `--` goes to JupyterLab:
+ *
+ *   npm run lab -- --no-browser --port 9000
+ */
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { program, setup } from '../.ci/setup.mjs'
+import { root } from '../.ci/task.mjs'
+
+await program(async () => {
+  await setup()
+  // Jupyter refuses root unless told; in a container there is often no one else.
+  const asRoot = process.getuid?.() === 0 ? ['--allow-root'] : []
+  const args = ['01-first-step.ipynb', ...asRoot, ...process.argv.slice(2)]
+  const lab = spawn(join(root, '.venv/bin/jupyter-lab'), args, { cwd: join(root, 'notebooks'), stdio: 'inherit' })
+  // Ctrl-C reaches JupyterLab too, which asks before it ends: we end when it does.
+  for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
+    process.removeAllListeners(signal)
+    process.on(signal, () => signal === 'SIGTERM' && lab.kill(signal))
+  }
+  process.exitCode = await new Promise((done) => lab.on('exit', (code) => done(code ?? 1)))
+})

@@ -1,0 +1,88 @@
+/**
+ * `npm test`: sets everything up, lints, runs the suites folder by folder, cheapest first. The last line of output is
+ * `N passed, N failed` over all of them; the exit code is 1 when anything failed.
+ *
+ *   node test/run.mjs               all
+ *   node test/run.mjs null kernel   these folders
+ *   node test/run.mjs cuda          the CUDA backend
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setup } from '../.ci/setup.mjs'
+import { findChromium } from '../.ci/system.mjs'
+import { follow, root, TaskError } from '../.ci/task.mjs'
+
+const reports = join(root, 'test-results')
+
+/** Suites by what they need. Only those that need nothing share the machine: the others use all cores, or measure time. */
+const suites = {
+  null: { needs: 'nothing but TypeScript', files: ['test/map.test.ts', 'test/null/'], minutes: 4, together: true },
+  backend: { needs: 'the addon', files: ['test/backend/'], minutes: 5, together: false },
+  step: { needs: 'the addon', files: ['test/step/'], minutes: 6, together: false },
+  kernel: { needs: 'Jupyter', files: ['test/kernel/'], minutes: 6, together: false },
+  lab: { needs: 'JupyterLab and a browser', files: ['test/lab/'], minutes: 8, together: false },
+}
+
+/** Runs one suite. A file that cannot be loaded, an error outside a test and a timeout each count as one failure. */
+async function runSuite(name, { files, minutes, together }) {
+  const report = join(reports, `${name}.json`)
+  const args = ['run', ...files, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...(together ? [] : ['--no-file-parallelism'])]
+  const env = { ...process.env, CI: 'true', CHROMIUM: findChromium() ?? '' }
+  const code = await follow(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), ...args], { minutes, env })
+  if (code === 'timeout' || !existsSync(report)) {
+    console.error(code === 'timeout' ? `${name}: ended after ${minutes} minutes` : `${name}: no report, exit code ${code}`)
+    return { passed: 0, failed: 1, skipped: 0 }
+  }
+  const { testResults } = JSON.parse(readFileSync(report, 'utf8'))
+  const tests = testResults.flatMap((file) => file.assertionResults)
+  const count = (...statuses) => tests.filter((test) => statuses.includes(test.status)).length
+  const unloaded = testResults.filter((file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed')).length
+  const failed = count('failed') + unloaded
+  return { passed: count('passed'), failed: failed === 0 && code !== 0 ? 1 : failed, skipped: tests.length - count('passed', 'failed') }
+}
+
+/** Lint, format and types of everything. Only what fails counts: a clean lint is not a passed test. */
+async function runLint() {
+  const tools = [
+    ['@biomejs/biome/bin/biome', 'check', '--error-on-warnings', '.'],
+    ['typescript/bin/tsc', '-b'],
+    ['typescript/bin/tsc', '-p', 'test'],
+  ]
+  let failed = 0
+  for (const [tool, ...args] of tools) if ((await follow(process.execPath, [join(root, 'node_modules', tool), ...args], { minutes: 3 })) !== 0) failed++
+  return { passed: 0, failed, skipped: 0 }
+}
+
+const seconds = (since) => `${Math.round((Date.now() - since) / 1000)} s`
+
+/** Runs the named suites, prints a table, gives the exit code. */
+async function main(names) {
+  const started = Date.now()
+  const rows = []
+  const record = (name, { passed, failed, skipped }, since) => rows.push({ suite: name, passed, failed, skipped, time: seconds(since) })
+  rmSync(reports, { recursive: true, force: true })
+  mkdirSync(reports, { recursive: true })
+  try {
+    await setup({ tests: true })
+    const all = names.length === 0
+    if (all) record('lint', await runLint(), started)
+    for (const name of all ? Object.keys(suites) : names) {
+      if (!(name in suites)) throw new TaskError(`there is no suite ${name}; there are ${Object.keys(suites).join(', ')}`)
+      const since = Date.now()
+      console.log(`\n${name}: needs ${suites[name].needs}`)
+      record(name, await runSuite(name, suites[name]), since)
+    }
+  } catch (error) {
+    console.error(error instanceof TaskError ? error.message : error)
+    record('set-up', { passed: 0, failed: 1, skipped: 0 }, started)
+  }
+  const sum = (column) => rows.reduce((total, row) => total + row[column], 0)
+  console.table(Object.fromEntries(rows.map(({ suite, ...row }) => [suite, row])))
+  console.log(`${seconds(started)}, ${sum('skipped')} skipped`)
+  console.log(`${sum('passed')} passed, ${sum('failed')} failed`)
+  return sum('failed') > 0 || sum('passed') === 0 ? 1 : 0
+}
+
+const names = process.argv.slice(2)
+if (names.join() === 'cuda' && !existsSync(join(root, 'native/cuda'))) console.log('CUDA backend is not part of this build: 0 suites')
+else process.exitCode = await main(names)
