@@ -9,7 +9,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, realpathSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { fingerprint, sources, unlessStamped } from './stamp.mjs'
 import { findPython, requirePlatform, requireSystem, systemValues } from './system.mjs'
@@ -162,8 +162,10 @@ async function buildNative() {
   // CMake refuses a build folder that came from elsewhere with its clone.
   const home = existsSync(notes) && readFileSync(notes, 'utf8').match(/^CMAKE_HOME_DIRECTORY:INTERNAL=(.*)$/m)?.[1]
   if (home && home !== at('native')) rmSync(build, { recursive: true })
-  await task('native configure', 'cmake', ['-S', at('native'), '-B', build, '-DCMAKE_BUILD_TYPE=Release'], { minutes: 2 })
-  await task('native build', 'cmake', ['--build', build, '--parallel', String(availableParallelism())], { minutes: 15 })
+  // The build asks `node` for header folders: it shall be this one, on PATH or not.
+  const env = { ...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}` }
+  await task('native configure', 'cmake', ['-S', at('native'), '-B', build, '-DCMAKE_BUILD_TYPE=Release'], { minutes: 2, env })
+  await task('native build', 'cmake', ['--build', build, '--parallel', String(availableParallelism())], { minutes: 15, env })
 }
 
 async function buildLab() {

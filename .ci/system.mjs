@@ -59,7 +59,7 @@ const build = [
     packages: ['g++'],
     present: () => probe(compiler(), ['-std=c++20', '-fsyntax-only', '-x', 'c++', '-'], '#include <concepts>\n#include <span>\nstd::span<int> s;') !== null,
   },
-  { what: 'CMake 3.20 or newer', packages: ['cmake'], present: () => atLeast(probe('cmake', ['--version'])?.match(/[\d.]+/)?.[0] ?? '0', [3, 20]) },
+  { what: 'CMake 3.22 or newer', packages: ['cmake'], present: () => atLeast(probe('cmake', ['--version'])?.match(/[\d.]+/)?.[0] ?? '0', [3, 22]) },
   { what: 'make', packages: ['make'], present: () => probe('make', ['--version']) !== null },
   {
     what: 'oneDNN 2.6 or newer with headers',
