@@ -1,0 +1,34 @@
+#include "kernels.h"
+
+#include "../core/error.h"
+
+namespace fpdt::cpu {
+
+KernelFunction kernel_function(Kernel kernel) {
+  switch (kernel) {
+    case Kernel::embed: return embed;
+    case Kernel::embedBackward: return embedBackward;
+    case Kernel::norm: return norm;
+    case Kernel::normBackward: return normBackward;
+    case Kernel::project: return project;
+    case Kernel::projectBackward: return projectBackward;
+    case Kernel::weightGradient: return weightGradient;
+    case Kernel::rotary: return rotary;
+    case Kernel::rotaryBackward: return rotaryBackward;
+    case Kernel::attend: return attend;
+    case Kernel::finish: return finish;
+    case Kernel::merge: return merge;
+    case Kernel::delta: return delta;
+    case Kernel::attendBackward: return attendBackward;
+    case Kernel::swiglu: return swiglu;
+    case Kernel::swigluBackward: return swigluBackward;
+    case Kernel::crossEntropy: return crossEntropy;
+    case Kernel::zero: return zero;
+    case Kernel::squaredNorm: return squaredNorm;
+    case Kernel::clip: return clip;
+    case Kernel::adamW: return adamW;
+  }
+  throw Error("native", "kernel number " + std::to_string(static_cast<int>(kernel)) + " is not in core/kernels.h");
+}
+
+}  // namespace fpdt::cpu

@@ -1,0 +1,96 @@
+// RMSNorm and its backward. Statistics are f32 and not kept: the backward forms them again from x.
+#include <algorithm>
+#include <cmath>
+
+#include "../core/error.h"
+#include "dispatch.h"
+
+namespace fpdt::cpu {
+
+namespace {
+
+constexpr long kTileRows = 16;
+constexpr long kMostTiles = 64;  // bounds the partial sums of dweight; by the shape alone, so any thread count gives the same bits
+
+template <class T>
+INLINE inline float sum_of_squares(const T* x, long width) {
+  float sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (long i = 0; i < width; i++) sum += to_f32(x[i]) * to_f32(x[i]);
+  return sum;
+}
+
+template <class T>
+INLINE inline void norm_row(T* __restrict out, const T* __restrict x, const T* __restrict weight, long width, float eps) {
+  const float inverse = 1 / std::sqrt(sum_of_squares(x, width) / width + eps);
+  for (long i = 0; i < width; i++) out[i] = to<T>(to_f32(x[i]) * inverse * to_f32(weight[i]));
+}
+
+// out = x r w with r = (mean(x²) + eps)^-1/2, so dx = r w dout - x r³ mean(w dout x) and dw = dout x r.
+template <class T>
+INLINE inline void norm_row_backward(T* __restrict dx, float* __restrict dweight, const T* __restrict dout, const T* __restrict x,
+                                     const T* __restrict weight, const T* __restrict residual, long width, float eps) {
+  const float inverse = 1 / std::sqrt(sum_of_squares(x, width) / width + eps);
+  float dot = 0;
+#pragma omp simd reduction(+ : dot)
+  for (long i = 0; i < width; i++) dot += to_f32(weight[i]) * to_f32(dout[i]) * to_f32(x[i]);
+  const float along_x = inverse * inverse * inverse * (dot / width);
+  for (long i = 0; i < width; i++) {
+    const float g = to_f32(dout[i]), v = to_f32(x[i]);
+    dweight[i] += g * v * inverse;
+    dx[i] = to<T>((residual ? to_f32(residual[i]) : 0.f) + inverse * to_f32(weight[i]) * g - v * along_x);
+  }
+}
+
+}  // namespace
+
+void norm(const KernelCall& call, Pool& pool, Path path) {
+  const long rows = call.integer(0), width = call.integer(1);
+  const float eps = call.number(2);
+  with_dtype(call.integer(3), [&](auto t) {
+    using T = decltype(t);
+    T* out = call.as<T>(0);
+    const T *x = call.as<T>(1), *weight = call.as<T>(2);
+    pool.for_each(tiles_of(rows, kTileRows), [&](int, long tile) {
+      with_path(path, [&]() INLINE {
+        for (long r = tile * kTileRows; r < std::min(rows, (tile + 1) * kTileRows); r++)
+          norm_row(out + r * width, x + r * width, weight, width, eps);
+      });
+    });
+  });
+}
+
+void normBackward(const KernelCall& call, Pool& pool, Path path) {
+  const long rows = call.integer(0), width = call.integer(1);
+  const float eps = call.number(2);
+  const bool first = call.integer(3);
+  const long tile_rows = std::max(kTileRows, tiles_of(rows, kMostTiles)), tiles = tiles_of(rows, tile_rows);
+  FPDT_CHECK(call.workspace_bytes >= sizeof(float) * tiles * width, "normBackward workspace of " << call.workspace_bytes << " bytes");
+  float* dweight = call.as<float>(1);
+  float* partial = static_cast<float*>(call.workspace);  // (tiles, width)
+  with_dtype(call.integer(4), [&](auto t) {
+    using T = decltype(t);
+    T* dx = call.as<T>(0);
+    const T *dout = call.as<T>(2), *x = call.as<T>(3), *weight = call.as<T>(4), *residual = call.as<T>(5);
+    pool.for_each(tiles, [&](int, long tile) {
+      float* sums = partial + tile * width;
+      std::fill_n(sums, width, 0.f);
+      with_path(path, [&]() INLINE {
+        for (long r = tile * tile_rows; r < std::min(rows, (tile + 1) * tile_rows); r++)
+          norm_row_backward(dx + r * width, sums, dout + r * width, x + r * width, weight,
+                            residual ? residual + r * width : nullptr, width, eps);
+      });
+    });
+  });
+  // The tiles' sums are added in their order.
+  constexpr long kColumns = 256;
+  pool.for_each(tiles_of(width, kColumns), [&](int, long block) {
+    for (long i = block * kColumns; i < std::min(width, (block + 1) * kColumns); i++) {
+      double sum = 0;
+      for (long tile = 0; tile < tiles; tile++) sum += partial[tile * width + i];
+      dweight[i] = (first ? 0.f : dweight[i]) + static_cast<float>(sum);
+    }
+  });
+}
+
+}  // namespace fpdt::cpu
