@@ -1,0 +1,124 @@
+/**
+ * The five sockets of a kernel. The only file that touches ZeroMQ.
+ *
+ *     shell, control, stdin   Router   requests in, replies out
+ *     iopub                   XPub     outputs to every client; greets each subscriber (JEP 65)
+ *     heartbeat               Router   echoes whatever comes
+ */
+import { Router, XPublisher } from 'zeromq'
+import { type Connection, type Port, address } from './connection.js'
+import type { Message } from './message.js'
+import type { Wire } from './wire.js'
+
+export type RequestChannel = 'shell' | 'control' | 'stdin'
+type Frames = readonly Uint8Array[]
+
+/** No high-water mark: an XPub socket drops messages silently above it. `linger` in ms: how long unsent messages may hold up the exit. */
+const OPTIONS = { sendHighWaterMark: 0, receiveHighWaterMark: 0, linger: 1000 }
+
+export class Channels {
+  readonly #sockets: Record<RequestChannel | 'heartbeat', Router>
+  readonly #iopub: XPublisher
+  readonly #queues: Record<RequestChannel | 'iopub' | 'heartbeat', SendQueue>
+
+  private constructor(private readonly wire: Wire) {
+    this.#sockets = { shell: new Router(OPTIONS), control: new Router(OPTIONS), stdin: new Router(OPTIONS), heartbeat: new Router(OPTIONS) }
+    // Without allSubs only the first subscriber of a topic raises an event, and the others are never welcomed.
+    this.#iopub = new XPublisher({ ...OPTIONS, verbosity: 'allSubs' })
+    const { shell, control, stdin, heartbeat } = this.#sockets
+    this.#queues = {
+      shell: new SendQueue(shell),
+      control: new SendQueue(control),
+      stdin: new SendQueue(stdin),
+      iopub: new SendQueue(this.#iopub),
+      heartbeat: new SendQueue(heartbeat),
+    }
+  }
+
+  static async bind(connection: Connection, wire: Wire): Promise<Channels> {
+    const channels = new Channels(wire)
+    const { shell, control, stdin, heartbeat } = channels.#sockets
+    const at = (port: Port) => address(connection, port)
+    await Promise.all([
+      shell.bind(at('shell_port')),
+      control.bind(at('control_port')),
+      stdin.bind(at('stdin_port')),
+      heartbeat.bind(at('hb_port')),
+      channels.#iopub.bind(at('iopub_port')),
+    ])
+    return channels
+  }
+
+  /** Reads every socket until `close`. Frames that are no message of ours are reported on stderr and dropped. */
+  listen(onRequest: (channel: RequestChannel, request: Message) => void, onSubscribe: (topic: string) => void): void {
+    for (const channel of ['shell', 'control', 'stdin'] as const) {
+      void receive(this.#sockets[channel], (frames) => {
+        const message = this.wire.decode(frames)
+        if ('refused' in message) process.stderr.write(`fpdt kernel: dropped a message on ${channel}: ${message.refused}\n`)
+        else onRequest(channel, message)
+      })
+    }
+    void receive(this.#sockets.heartbeat, (frames) => this.#queues.heartbeat.send(frames))
+    void receive(this.#iopub, ([frame]) => {
+      const topic = subscribedTopic(frame)
+      if (topic !== undefined) onSubscribe(topic)
+    })
+  }
+
+  send(channel: RequestChannel, message: Message): void {
+    this.#queues[channel].send(this.wire.encode(message))
+  }
+
+  /** To every client. Exactly one topic frame; its value is free, and helps those who subscribe to a part. */
+  publish(message: Message, topic = message.header.msg_type): void {
+    this.#queues.iopub.send(this.wire.encode({ ...message, identities: [Buffer.from(topic)] }))
+  }
+
+  /** Resolves when everything sent so far has been handed to ZeroMQ. */
+  async drained(): Promise<void> {
+    await Promise.all(Object.values(this.#queues).map((queue) => queue.drained()))
+  }
+
+  async close(): Promise<void> {
+    await this.drained()
+    for (const socket of [...Object.values(this.#sockets), this.#iopub]) socket.close()
+  }
+}
+
+/** zeromq.js allows one pending send a socket; a second one throws EBUSY at once. So the sends of a socket form a chain. */
+class SendQueue {
+  #tail: Promise<void> = Promise.resolve()
+
+  constructor(private readonly socket: { send(frames: Uint8Array[]): Promise<void>; readonly closed: boolean }) {}
+
+  send(frames: Frames): void {
+    this.#tail = this.#tail
+      .then(() => this.socket.send(frames as Uint8Array[]))
+      .catch((error: Error) => {
+        // A peer that is gone must not hold up the others.
+        if (!this.socket.closed) process.stderr.write(`fpdt kernel: could not send a message: ${error.message}\n`)
+      })
+  }
+
+  drained(): Promise<void> {
+    return this.#tail
+  }
+}
+
+async function receive(socket: Router | XPublisher, handle: (frames: Buffer[]) => void): Promise<void> {
+  try {
+    for await (const frames of socket) handle(frames as Buffer[])
+  } catch (error) {
+    if (!socket.closed) throw error
+  }
+}
+
+/** An XPub socket receives `\x01topic` for a subscription. Unsubscriptions and topics that are no UTF-8 are not answered. */
+function subscribedTopic(frame: Buffer | undefined): string | undefined {
+  if (frame === undefined || frame[0] !== 1) return undefined
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(frame.subarray(1))
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * ZeroMQ frames <-> Message. On the wire: `[identity..., <IDS|MSG>, signature, header, parent, metadata, content, buffer...]`.
+ * Anybody who can reach the port can send frames, so nothing is parsed before the signature has been checked, and `decode` never throws.
+ */
+import { createHmac, timingSafeEqual } from 'node:crypto'
+import type { Content, Header, Message } from './message.js'
+
+const DELIMITER = Buffer.from('<IDS|MSG>')
+const JSON_FRAMES = 4
+
+/** As many signatures are remembered as jupyter_client does, to refuse replays. */
+const REMEMBERED = 65_536
+
+export class Wire {
+  readonly #seen = new Set<string>()
+
+  /** `algorithm` is a Node hash name such as `sha256`; an empty key means that messages are not signed. */
+  constructor(
+    private readonly key: string,
+    private readonly algorithm = 'sha256',
+  ) {}
+
+  encode(message: Message): Uint8Array[] {
+    const json = [message.header, message.parent, message.metadata, message.content].map((part) => Buffer.from(JSON.stringify(part)))
+    return [...message.identities, DELIMITER, Buffer.from(this.sign(json)), ...json, ...message.buffers]
+  }
+
+  /** The message, or why these frames are none. */
+  decode(frames: readonly Uint8Array[]): Message | { readonly refused: string } {
+    const delimiter = frames.findIndex((frame) => DELIMITER.equals(frame))
+    if (delimiter < 0) return { refused: 'no <IDS|MSG> frame' }
+    const signature = frames[delimiter + 1]
+    const json = frames.slice(delimiter + 2, delimiter + 2 + JSON_FRAMES)
+    if (signature === undefined || json.length < JSON_FRAMES) return { refused: `only ${frames.length - delimiter - 1} frames after <IDS|MSG>` }
+
+    if (this.key !== '') {
+      const expected = Buffer.from(this.sign(json))
+      if (signature.length !== expected.length || !timingSafeEqual(signature, expected)) return { refused: 'wrong signature' }
+      const digest = expected.toString()
+      if (this.#seen.has(digest)) return { refused: 'replayed signature' }
+      this.#remember(digest)
+    }
+
+    let parts: unknown[]
+    try {
+      parts = json.map((frame) => JSON.parse(Buffer.from(frame).toString('utf8')))
+    } catch {
+      return { refused: 'a frame is not JSON' }
+    }
+    if (!parts.every(isObject)) return { refused: 'a frame is not a JSON object' }
+    const [header, parent, metadata, content] = parts as [Content, Content, Content, Content]
+    if (!isHeader(header)) return { refused: 'header without msg_id, msg_type or session' }
+    return {
+      identities: frames.slice(0, delimiter),
+      header,
+      parent: parent as Message['parent'],
+      metadata,
+      content,
+      buffers: frames.slice(delimiter + 2 + JSON_FRAMES),
+    }
+  }
+
+  private sign(json: readonly Uint8Array[]): string {
+    if (this.key === '') return ''
+    const hmac = createHmac(this.algorithm, this.key)
+    for (const frame of json) hmac.update(frame)
+    return hmac.digest('hex')
+  }
+
+  #remember(digest: string): void {
+    this.#seen.add(digest)
+    if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value as string)
+  }
+}
+
+function isObject(value: unknown): value is Content {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function isHeader(value: Content): value is Content & Header {
+  return typeof value.msg_id === 'string' && typeof value.msg_type === 'string' && typeof value.session === 'string'
+}
