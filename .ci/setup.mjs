@@ -21,7 +21,7 @@ const node = (script, ...args) => [process.execPath, [script, ...args]]
 
 /** A stage: what must be done before it, and how it is done. */
 const stages = {
-  platform: { needs: [], run: requirePlatform },
+  platform: { needs: [], run: () => requirePlatform() },
 
   system: {
     needs: ['platform'],

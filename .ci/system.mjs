@@ -115,16 +115,22 @@ export async function requireSystem(forTests) {
   }
 }
 
+const thisMachine = () => ({
+  node: process.versions.node,
+  platform: process.platform,
+  arch: process.arch,
+  glibc: process.report?.getReport().header.glibcVersionRuntime,
+})
+
 /** Refuses, in words, machines and versions of Node on which the rest cannot work. */
-export function requirePlatform() {
-  const [major, minor] = process.versions.node.split('.').map(Number)
+export function requirePlatform({ node, platform, arch, glibc } = thisMachine()) {
+  const [major, minor] = node.split('.').map(Number)
   if (!((major === 20 && minor >= 19) || (major === 22 && minor >= 12) || major > 22)) {
-    throw new TaskError(`Node ${process.versions.node} is too old or an odd release: use 20.19 or newer of 20, 22.12 or newer of 22, or any later version.`)
+    throw new TaskError(`Node ${node} will not do: use 20.19 or newer of 20, 22.12 or newer of 22, or any later version.`)
   }
-  if (process.platform !== 'linux' || !['x64', 'arm64'].includes(process.arch)) {
-    throw new TaskError(`${process.platform} ${process.arch} is not supported: use Linux on x86-64 or arm64 (a container or WSL 2 will do).`)
+  if (platform !== 'linux' || !['x64', 'arm64'].includes(arch)) {
+    throw new TaskError(`${platform} ${arch} is not supported: use Linux on x86-64 or arm64 (a container or WSL 2 will do).`)
   }
-  if (!process.report.getReport().header.glibcVersionRuntime) {
+  if (!glibc)
     throw new TaskError('this Linux has no glibc (Alpine, for one, has musl), which the prebuilt ZeroMQ addon needs: use Debian, Ubuntu, Fedora or the like.')
-  }
 }

@@ -17,13 +17,14 @@ export const cache = join(root, '.cache')
 /** A failure whose message is all that its reader needs: printed without a stack. */
 export class TaskError extends Error {}
 
-/** Process groups now running, to be ended with us. */
+/** Process groups now running, to be ended with us: a build leaves compilers behind, a test runner servers and browsers. */
 const groups = new Set()
+/** Time between asking and killing. A Jupyter client uses it to end its kernel, which is no member of its group. */
+const GRACE_MS = 5000
 
-/** Ends a whole group: a build leaves compilers behind, a test runner servers and browsers. */
-function endGroup(pid) {
+function signalGroup(pid, signal) {
   try {
-    process.kill(-pid, 'SIGKILL')
+    process.kill(-pid, signal)
   } catch {
     // It ended by itself.
   }
@@ -31,8 +32,13 @@ function endGroup(pid) {
 
 for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM', 'SIGHUP'])) {
   process.once(signal, () => {
-    for (const pid of groups) endGroup(pid)
-    process.exit(128 + constants.signals[signal])
+    for (const pid of groups) signalGroup(pid, 'SIGTERM')
+    const started = Date.now()
+    setInterval(() => {
+      if (groups.size > 0 && Date.now() - started < GRACE_MS) return
+      for (const pid of groups) signalGroup(pid, 'SIGKILL')
+      process.exit(128 + constants.signals[signal])
+    }, 50)
   })
 }
 
@@ -47,9 +53,11 @@ export function follow(command, args, { minutes, cwd = root, env = process.env, 
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd, env, detached: true, stdio: output ? ['ignore', 'pipe', 'pipe'] : ['ignore', 'inherit', 'inherit'] })
     let timedOut = false
+    let grace
     const limit = setTimeout(() => {
       timedOut = true
-      if (child.pid) endGroup(child.pid)
+      signalGroup(child.pid, 'SIGTERM')
+      grace = setTimeout(() => signalGroup(child.pid, 'SIGKILL'), GRACE_MS)
     }, minutes * 60_000)
     if (child.pid) groups.add(child.pid)
     if (output) {
@@ -63,10 +71,9 @@ export function follow(command, args, { minutes, cwd = root, env = process.env, 
     // 'exit', not 'close': a daemon that inherited the pipes must not keep us waiting.
     child.on('exit', (code, signal) => {
       clearTimeout(limit)
-      if (child.pid) {
-        endGroup(child.pid)
-        groups.delete(child.pid)
-      }
+      clearTimeout(grace)
+      signalGroup(child.pid, 'SIGKILL')
+      groups.delete(child.pid)
       // Output that is already in the pipes arrives in the next turns of the loop.
       setTimeout(() => resolve(timedOut ? 'timeout' : (code ?? 128 + constants.signals[signal ?? 'SIGKILL'])), output ? 20 : 0)
     })
