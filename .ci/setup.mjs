@@ -7,7 +7,7 @@
  *   node .ci/setup.mjs native lab     these stages and what they stand on
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, realpathSync, rmSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -179,6 +179,8 @@ async function makeEnvironment(requirements) {
   const python = at('.venv/bin/python')
   const works = existsSync(python) && spawnSync(python, ['-m', 'pip', '--version'], { timeout: 60_000 }).status === 0 && belongsHere()
   if (!works) await task('Python environment', findPython() ?? 'python3', ['-m', 'venv', '--clear', at('.venv')], { minutes: 3 })
+  // JupyterLab carries a CommonJS program (its yarn), which would take the module type of our package.json above it.
+  writeFileSync(at('.venv/package.json'), '{ "type": "commonjs" }\n')
   await installPython('Python packages', requirements)
 }
 

@@ -122,7 +122,10 @@ const thisMachine = () => ({
   glibc: process.report?.getReport().header.glibcVersionRuntime,
 })
 
-/** Refuses, in words, machines and versions of Node on which the rest cannot work. */
+/**
+ * Refuses, in words, machines and versions of Node on which the rest cannot work.
+ * @param {{ node: string, platform: string, arch: string, glibc?: string }} [machine]
+ */
 export function requirePlatform({ node, platform, arch, glibc } = thisMachine()) {
   const [major, minor] = node.split('.').map(Number)
   if (!((major === 20 && minor >= 19) || (major === 22 && minor >= 12) || major > 22)) {

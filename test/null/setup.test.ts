@@ -81,6 +81,6 @@ describe('platform', () => {
     [{ arch: 'riscv64' }, /linux riscv64/],
     [{ glibc: undefined }, /musl/],
   ])('refuses %j in words', (change, words) => {
-    expect(() => requirePlatform({ ...machine, ...change } as typeof machine)).toThrow(words)
+    expect(() => requirePlatform({ ...machine, ...change })).toThrow(words)
   })
 })
