@@ -12,7 +12,8 @@ await program(async () => {
   await setup()
   // Jupyter refuses root unless told; in a container there is often no one else.
   const asRoot = process.getuid?.() === 0 ? ['--allow-root'] : []
-  const args = ['01-first-step.ipynb', ...asRoot, ...process.argv.slice(2)]
+  // As the default page, not as an argument: then the address that JupyterLab prints leads to the notebook too.
+  const args = ['--LabApp.default_url=/lab/tree/01-first-step.ipynb', ...asRoot, ...process.argv.slice(2)]
   const lab = spawn(join(root, '.venv/bin/jupyter-lab'), args, { cwd: join(root, 'notebooks'), stdio: 'inherit' })
   // Ctrl-C reaches JupyterLab too, which asks before it ends: we end when it does.
   for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
