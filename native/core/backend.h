@@ -42,6 +42,9 @@ class Event {
   virtual double time_ns() const = 0;
 };
 
+// allReduce is for sums, not tensors: a stream keeps its result aside in a block of this many f64.
+inline constexpr int kAllReduceElements = 1024;
+
 // One collective as one rank sees it: the same operand of every rank, so that a rank may read its peers' memory.
 struct Exchange {
   uint16_t code;                                   // OPCODES of plan/program.ts: 110 .. 113
@@ -56,6 +59,9 @@ class Stream {
   virtual ~Stream() = default;
   virtual std::unique_ptr<Event> make_event() = 0;
   virtual void record(Event& event) = 0;
+  // Records `event` when the next run, copy or exchange really begins: on the CPU when the pool has turned to this rank, so
+  // that the time a rank waits for its turn is not counted as work.
+  virtual void begin(Event& event) { record(event); }
   // Later work on this stream begins after `event`, which must have been recorded already.
   virtual void wait(const Event& event) = 0;
   // The host waits until everything up to `event` on this stream is done.

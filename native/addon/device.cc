@@ -1,0 +1,122 @@
+#include "device.h"
+
+#include <cstring>
+
+#include "../core/extents.h"
+#include "arguments.h"
+#include "environment.h"
+#include "executor.h"
+#include "program.h"
+
+namespace fpdt::addon {
+
+Napi::Function DeviceObject::define(Napi::Env env) {
+  return DefineClass(env, "Device",
+                     {InstanceMethod<&DeviceObject::info>("info"), InstanceMethod<&DeviceObject::allocations>("allocations"), InstanceMethod<&DeviceObject::now_ns>("nowNs"),
+                      InstanceMethod<&DeviceObject::load>("load"), InstanceMethod<&DeviceObject::call>("call"), InstanceMethod<&DeviceObject::close>("close")});
+}
+
+DeviceObject::DeviceObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DeviceObject>(info) {
+  guarded(info.Env(), [&] {
+    const Napi::Object options = object(info[0], "options");
+    const Napi::Value backend = options.Get("backend"), threads = options.Get("threads"), path = options.Get("path");
+    const std::string name = backend.IsString() ? backend.As<Napi::String>().Utf8Value() : "";
+    if (name != "cpu") throw Error("native", "backend '" + name + "' is not in this build, which has 'cpu'");
+    backend_ = make_cpu_backend(threads.IsUndefined() ? 0 : static_cast<int>(integer(threads, "threads", 1, 1024)),
+                                path.IsUndefined() ? "" : path.ToString().Utf8Value());
+  });
+}
+
+Backend& DeviceObject::backend() const {
+  if (!backend_) throw Error("closed", "the device is closed: open it again");
+  return *backend_;
+}
+
+Napi::Value DeviceObject::info(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const DeviceInfo from = backend().info();
+    Napi::Object to = Napi::Object::New(info.Env());
+    to.Set("backend", from.backend);
+    to.Set("name", from.name);
+    to.Set("path", from.path);
+    to.Set("threads", from.threads);
+    to.Set("memoryBytes", static_cast<double>(from.memory_bytes));
+    return to;
+  });
+}
+
+Napi::Value DeviceObject::allocations(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), static_cast<double>(backend().allocations())); });
+}
+
+Napi::Value DeviceObject::now_ns(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), backend().now_ns()); });
+}
+
+Napi::Value DeviceObject::load(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    backend();
+    return ExecutorObject::make(info.Env(), backend_, read_program(info[0]), read_budgets(info[1]));
+  });
+}
+
+// call(kernel, parameters, operands, workspaceBytes, rank, step): one kernel on ordinary memory, on this thread.
+void DeviceObject::call(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    const auto code = static_cast<uint16_t>(integer(info[0], "kernel", 0, UINT16_MAX));
+    const KernelInfo* kernel = find_kernel(code);
+    if (!kernel) throw Error("argument", "kernel " + std::to_string(code) + " does not exist");
+    const std::span<const double> parameters = items<double>(info[1], "parameters");
+    const std::vector<Extent> extents = kernel_extents(*kernel, parameters);
+
+    if (!info[2].IsArray()) throw Error("argument", "operands must be an array");
+    const auto given = info[2].As<Napi::Array>();
+    if (given.Length() != extents.size()) {
+      throw Error("argument", std::string(kernel->name) + " takes " + std::to_string(extents.size()) + " operands, got " + std::to_string(given.Length()));
+    }
+    std::vector<void*> operands;
+    for (uint32_t i = 0; i < extents.size(); i++) {
+      const std::string name = std::string(kernel->name) + ": operand " + std::to_string(i);
+      const Napi::Value value = given.Get(i);
+      if (value.IsNull() && extents[i].optional) {
+        operands.push_back(nullptr);
+        continue;
+      }
+      const std::span<std::byte> memory = bytes(value, name.c_str());
+      if (static_cast<double>(memory.size()) < extents[i].bytes) {
+        std::ostringstream text;
+        text << name << " has " << memory.size() << " bytes; its numbers say " << extents[i].bytes;
+        throw Error("shape", text.str());
+      }
+      operands.push_back(memory.data());
+    }
+
+    const auto workspace_bytes = static_cast<size_t>(integer(info[3], "workspaceBytes", 0, int64_t{1} << 40));
+    std::unique_ptr<Arena> workspace;
+    if (workspace_bytes) {
+      workspace = backend().allocate(Tier::device, workspace_bytes, 0);
+      std::memset(workspace->data(), 0xff, workspace_bytes);  // NaN: a kernel that reads what it did not write shows it
+    }
+    const std::span<const double> step = items<double>(info[5], "step");
+    if (step.size() != kStepParameters) throw Error("shape", "step has " + std::to_string(step.size()) + " numbers; it needs 4");
+    backend().make_stream(StreamKind::compute, 0)->run({
+        .kernel = kernel->kernel,
+        .operands = operands,
+        .parameters = parameters,
+        .workspace = workspace ? workspace->data() : nullptr,
+        .workspace_bytes = workspace_bytes,
+        .step = step,
+        .rank = static_cast<int>(integer(info[4], "rank", 0, kMostRanks - 1)),
+    });
+  });
+}
+
+void DeviceObject::close(const Napi::CallbackInfo& info) {
+  if (!backend_) return;
+  const std::set<ExecutorObject*> open = Environment::of(info.Env()).open;  // a copy: shut() takes itself out
+  for (ExecutorObject* executor : open)
+    if (executor->backend() == backend_) executor->shut();
+  backend_.reset();
+}
+
+}  // namespace fpdt::addon

@@ -1,0 +1,64 @@
+// Exports of the addon, and how an environment ends.
+#include <napi.h>
+
+#include "../core/kernels.h"
+#include "../core/program.h"
+#include "device.h"
+#include "environment.h"
+#include "executor.h"
+
+namespace fpdt::addon {
+namespace {
+
+// Threads must not outlive the environment: they would call into a function of it that is gone.
+void leave(void* data) {
+  const std::set<ExecutorObject*> open = static_cast<Environment*>(data)->open;
+  for (ExecutorObject* executor : open) executor->shut();
+}
+
+Napi::Array kernel_table(Napi::Env env) {
+  Napi::Array rows = Napi::Array::New(env);
+  for (const KernelInfo& info : kKernels) {
+    Napi::Object row = Napi::Object::New(env);
+    row.Set("name", info.name);
+    row.Set("code", static_cast<double>(info.kernel));
+    row.Set("operands", info.operands);
+    row.Set("parameters", info.parameters);
+    rows[rows.Length()] = row;
+  }
+  return rows;
+}
+
+Napi::Object opcode_table(Napi::Env env) {
+  Napi::Object table = Napi::Object::New(env);
+  for (uint16_t code : {opcode::offload, opcode::fetch, opcode::spill, opcode::load, opcode::allToAll, opcode::gather, opcode::reduceScatter, opcode::allReduce}) {
+    table.Set(op_name(code), static_cast<double>(code));
+  }
+  return table;
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  auto* environment = new Environment;
+  env.SetInstanceData(environment);
+  const Napi::Function device = DeviceObject::define(env), executor = ExecutorObject::define(env);
+  environment->device = Napi::Persistent(device);
+  environment->executor = Napi::Persistent(executor);
+
+  const napi_status status = napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "fpdt run"), 0, 1, nullptr, nullptr, nullptr,
+                                                             ExecutorObject::settle, &environment->finished);
+  if (status != napi_ok) throw Napi::Error::New(env, "the addon could not make its completion queue");
+  napi_unref_threadsafe_function(env, environment->finished);
+  // Hooks run last in, first out: this one after the queue was made, so that lanes are joined while it still exists.
+  napi_add_env_cleanup_hook(env, leave, environment);
+
+  exports.Set("Device", device);
+  exports.Set("kernels", kernel_table(env));
+  exports.Set("opcodes", opcode_table(env));
+  return exports;
+}
+
+}  // namespace
+}  // namespace fpdt::addon
+
+static Napi::Object initialize(Napi::Env env, Napi::Object exports) { return fpdt::addon::initialize(env, exports); }
+NODE_API_MODULE(fpdt, initialize)

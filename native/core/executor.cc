@@ -1,0 +1,337 @@
+#include "executor.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "error.h"
+
+namespace fpdt {
+
+struct Executor::Lane {
+  Lane(int rank, const std::vector<uint32_t>& entries, std::unique_ptr<Stream> stream, size_t ahead, int ranks)
+      : rank(rank), entries(entries), stream(std::move(stream)), times(2 * entries.size()), peers(ranks) {
+    for (size_t i = 0; i < ahead; i++) {
+      begins.push_back(this->stream->make_event());
+      ends.push_back(this->stream->make_event());
+    }
+    arrived = this->stream->make_event();
+    exchanged = this->stream->make_event();
+  }
+  bool ended() const { return issued == entries.size(); }
+
+  const int rank;
+  const std::vector<uint32_t>& entries;
+  const std::unique_ptr<Stream> stream;
+  // Rings: the events of position i are at i % ahead. They are used again once that entry is done, never before.
+  std::vector<std::unique_ptr<Event>> begins, ends;
+  std::unique_ptr<Event> arrived, exchanged;     // of the current collective
+  std::vector<double> times;                     // start and end of every position
+  std::vector<void* const*> peers;               // operands of every rank, for the current collective
+  // Positions among `entries`: taken <= done <= issued.
+  size_t issued = 0, done = 0, taken = 0;
+  bool active = false;                           // outside the lock, with the stream
+  std::thread thread;
+};
+
+Executor::Executor(std::shared_ptr<Backend> backend, Program program, const Budgets& budgets)
+    : backend_(std::move(backend)),
+      program_((validate(program), std::move(program))),
+      memory_(backend_, program_, budgets),
+      ahead_(std::max(1, backend_->issue_ahead())),
+      origin_ns_(backend_->now_ns()),
+      position_(program_.length),
+      pointers_(program_.ranks),
+      woken_(program_.ranks),
+      by_stream_(program_.ranks * kStreams) {
+  for (uint32_t entry = 0; entry < program_.length; entry++) {
+    std::vector<uint32_t>& stream = entries_[program_.stream[entry]];
+    position_[entry] = static_cast<uint32_t>(stream.size());
+    stream.push_back(entry);
+  }
+  for (int rank = 0; rank < program_.ranks; rank++) {
+    for (size_t i = 0; i < program_.operand_tier.size(); i++) {
+      const uint8_t tier = program_.operand_tier[i];
+      std::byte* base = tier == kNoTier ? nullptr : memory_.data(Tier(tier), rank);
+      pointers_[rank].push_back(base ? base + static_cast<size_t>(program_.operand_offset[i]) : nullptr);
+    }
+    for (int stream = 0; stream < kStreams; stream++) {
+      if (entries_[stream].empty()) continue;
+      lanes_.push_back(std::make_unique<Lane>(rank, entries_[stream], backend_->make_stream(StreamKind(stream), rank), ahead_, program_.ranks));
+      by_stream_[rank * kStreams + stream] = lanes_.back().get();
+    }
+  }
+  try {
+    for (auto& lane : lanes_) {
+      lane->thread = std::thread([this, lane = lane.get()] { serve(*lane); });
+      pthread_setname_np(lane->thread.native_handle(), "fpdt-lane");
+    }
+  } catch (const std::system_error& error) {
+    close();
+    throw Error("native", "a thread for each of " + std::to_string(lanes_.size()) + " streams could not be started: " + error.what());
+  }
+}
+
+Executor::~Executor() { close(); }
+
+void Executor::close() {
+  cancel();
+  wait();
+  {
+    std::lock_guard lock(mutex_);
+    closing_ = true;
+    for (auto& woken : woken_) woken.notify_all();
+  }
+  for (auto& lane : lanes_)
+    if (lane->thread.joinable()) lane->thread.join();
+}
+
+void Executor::run(int64_t until, std::span<const double> step, std::function<void(const Outcome&)> finish) {
+  if (step.size() != kStepParameters) throw Error("shape", "the step's parameter block has " + std::to_string(step.size()) + " numbers; it needs 4");
+  std::unique_lock lock(mutex_);
+  check_idle("run");
+  if (failure_) throw Error("failed", "the last run failed (" + failure_->message + "): call reset before the next one");
+  std::copy(step.begin(), step.end(), step_.begin());
+  finish_ = std::move(finish);
+  limit_ = static_cast<uint32_t>(std::clamp<int64_t>(until + 1, 0, program_.length));
+  running_ = true, stopped_ = false;
+  allocations_at_start_ = backend_->allocations();
+  for (auto& woken : woken_) woken.notify_all();
+  finish_if_done(lock);  // there may be nothing left to run
+}
+
+void Executor::cancel() {
+  std::unique_lock lock(mutex_);
+  if (!running_ || started_ >= limit_) return;
+  limit_ = started_, stopped_ = true;
+  finish_if_done(lock);
+}
+
+void Executor::reset() {
+  std::lock_guard lock(mutex_);
+  check_idle("reset");
+  for (auto& lane : lanes_) lane->issued = lane->done = lane->taken = 0;
+  started_ = 0, arrived_ = 0;
+  failure_.reset();
+}
+
+void Executor::wait() {
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return !running_; });
+}
+
+std::vector<Span> Executor::take_spans() {
+  std::lock_guard lock(mutex_);
+  std::vector<Span> spans;
+  for (auto& lane : lanes_) {
+    for (; lane->taken < lane->done; lane->taken++) {
+      const double* times = &lane->times[2 * lane->taken];
+      spans.push_back({lane->rank, lane->entries[lane->taken], times[0], times[1]});
+    }
+  }
+  return spans;
+}
+
+Memory& Executor::memory() {
+  std::lock_guard lock(mutex_);
+  check_idle("touch the arenas");
+  return memory_;
+}
+
+uint64_t Executor::allocations_during_runs() const {
+  std::lock_guard lock(mutex_);
+  return allocations_ + (running_ ? backend_->allocations() - allocations_at_start_ : 0);
+}
+
+void Executor::serve(Lane& lane) {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (lane.issued - lane.done == ahead_) {
+      retire(lane, lock);
+    } else if (may_start(lane)) {
+      start(lane, lock);
+    } else if (lane.done < lane.issued) {
+      retire(lane, lock);  // nothing to start: collect what is under way
+    } else if (closing_) {
+      return;
+    } else {
+      woken_[lane.rank].wait(lock);
+    }
+  }
+}
+
+bool Executor::may_start(const Lane& lane) const {
+  if (!running_ || failure_ || lane.ended()) return false;
+  const uint32_t entry = lane.entries[lane.issued];
+  if (entry >= limit_) return false;
+  return std::ranges::all_of(program_.waits(entry), [&](uint32_t wait) { return lane_of(lane.rank, program_.stream[wait])->issued > position_[wait]; });
+}
+
+void Executor::start(Lane& lane, std::unique_lock<std::mutex>& lock) {
+  const size_t position = lane.issued;
+  const uint32_t entry = lane.entries[position];
+  started_ = std::max(started_, entry + 1);
+  lane.active = true;
+  bool issued = false;
+  std::exception_ptr error;
+  try {
+    for (uint32_t wait : program_.waits(entry)) {
+      const Lane& other = *lane_of(lane.rank, program_.stream[wait]);
+      // Under the lock: once the entry is done, its event is used again for a later one, which must not be waited for.
+      if (other.done <= position_[wait]) lane.stream->wait(*other.ends[position_[wait] % ahead_]);
+    }
+    lock.unlock();
+    issued = issue(lane, entry, position);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (!lock.owns_lock()) lock.lock();
+  if (error) fail(lane, entry, error);
+  lane.active = false;
+  if (issued) {
+    lane.issued++;
+    woken_[lane.rank].notify_all();
+  }
+  finish_if_done(lock);
+}
+
+// The oldest entry under way is done: its times are known and its events are free again.
+void Executor::retire(Lane& lane, std::unique_lock<std::mutex>& lock) {
+  const size_t position = lane.done;
+  const Event& begin = *lane.begins[position % ahead_];
+  const Event& end = *lane.ends[position % ahead_];
+  lane.active = true;
+  lock.unlock();
+  std::exception_ptr error;
+  try {
+    lane.stream->synchronize(end);
+    lane.times[2 * position] = begin.time_ns() - origin_ns_;
+    lane.times[2 * position + 1] = end.time_ns() - origin_ns_;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  lock.lock();
+  lane.active = false;
+  if (error) {
+    fail(lane, lane.entries[position], error);
+    lane.issued = lane.done;  // what was issued behind it is lost with it
+  } else {
+    lane.done++;
+  }
+  finish_if_done(lock);
+}
+
+// Puts an entry on the lane's stream. False when another rank's failure ended a collective.
+bool Executor::issue(Lane& lane, uint32_t entry, size_t position) {
+  Event& begin = *lane.begins[position % ahead_];
+  Event& end = *lane.ends[position % ahead_];
+  const uint16_t code = program_.code[entry];
+  const std::span<void* const> operands = pointers(lane.rank, entry);
+  if (is_collective(code)) {
+    if (!exchange(lane, entry, begin)) return false;
+  } else if (code >= opcode::offload) {
+    lane.stream->begin(begin);
+    lane.stream->copy(operands[1], operands[0], static_cast<size_t>(program_.operand_bytes[program_.operand_start[entry]]));
+  } else {
+    const size_t workspace = operands.size() - 1;
+    const bool has_workspace = operands[workspace] != nullptr;
+    lane.stream->begin(begin);
+    lane.stream->run({
+        .kernel = Kernel(code),
+        .operands = operands.first(workspace),
+        .parameters = program_.numbers(entry),
+        .workspace = operands[workspace],
+        .workspace_bytes = has_workspace ? static_cast<size_t>(program_.operand_bytes[program_.operand_start[entry] + workspace]) : 0,
+        .step = step_,
+        .rank = lane.rank,
+    });
+  }
+  lane.stream->record(end);
+  return true;
+}
+
+// Entry: nobody reads a peer before that peer has reached the entry. Exit: nobody goes on, and overwrites or frees what a
+// peer still reads, before all have exchanged. Events order the streams, meetings order the hosts that record them.
+bool Executor::exchange(Lane& lane, uint32_t entry, Event& begin) {
+  const uint8_t stream = program_.stream[entry];
+  const auto wait_for_peers = [&](std::unique_ptr<Event> Lane::* event) {
+    for (int peer = 0; peer < program_.ranks; peer++)
+      if (peer != lane.rank) lane.stream->wait(*(lane_of(peer, stream)->*event));
+  };
+  for (int peer = 0; peer < program_.ranks; peer++) lane.peers[peer] = pointers(peer, entry).data();
+  const Exchange what{program_.code[entry], lane.rank, program_.ranks, lane.peers, program_.numbers(entry)};
+
+  lane.stream->record(*lane.arrived);
+  if (!meet()) return false;
+  wait_for_peers(&Lane::arrived);
+  lane.stream->begin(begin);
+  lane.stream->exchange(what, 0);
+  lane.stream->record(*lane.exchanged);
+  if (!meet()) return false;
+  wait_for_peers(&Lane::exchanged);
+  if (what.code == opcode::allReduce) lane.stream->exchange(what, 1);
+  return true;
+}
+
+// All ranks meet here. False when the run failed: then nobody waits for a rank that stopped. One meeting at a time is
+// enough, since collectives lie on one stream per rank, in one order.
+bool Executor::meet() {
+  std::unique_lock lock(mutex_);
+  const uint64_t meeting = meeting_;
+  if (++arrived_ == program_.ranks) {
+    arrived_ = 0;
+    meeting_++;
+    met_.notify_all();
+  }
+  met_.wait(lock, [&] { return meeting_ != meeting || failure_; });
+  return !failure_;
+}
+
+void Executor::fail(const Lane& lane, uint32_t entry, std::exception_ptr error) {
+  if (failure_) return;  // the first one is the cause
+  failure_ = Failure{"native", "unknown exception", lane.rank, entry};
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& caught) {
+    failure_->code = caught.code(), failure_->message = caught.what();
+  } catch (const std::exception& caught) {
+    failure_->message = caught.what();
+  } catch (...) {
+  }
+  failure_->message = entry_name(program_, entry) + " on rank " + std::to_string(lane.rank) + ": " + failure_->message;
+  met_.notify_all();
+}
+
+// Every lane is at rest below the limit, or the run failed and every lane is at rest.
+void Executor::finish_if_done(std::unique_lock<std::mutex>& lock) {
+  const auto at_rest = [this](const std::unique_ptr<Lane>& lane) {
+    return !lane->active && lane->done == lane->issued && (failure_ || lane->ended() || lane->entries[lane->issued] >= limit_);
+  };
+  if (!running_ || !std::ranges::all_of(lanes_, at_rest)) return;
+  allocations_ += backend_->allocations() - allocations_at_start_;
+  const Outcome outcome{reached(), stopped_, failure_};
+  const auto finish = std::move(finish_);
+  running_ = false;
+  idle_.notify_all();
+  lock.unlock();
+  finish(outcome);
+  lock.lock();
+}
+
+int64_t Executor::reached() const {
+  int64_t first = program_.length;  // that is not done on some lane
+  for (const auto& lane : lanes_)
+    if (lane->done < lane->entries.size()) first = std::min<int64_t>(first, lane->entries[lane->done]);
+  return first - 1;
+}
+
+void Executor::check_idle(const char* what) const {
+  if (running_) throw Error("busy", std::string("cannot ") + what + " while the program runs: await the run, or cancel it and await it");
+}
+
+std::span<void* const> Executor::pointers(int rank, uint32_t entry) const {
+  return std::span<void* const>(pointers_[rank]).subspan(program_.operand_start[entry], program_.operands(entry));
+}
+
+}  // namespace fpdt

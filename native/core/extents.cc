@@ -1,0 +1,212 @@
+#include "extents.h"
+
+#include <cmath>
+
+#include "error.h"
+#include "program.h"
+
+namespace fpdt {
+namespace {
+
+constexpr double kF32 = 4, kF64 = 8, kI32 = 4;
+constexpr double kLargest = 9007199254740992.0;  // 2^53: whole numbers below it are exact as doubles and fit int64
+
+// Reads the numbers of one op in order of the table and refuses what no kernel could work with.
+class Numbers {
+ public:
+  Numbers(const char* op, std::span<const double> values) : op_(op), values_(values) {}
+
+  double size(const char* name) { return whole(name, 1); }
+  double from_zero(const char* name) { return whole(name, 0); }
+  bool flag(const char* name) {
+    const double value = whole(name, 0);
+    if (value > 1) refuse(name, value, "0 or 1");
+    return value == 1;
+  }
+  double element() { return flag("bf16") ? 2 : 4; }  // bytes of T
+  void any() { next_++; }                            // a real number: eps, theta, rates
+
+  [[noreturn]] void refuse(const char* name, double value, const char* wanted) const {
+    std::ostringstream text;
+    text << op_ << ": " << name << " is " << value << "; it must be " << wanted;
+    throw Error("shape", text.str());
+  }
+
+ private:
+  double whole(const char* name, double least) {
+    const double value = values_[next_++];
+    if (!(value >= least && value < kLargest) || value != std::floor(value)) refuse(name, value, least ? "a whole number from 1" : "a whole number from 0");
+    return value;
+  }
+
+  const char* op_;
+  std::span<const double> values_;
+  size_t next_ = 0;
+};
+
+struct Heads {
+  double q, kv, size;
+};
+Heads heads(Numbers& n) {
+  Heads h{n.size("heads"), n.size("kvHeads"), n.size("headSize")};
+  if (std::fmod(h.q, h.kv) != 0) n.refuse("kvHeads", h.kv, "a divisor of heads");
+  return h;
+}
+
+}  // namespace
+
+const KernelInfo* find_kernel(uint16_t code) {
+  for (const KernelInfo& info : kKernels)
+    if (static_cast<uint16_t>(info.kernel) == code) return &info;
+  return nullptr;
+}
+
+std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const double> numbers) {
+  if (numbers.size() != static_cast<size_t>(info.parameters)) {
+    throw Error("shape", std::string(info.name) + " takes " + std::to_string(info.parameters) + " numbers, got " + std::to_string(numbers.size()));
+  }
+  Numbers n(info.name, numbers);
+  switch (info.kernel) {
+    case Kernel::embed: {
+      const double rows = n.size("rows"), width = n.size("width"), vocabulary = n.size("vocabulary"), T = n.element();
+      return {{rows * width * T}, {rows * kI32}, {vocabulary * width * T}};
+    }
+    case Kernel::embedBackward: {
+      const double rows = n.size("rows"), width = n.size("width"), vocabulary = n.size("vocabulary");
+      n.flag("first");
+      return {{vocabulary * width * kF32}, {rows * width * n.element()}, {rows * kI32}};
+    }
+    case Kernel::norm: {
+      const double rows = n.size("rows"), width = n.size("width");
+      n.any();
+      const double T = n.element(), x = rows * width * T;
+      return {{x}, {x}, {width * T}};
+    }
+    case Kernel::normBackward: {
+      const double rows = n.size("rows"), width = n.size("width");
+      n.any();
+      n.flag("first");
+      const double T = n.element(), x = rows * width * T;
+      return {{x}, {width * kF32}, {x}, {x}, {width * T}, {x, true}};
+    }
+    case Kernel::project: {
+      const double rows = n.size("rows"), outputs = n.size("outputs"), inputs = n.size("inputs");
+      const bool f32 = n.flag("outF32");
+      const double T = n.element();
+      return {{rows * outputs * (f32 ? kF32 : T)}, {rows * inputs * T}, {outputs * inputs * T}, {rows * outputs * T, true}};
+    }
+    case Kernel::projectBackward:
+    case Kernel::weightGradient: {
+      const double rows = n.size("rows"), outputs = n.size("outputs"), inputs = n.size("inputs"), stride = n.size("doutStride");
+      if (stride < outputs) n.refuse("doutStride", stride, "at least outputs");
+      const bool backward = info.kernel == Kernel::projectBackward;
+      if (!backward) n.flag("first");
+      const double T = n.element();
+      const Extent dout{((rows - 1) * stride + outputs) * T};
+      if (backward) return {{rows * inputs * T}, dout, {outputs * inputs * T}};
+      return {{outputs * inputs * kF32}, dout, {rows * inputs * T}};
+    }
+    case Kernel::rotary:
+    case Kernel::rotaryBackward: {
+      const double rows = n.size("rows");
+      const Heads h = heads(n);
+      n.from_zero("start");
+      n.any();
+      const double T = n.element(), q = rows * h.q * h.size, k = rows * h.kv * h.size;
+      if (info.kernel == Kernel::rotary) return {{q * T}, {k * T}};
+      return {{q * T}, {k * T}, {k * T}, {q * kF32}, {k * kF32}, {k * kF32}};
+    }
+    case Kernel::attend:
+    case Kernel::attendBackward: {
+      const double rows = n.size("rows"), columns = n.size("columns");
+      const Heads h = heads(n);
+      n.from_zero("qStart");
+      n.from_zero("kvStart");
+      const double T = n.element(), q = rows * h.q * h.size, k = columns * h.kv * h.size, statistics = rows * h.q * kF32;
+      n.flag("first");
+      if (info.kernel == Kernel::attend) return {{rows * h.q * (h.size + 2) * kF32}, {q * T}, {k * T}, {k * T}};
+      n.flag("firstKv");
+      return {{q * kF32}, {k * kF32}, {k * kF32}, {q * T}, {k * T}, {k * T}, {q * T}, {statistics}, {statistics}};
+    }
+    case Kernel::finish:
+    case Kernel::merge:
+    case Kernel::delta: {
+      const double rows = n.size("rows"), heads = n.size("heads"), size = n.size("headSize");
+      const double o = rows * heads * size, statistics = rows * heads * kF32;
+      if (info.kernel == Kernel::merge) return {{o * kF32}, {statistics}, {o * kF32}, {statistics}};
+      const double T = n.element();
+      if (info.kernel == Kernel::finish) return {{o * T}, {statistics}, {rows * heads * (size + 2) * kF32}};
+      return {{statistics}, {o * T}, {o * T}};
+    }
+    case Kernel::swiglu:
+    case Kernel::swigluBackward: {
+      const double rows = n.size("rows"), width = n.size("feedForward"), out = rows * width * n.element();
+      if (info.kernel == Kernel::swiglu) return {{out}, {2 * out}};
+      return {{2 * out}, {out}, {2 * out}};
+    }
+    case Kernel::crossEntropy: {
+      const double rows = n.size("rows"), vocabulary = n.size("vocabulary");
+      n.flag("first");
+      n.flag("bf16");
+      return {{rows * vocabulary * kF32}, {kF64}, {rows * kI32}};
+    }
+    case Kernel::zero:
+      return {{n.from_zero("bytes")}};
+    case Kernel::squaredNorm: {
+      const double count = n.size("count");
+      n.flag("first");
+      return {{kF64}, {count * kF32}};
+    }
+    case Kernel::clip:
+      return {{kF32}, {kF64}, {kF64}};
+    case Kernel::adamW: {
+      const double count = n.size("count");
+      for (int i = 0; i < 4; i++) n.any();
+      n.from_zero("undecayed");
+      return {{count * kF32}, {count * kF32}, {count * kF32}, {count * 2, true}, {count * kF32}, {kF32}};
+    }
+  }
+  throw Error("native", std::string(info.name) + " has no row in core/extents.cc");
+}
+
+std::vector<Extent> collective_extents(uint16_t code, int ranks, std::span<const double> numbers) {
+  const auto expect = [&](const char* op, size_t count) {
+    if (numbers.size() != count) throw Error("shape", std::string(op) + " takes " + std::to_string(count) + " numbers, got " + std::to_string(numbers.size()));
+    return Numbers(op, numbers);
+  };
+  switch (code) {
+    case opcode::allToAll: {
+      if (numbers.size() < 5) throw Error("shape", "allToAll takes 4 numbers and the heads of at least one part, got " + std::to_string(numbers.size()));
+      Numbers n("allToAll", numbers);
+      const double tokens = n.size("tokens"), size = n.size("headSize"), element = n.size("elementBytes");
+      n.flag("direction");
+      std::vector<Extent> extents{{0}};
+      for (size_t part = 4; part < numbers.size(); part++) {
+        const double heads = n.size("heads");
+        if (std::fmod(heads, ranks) != 0) n.refuse("heads", heads, "a multiple of the rank count");
+        extents.push_back({tokens * heads * size * element});  // P·c tokens of heads / P
+        extents[0].bytes += extents.back().bytes;
+      }
+      return extents;
+    }
+    case opcode::gather: {
+      const double bytes = expect("gather", 1).size("partBytes");
+      return {{bytes}, {bytes * ranks}};
+    }
+    case opcode::reduceScatter: {
+      Numbers n = expect("reduceScatter", 2);
+      const double bytes = n.size("partElements") * kF32;
+      n.flag("first");
+      return {{bytes * ranks}, {bytes}};
+    }
+    case opcode::allReduce: {
+      Numbers n = expect("allReduce", 1);
+      const double elements = n.size("elements");
+      if (elements > kAllReduceElements) n.refuse("elements", elements, "at most 1024: it is for sums, not tensors");
+      return {{elements * kF64}};
+    }
+  }
+  throw Error("program", "code " + std::to_string(code) + " is not a collective");
+}
+
+}  // namespace fpdt

@@ -1,0 +1,12 @@
+// What this machine offers to this process.
+#pragma once
+#include <cstddef>
+#include <string>
+
+namespace fpdt::cpu {
+
+int usable_threads();       // by affinity and by the CPU quota of the control group
+size_t usable_memory();     // physical bytes, or the control group's limit where that is less
+std::string processor_name();
+
+}  // namespace fpdt::cpu

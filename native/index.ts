@@ -1,0 +1,174 @@
+/**
+ * The typed face of the addon: devices, programs and single kernels. Knows nothing of schedules, models or Jupyter.
+ *
+ * Bytes are bytes, times are nanoseconds of one monotonic clock (that of `process.hrtime`). Every error is an `Error` with
+ * a `code`:
+ *   argument       a wrong type or a number out of its range       program   a program that is not well formed
+ *   shape          numbers of an op that cannot be, small operands  range     bytes outside an arena
+ *   out_of_memory  over a budget, or more than the machine has      busy      used during a run
+ *   failed         run after a failed run, without `reset`          closed    used after `close`
+ *   stopped        closed during a run                              native    all else
+ */
+import { createRequire } from 'node:module'
+
+export type Tier = 'device' | 'host' | 'disk'
+
+export interface DeviceOptions {
+  readonly backend: 'cpu'
+  /** Threads of the compute pool. Default: as many as the process may use. */
+  readonly threads?: number
+  /** Instruction path: one of `scalar`, `avx2`, `avx512bf16`. Default: the best of this processor. */
+  readonly path?: string
+}
+
+export interface DeviceInfo {
+  readonly backend: string
+  /** The processor, in words. */
+  readonly name: string
+  /** Instruction path in use. */
+  readonly path: string
+  readonly threads: number
+  /** Of the whole machine. */
+  readonly memoryBytes: number
+}
+
+export interface Device {
+  info(): DeviceInfo
+  /** Arenas allocated since the device was opened. */
+  allocations(): number
+  /** The clock of all times. */
+  nowNs(): number
+  /**
+   * Copies the program, checks that it cannot touch a byte outside its arenas, allocates them (exactly `arenaBytes` per rank
+   * and tier, zero-filled, committed on touch) and starts a thread per rank and stream. `budgets`: most bytes per rank.
+   * Throws `program`, `shape`, `argument`; `out_of_memory` before anything is allocated.
+   */
+  load(program: NativeProgram, budgets?: Readonly<Partial<Record<Tier, number | null>>>): Executor
+  /** See the function `call`. `step` has the four numbers of STEP_PARAMETERS. */
+  call(kernel: number, parameters: Float64Array, operands: readonly Operand[], workspaceBytes: number, rank: number, step: Float64Array): void
+  /** Closes the executors that were loaded on it, then itself. Idempotent. */
+  close(): void
+}
+
+/** The fields of a `Program` (kernel/src/plan/program.ts, where they are explained) that the native side reads. */
+export interface NativeProgram {
+  readonly ranks: number
+  readonly length: number
+  readonly op: Uint32Array
+  readonly code: Uint16Array
+  readonly stream: Uint8Array
+  readonly operandStart: Uint32Array
+  readonly operandTier: Uint8Array
+  readonly operandOffset: Float64Array
+  readonly operandBytes: Float64Array
+  readonly parameterStart: Uint32Array
+  readonly parameters: Float64Array
+  readonly waitStart: Uint32Array
+  readonly waitEntry: Uint32Array
+  readonly arenaBytes: Readonly<Record<Tier, number>>
+}
+
+/** How a run ended: every entry up to `reached` is done on every rank and none above it has begun; -1 = none is done. */
+export interface Reached {
+  readonly reached: number
+  /** True when `cancel` ended the run below the entry it was to reach. */
+  readonly stopped: boolean
+}
+
+/** What the promise of a failed run rejects with: which entry failed, on which rank; all entries up to `reached` are done. */
+export interface RunError extends Error {
+  readonly code: string
+  readonly entry: number
+  readonly rank: number
+  readonly reached: number
+}
+
+export interface Executor {
+  /**
+   * Runs what is not done yet, up to and with entry `until` (default: all). No JavaScript runs in between; the process is
+   * kept alive. `step`: the four numbers of STEP_PARAMETERS. Rejects with `RunError` when a kernel fails: all ranks have
+   * then stopped at an entry boundary, and `reset` is needed. Throws `busy`, `failed`, `closed`, `argument`.
+   */
+  run(until: number | undefined, step: Float64Array): Promise<Reached>
+  /** Ends the run at the first entry boundary that is one for all ranks. Returns at once; the promise of `run` tells where. */
+  cancel(): void
+  /** Back to the first entry, for the next step. Memory stays; spans not taken are dropped. Throws `busy`. */
+  reset(): void
+  /**
+   * Rows [rank, entry, start, end] of the entries that ended since the last call, also during a run; times in nanoseconds
+   * after `originNs`. Rows of one rank and stream are in order and do not overlap. A collective starts when all ranks have
+   * reached it; a kernel starts when the compute pool turns to it.
+   */
+  takeSpans(): Float64Array
+  /** When the program was loaded, on the device's clock. */
+  readonly originNs: number
+  /** A copy of part of an arena. Throws `range`, `busy`. */
+  read(tier: Tier, rank: number, offset: number, bytes: number): Uint8Array
+  /** Copies `data` into an arena. Throws `range`, `busy`. */
+  write(tier: Tier, rank: number, offset: number, data: ArrayBufferView): void
+  /** Bytes of each tier's arena, per rank, and arenas that the device allocated while this program ran: 0. */
+  memory(): { allocatedBytes: Record<Tier, number>; allocationsDuringRun: number }
+  /** Fills the arenas of a tier (default: all) with a pattern that depends on the place, so that `touched` can tell. Throws `busy`. */
+  poison(tier?: Tier): void
+  /**
+   * Bytes from the start of a rank's arena to the end of the highest 8-byte word written since `poison`, exact at the arena's
+   * end. A word that was written passes for untouched with probability 2^-64. Throws `range` where nothing was poisoned.
+   */
+  touched(tier: Tier, rank: number): number
+  /** Cancels a run (its promise rejects with `stopped`), waits for the entries under way, gives the memory back. Idempotent. */
+  close(): void
+}
+
+/** Memory of an operand of `call`; null where an optional operand is not given. */
+export type Operand = NodeJS.ArrayBufferView | null
+
+interface Addon {
+  readonly Device: new (options: DeviceOptions) => Device
+  readonly kernels: readonly { readonly name: string; readonly code: number; readonly operands: number; readonly parameters: number }[]
+  readonly opcodes: Readonly<Record<string, number>>
+}
+
+const addon = loadAddon()
+
+/** The kernels of this build: twin of KERNELS in kernel/src/schedule/kernels.ts. */
+export const kernels = addon.kernels
+/** Codes of copies and collectives: twin of OPCODES in kernel/src/plan/program.ts. */
+export const opcodes = addon.opcodes
+
+/** Throws `native` for a backend that is not in this build or a path that the processor lacks. */
+export function openDevice(options: DeviceOptions): Device {
+  return new addon.Device(options)
+}
+
+/**
+ * Runs one kernel, on this thread, on the memory of typed arrays. Operands and parameters are those of KERNELS, in order;
+ * the workspace is filled with NaN bytes. Throws `argument` for wrong counts, `shape` where an operand is smaller than the
+ * parameters say, and what the kernel throws.
+ */
+export function call(
+  kernel: number,
+  parameters: Float64Array,
+  operands: readonly Operand[],
+  workspaceBytes: number,
+  options: { threads?: number; path?: string; rank?: number; step?: Float64Array } = {},
+): void {
+  const { threads, path, rank = 0, step = new Float64Array(4) } = options
+  const key = `${threads} ${path}`
+  let device = devices.get(key)
+  if (!device) {
+    device = openDevice({ backend: 'cpu', ...(threads === undefined ? {} : { threads }), ...(path === undefined ? {} : { path }) })
+    devices.set(key, device)
+  }
+  device.call(kernel, parameters, operands, workspaceBytes, rank, step)
+}
+/** Devices of `call`, one per thread count and path: a compute pool costs more than a small kernel. */
+const devices = new Map<string, Device>()
+
+function loadAddon(): Addon {
+  try {
+    return createRequire(import.meta.url)('@fpdt/native/addon') as Addon
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause)
+    throw Object.assign(new Error(`the native addon could not be loaded (${reason}); run \`npm run build:native\``, { cause }), { code: 'native' })
+  }
+}
