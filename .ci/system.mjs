@@ -100,13 +100,13 @@ export async function requireSystem(forTests) {
   if (!findProgram('apt-get'))
     throw new TaskError(`missing: ${names}. Install them with this system's package manager (on Debian they are ${packages.join(' ')}).`)
   const root = process.getuid?.() === 0
-  const command = `apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 ${packages.join(' ')}`
-  if (!root && probe('sudo', ['-n', 'true']) === null) throw new TaskError(`missing: ${names}. Install them with: sudo apt-get update && sudo ${command}`)
+  if (!root && probe('sudo', ['-n', 'true']) === null)
+    throw new TaskError(`missing: ${names}. Install them with: sudo apt-get update && sudo apt-get install ${packages.join(' ')}`)
   console.log(`missing: ${names}; installing ${packages.join(' ')}`)
   const asRoot = (title, line) =>
     task(title, root ? 'env' : 'sudo', [...(root ? [] : ['-n', 'env']), 'DEBIAN_FRONTEND=noninteractive', ...line.split(' ')], { minutes: 10 })
   await asRoot('package lists', 'apt-get update')
-  await asRoot('system packages', command)
+  await asRoot('system packages', `apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=120 ${packages.join(' ')}`)
   const still = missing.filter((requirement) => !requirement.present())
   if (still.length > 0) {
     throw new TaskError(
