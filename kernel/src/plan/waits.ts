@@ -121,7 +121,7 @@ class ArenaUsers {
     if (this.starts[index] === at) return index
     const { writer, writerStream, readers } = this.users[index - 1]
     this.starts.splice(index, 0, at)
-    this.users.splice(index, 0, { writer, writerStream, readers: readers && readers.slice() })
+    this.users.splice(index, 0, { writer, writerStream, readers: readers?.slice() ?? null })
     return index
   }
 }

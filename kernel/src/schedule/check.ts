@@ -157,7 +157,7 @@ class Residencies {
     const here = this.find(value, tier)
     const key = `${value.name}@${tier}`
     const earlier = this.freed.get(key)
-    if (!here) return refuse(earlier === undefined ? `${key} is freed but was never there` : `${key} is freed again; it was freed at op ${earlier}`)
+    if (!here) refuse(earlier === undefined ? `${key} is freed but was never there` : `${key} is freed again; it was freed at op ${earlier}`)
     if (here.persistent) refuse(`${key} stands between steps and is freed`)
     const residencies = this.byValue.get(value.name) as State[]
     residencies.splice(residencies.indexOf(here), 1)
@@ -193,25 +193,31 @@ class Shapes {
     for (const [i, a] of touched.entries()) for (const b of touched.slice(0, i)) distinct(a, b)
     switch (op.kind) {
       case 'compute':
-        return this.extents(op)
+        this.extents(op)
+        break
       case 'allToAll':
-        return this.allToAll(op)
+        this.allToAll(op)
+        break
       case 'gather':
-        return this.partition(op.part, op.full)
+        this.partition(op.part, op.full)
+        break
       case 'reduceScatter':
         if (op.full.dtype !== 'f32') refuse(`reduceScatter sums f32, and ${op.full.name} is ${op.full.dtype}`)
-        return this.partition(op.part, op.full)
+        this.partition(op.part, op.full)
+        break
       case 'allReduce':
-        return op.value.dtype === 'f64' ? undefined : refuse(`allReduce sums f64, and ${op.value.name} is ${op.value.dtype}`)
+        if (op.value.dtype !== 'f64') refuse(`allReduce sums f64, and ${op.value.name} is ${op.value.dtype}`)
+        break
       case 'offload':
       case 'fetch':
       case 'spill':
       case 'load':
-        return op.value.of ? refuse(`${op.value.name} is a view: ${op.kind} moves whole values; name ${op.value.of.value.name}`) : undefined
+        if (op.value.of) refuse(`${op.value.name} is a view: ${op.kind} moves whole values; name ${op.value.of.value.name}`)
+        break
       case 'free':
-        return
+        break
       default:
-        return op satisfies never
+        op satisfies never
     }
   }
 
@@ -242,7 +248,7 @@ class Shapes {
 
   private computeOperands(op: Compute): void {
     const spec: KernelSpec | undefined = kernelSpec(op.kernel)
-    if (!spec) return refuse(`${op.kernel} is no kernel`)
+    if (!spec) refuse(`${op.kernel} is no kernel`)
     const roles = spec.operands.map(({ role }) => role)
     for (const { role, optional } of spec.operands) if (!op.operands[role] && !optional) refuse(`${op.kernel} lacks its operand ${role}: ${spec.roughly}`)
     for (const role of Object.keys(op.operands)) if (!roles.includes(role)) refuse(`${op.kernel} has no operand ${role}, only ${roles.join(', ')}`)

@@ -68,7 +68,10 @@ export function* printOps(ops: Iterable<Op>): Generator<string, void, undefined>
 export function printListing(ops: Iterable<Op>): string {
   const values = new Map<string, Value>()
   const lines: string[] = []
-  for (const line of printOps(each(ops, (op) => valuesOf(op).forEach((value) => declare(values, value))))) lines.push(line)
+  const declared = each(ops, (op) => {
+    for (const value of valuesOf(op)) declare(values, value)
+  })
+  for (const line of printOps(declared)) lines.push(line)
   return [...[...values.values()].map(printValue), ...lines, ''].join('\n')
 }
 
@@ -120,7 +123,7 @@ const NOWHERE: Place = { phase: 'forward', layer: null, q: null, kv: null }
 /** The op that a line prints. Throws FpdtError `schedule` for what is no op or names no value of `values`. */
 export function parseOp(line: string, values: ReadonlyMap<string, Value>, place: Place = NOWHERE): Op {
   const words = line.trim().split(/\s+/)
-  const verb = words[0] as string
+  const verb = words[0]
   const known = (name: string | undefined): Value => values.get(name ?? '') ?? refuse(`${name ? `no value is named ${name}` : `${verb} lacks an operand`}`)
   if (verb === 'free') {
     const [name, tier] = (words[1] ?? '').split('@')
@@ -197,12 +200,11 @@ function parseCompute(kernel: Kernel, words: readonly string[], known: (name: st
   const spec = kernelSpec(kernel)
   const sides: Record<Side, Value[]> = { written: [], added: [], read: [] }
   const flags: Record<string, number> = {}
-  let pending: Value[] = []
+  const pending: Value[] = []
   for (const word of words) {
     const flag = /^([A-Za-z]\w*)=(.+)$/.exec(word)
-    if (word === '=') pending = (sides.written.push(...pending), [])
-    else if (word === '+=') pending = (sides.added.push(...pending), [])
-    else if (flag) flags[flag[1] as string] = parseNumber(flag[2] as string)
+    if (word === '=' || word === '+=') sides[word === '=' ? 'written' : 'added'] = pending.splice(0)
+    else if (flag) flags[flag[1]] = parseNumber(flag[2])
     else pending.push(known(word))
   }
   sides.read = pending
@@ -210,8 +212,8 @@ function parseCompute(kernel: Kernel, words: readonly string[], known: (name: st
   if (!shape)
     refuse(`${kernel} does not take ${sides.written.length} written, ${sides.added.length} added to and ${sides.read.length} read operands: ${spec.roughly}`)
   const operands: Record<string, Value> = {}
-  for (const side of SIDES) shape?.[side].forEach((role, i) => (operands[role] = sides[side][i] as Value))
-  return { kind: 'compute', place, kernel, operands, flags: { ...flags, ...shape?.flags } }
+  for (const side of SIDES) for (const [i, role] of shape[side].entries()) operands[role] = sides[side][i]
+  return { kind: 'compute', place, kernel, operands, flags: { ...flags, ...shape.flags } }
 }
 
 const SIDES: readonly Side[] = ['written', 'added', 'read']
@@ -238,7 +240,9 @@ export function shapesOf(kernel: Kernel): readonly Shape[] {
   return made
 }
 function subsets(names: readonly string[]): string[][] {
-  return names.reduce<string[][]>((sets, name) => [...sets, ...sets.map((set) => [...set, name])], [[]])
+  let sets: string[][] = [[]]
+  for (const name of names) sets = [...sets, ...sets.map((set) => [...set, name])]
+  return sets
 }
 
 // ---- values and places ---------------------------------------------------------------------------------------------
