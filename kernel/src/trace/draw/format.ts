@@ -1,0 +1,72 @@
+/** Numbers as people read them. KiB, MiB, GiB are powers of 1024; everything else is decimal. */
+
+const BINARY = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
+const DECIMAL = ['', 'k', 'M', 'G', 'T', 'P', 'E']
+const NARROW = '\u202f' // between a number and its unit: they must not part at a line's end
+
+/** `412 MiB`, `1.00 GiB`, `812 B`. */
+export function bytes(value: number): string {
+  return scaled(value, 1024, BINARY)
+}
+
+/** `812 ns`, `12.4 µs`, `1.20 ms`, `3.45 s`, `12 min 5 s`. */
+export function duration(ns: number): string {
+  if (Math.abs(ns) >= 120e9) {
+    const seconds = Math.round(ns / 1e9)
+    return `${Math.floor(seconds / 60)}${NARROW}min ${seconds % 60}${NARROW}s`
+  }
+  return scaled(ns, 1000, ['ns', 'µs', 'ms', 's'])
+}
+
+/** `12.9 GFLOP`. */
+export function flops(value: number): string {
+  return scaled(
+    value,
+    1000,
+    DECIMAL.map((prefix) => `${prefix}FLOP`),
+  )
+}
+
+/** `10.7 TFLOP/s`, from operations and nanoseconds. */
+export function flopRate(operations: number, ns: number): string {
+  return `${flops((operations / ns) * 1e9)}/s`
+}
+
+/** `3.20 GiB/s`, from bytes and nanoseconds. */
+export function byteRate(moved: number, ns: number): string {
+  return `${bytes((moved / ns) * 1e9)}/s`
+}
+
+/** `12,345`. */
+export function count(value: number): string {
+  return Math.round(value).toLocaleString('en-US')
+}
+
+/** `1 op`, `3 ops`. */
+export function counted(value: number, noun: string): string {
+  return `${count(value)} ${noun}${Math.round(value) === 1 ? '' : 's'}`
+}
+
+/** `41.2 %` of a fraction. */
+export function percent(fraction: number): string {
+  const value = fraction * 100
+  return `${value >= 99.95 || value === 0 ? value.toFixed(0) : value.toFixed(1)}${NARROW}%`
+}
+
+/** Three significant digits and the unit in which the number has at most three places before the point. */
+function scaled(value: number, base: number, units: readonly string[]): string {
+  if (!Number.isFinite(value)) return 'unknown'
+  let unit = 0
+  let rest = value
+  while (unit < units.length - 1 && Math.abs(Number(rest.toPrecision(3))) >= (base === 1024 ? 1000 : base)) {
+    rest /= base
+    unit++
+  }
+  return `${digits(rest, unit === 0)}${NARROW}${units[unit]}`.trim()
+}
+
+function digits(value: number, whole: boolean): string {
+  const size = Math.abs(value)
+  if (Number.isInteger(value) && whole) return value.toString()
+  return size >= 99.95 ? value.toFixed(0) : size >= 9.995 ? value.toFixed(1) : value.toFixed(2)
+}

@@ -1,0 +1,157 @@
+/**
+ * Where everything in the picture of a run lies, in CSS pixels.
+ *
+ *   legend of families
+ *            step 1 ............ step 2              busy
+ *   time, ms 0        10        20        30
+ *   rank 0   compute ████████████████████████        93 %
+ *            fetch   ▒▒ ▒▒ ▒▒                        20 %
+ *   legend of categories
+ *            device memory of rank 0
+ *    512 MiB ------------------------- budget 500 MiB
+ *            ▁▂▅█▅▂▁
+ */
+import { CATEGORIES, FAMILIES, type Family, TIERS } from '../schema.js'
+import { type LegendLayout, layOutLegend } from './legend.js'
+import { type Lane, type Run, stackFor } from './run.js'
+import type { Stack } from './stack.js'
+import { type PixelRect, type Surface, textWidth } from './surface.js'
+import { HATCHES } from './theme.js'
+import { byteTicks, type Tick } from './ticks.js'
+import type { View } from './view.js'
+import { CATEGORY_WORDS } from './words.js'
+
+export interface LaneLayout extends PixelRect {
+  readonly lane: Lane
+  /** The first lane of its rank carries the rank's name. */
+  readonly leads: boolean
+}
+export interface ChartLayout extends PixelRect {
+  readonly stack: Stack
+  /** Bytes at the upper edge. */
+  readonly top: number
+  readonly budget_bytes: number | null
+  readonly ticks: readonly Tick[]
+  readonly title: string
+}
+export interface Layout {
+  readonly width: number
+  readonly height: number
+  /** The columns that are time. */
+  readonly plot: { readonly x: number; readonly width: number }
+  readonly families: LegendLayout
+  readonly categories: LegendLayout
+  /** Middles of the lines with step names and tick labels. */
+  readonly stepLine: number
+  readonly tickLine: number
+  readonly lanes: readonly LaneLayout[]
+  readonly charts: readonly ChartLayout[]
+  /** Ranks whose lanes are left out because there are too many. */
+  readonly hiddenRanks: number
+}
+
+const LANE = 17
+const LANE_GAP = 4
+const RANK_GAP = 9
+const CHART_TITLE = 20
+const CHART_HEIGHTS = { device: 116, host: 76, disk: 60 } as const
+/** Room above the highest point of a chart, for the words of the peak or the budget. */
+const HEADROOM = 20
+/** More lanes than this would not fit a screen: then only one rank's are shown. */
+const MOST_LANES = 24
+/** A budget this many times the peak would press the curve flat; it is then named, not drawn to scale. */
+const FARTHEST_BUDGET = 3
+
+export function layOut(surface: Surface, run: Run, view: View, width: number): Layout {
+  const shown = run.lanes.length <= MOST_LANES ? run.lanes : run.lanes.filter(({ rank }) => rank === view.rank)
+  const rankWidth = Math.max(0, ...run.ranks.map((rank) => textWidth(surface, `rank ${rank}`, { bold: true })))
+  const streamWidth = Math.max(0, ...shown.map(({ stream }) => textWidth(surface, stream)))
+  const left = Math.ceil(Math.max(rankWidth + 10 + streamWidth, textWidth(surface, '1000 MiB')) + 8)
+  const right = width >= 420 ? Math.ceil(textWidth(surface, '99.9 %') + 12) : 4
+  const plot = { x: left, width: Math.max(40, Math.floor(width - left - right)) }
+
+  const present = new Set(run.families)
+  const used = FAMILIES.filter((_, i) => present.has(i))
+  const families = layOutLegend(
+    surface,
+    used.map((family) => ({ words: FAMILY_WORDS[family], colour: surface.theme.families[family], hatch: HATCHES[family] })),
+    { x: plot.x, y: 0, width: width - plot.x },
+  )
+
+  const stepLine = families.height + 10
+  const tickLine = stepLine + 15
+  let y = tickLine + 10
+  const lanes: LaneLayout[] = []
+  for (const lane of shown) {
+    const leads = lanes.at(-1)?.lane.rank !== lane.rank
+    if (leads && lanes.length > 0) y += RANK_GAP
+    lanes.push({ lane, leads, x: plot.x, y, width: plot.width, height: LANE })
+    y += LANE + LANE_GAP
+  }
+
+  const stacks = TIERS.flatMap((tier) => stackFor(run, view.rank, tier) ?? [])
+  y += 8
+  const stacked = (['earlier', ...CATEGORIES] as const).filter((category) => stacks.some(({ categories }) => categories.includes(category)))
+  const categories = layOutLegend(
+    surface,
+    stacked.map((category) => ({ words: CATEGORY_WORDS[category], colour: surface.theme.categories[category] })),
+    { x: plot.x, y, width: width - plot.x },
+  )
+  y += categories.height
+  const charts = stacks.map((stack): ChartLayout => {
+    const peak = stack.totals[stack.peak]
+    const budget_bytes = run.head.tiers.find(({ tier }) => tier === stack.tier)?.budget_bytes ?? null
+    const inReach = budget_bytes !== null && budget_bytes <= FARTHEST_BUDGET * peak
+    const height = CHART_HEIGHTS[stack.tier]
+    const top = Math.max(peak, inReach ? budget_bytes : 0, 1) / (1 - HEADROOM / height)
+    const chart = {
+      stack,
+      top,
+      budget_bytes,
+      ticks: byteTicks(top, height / 26),
+      title: `${stack.tier} memory of rank ${stack.rank}`,
+      x: plot.x,
+      y: y + CHART_TITLE,
+      width: plot.width,
+      height,
+    }
+    y += CHART_TITLE + height + 6
+    return chart
+  })
+  return {
+    width,
+    height: Math.ceil(y + 4),
+    plot,
+    families,
+    categories,
+    stepLine,
+    tickLine,
+    lanes,
+    charts,
+    hiddenRanks: shown.length === run.lanes.length ? 0 : run.ranks.length - 1,
+  }
+}
+
+export function timeAt(layout: Layout, view: View, x: number): number {
+  return view.start_ns + ((x - layout.plot.x) / layout.plot.width) * (view.end_ns - view.start_ns)
+}
+
+export function xOf(layout: Layout, view: View, time_ns: number): number {
+  return layout.plot.x + ((time_ns - view.start_ns) / (view.end_ns - view.start_ns)) * layout.plot.width
+}
+
+export function yOf(chart: ChartLayout, amount: number): number {
+  return chart.y + chart.height - (amount / chart.top) * chart.height
+}
+
+const FAMILY_WORDS: Readonly<Record<Family, string>> = {
+  attention: 'attention',
+  projection: 'projection (GEMM)',
+  elementwise: 'elementwise',
+  loss: 'loss head',
+  optimizer: 'optimizer',
+  collective: 'collective',
+  offload: 'offload to host',
+  fetch: 'fetch to device',
+  disk: 'disk',
+}

@@ -1,0 +1,142 @@
+/** Memory of one rank on one tier: categories stacked over the timeline's axis, the budget as a line, the peak marked. */
+import type { Tier } from '../schema.js'
+import { bytes } from './format.js'
+import { type ChartLayout, type Layout, xOf, yOf } from './layout.js'
+import { dash } from './legend.js'
+import type { Run } from './run.js'
+import { stackColumns } from './stack.js'
+import { line, overlaps, type PixelRect, type Surface, type TextStyle, textRect, write } from './surface.js'
+import type { View } from './view.js'
+import { opLine } from './words.js'
+
+export interface DrawnChart extends PixelRect {
+  readonly rank: number
+  readonly tier: Tier
+  readonly top_bytes: number
+  readonly categories: readonly string[]
+  readonly budget: { readonly bytes: number; readonly y: number; readonly toScale: boolean } | null
+  /** Null while the peak is outside the window. */
+  readonly peak: { readonly bytes: number; readonly x: number; readonly y: number; readonly words: string } | null
+}
+
+export function drawChart(surface: Surface, run: Run, view: View, layout: Layout, chart: ChartLayout): DrawnChart {
+  const { context, theme } = surface
+  const { stack } = chart
+  context.strokeStyle = theme.grid
+  context.lineWidth = 1
+  for (const { value, label } of chart.ticks) {
+    const y = Math.round(yOf(chart, value)) + 0.5
+    line(context, chart.x, y, chart.x + chart.width, y)
+    write(surface, label, chart.x - 8, y, { role: 'tick', align: 'right', colour: theme.mutedText })
+  }
+  const title = write(surface, chart.title, chart.x, chart.y - 9, { role: 'chart', bold: true })
+  drawStack(surface, view, chart)
+  const budget = drawBudget(surface, chart, title)
+  const peak = drawPeak(surface, run, view, layout, chart, budget?.label ?? null)
+  return {
+    rank: stack.rank,
+    tier: stack.tier,
+    top_bytes: chart.top,
+    categories: stack.categories,
+    budget: budget && { bytes: budget.bytes, y: budget.y, toScale: budget.toScale },
+    peak,
+    x: chart.x,
+    y: chart.y,
+    width: chart.width,
+    height: chart.height,
+  }
+}
+
+/** Each pixel column shows the instant of its highest total; what it does not hold all the time is paler. */
+function drawStack(surface: Surface, view: View, chart: ChartLayout): void {
+  const { context, theme } = surface
+  const { stack } = chart
+  const { high, low } = stackColumns(stack, view.start_ns, view.end_ns, chart.width)
+  const floor = chart.y + chart.height
+  for (let x = 0, end = 0; x < chart.width; x = end) {
+    for (end = x + 1; end < chart.width && high[end] === high[x] && low[end] === low[x]; end++);
+    let amount = 0
+    let below = floor
+    for (const [c, category] of stack.categories.entries()) {
+      amount += stack.levels[c][high[x]]
+      const y = Math.round(yOf(chart, amount))
+      if (y >= below) continue
+      context.fillStyle = theme.categories[category]
+      context.fillRect(chart.x + x, y, end - x, below - y)
+      // Layers are parted by a line where they are wide enough to be seen as layers.
+      if (below - y > 3 && end - x > 3) {
+        context.fillStyle = theme.background
+        context.globalAlpha = 0.7
+        context.fillRect(chart.x + x, y, end - x, 1)
+        context.globalAlpha = 1
+      }
+      below = y
+    }
+    const steady = Math.round(yOf(chart, stack.totals[low[x]]))
+    if (steady > below) {
+      context.globalAlpha = 0.45
+      context.fillStyle = theme.background
+      context.fillRect(chart.x + x, below, end - x, steady - below)
+      context.globalAlpha = 1
+    }
+  }
+}
+
+function drawBudget(surface: Surface, chart: ChartLayout, title: PixelRect): { bytes: number; y: number; toScale: boolean; label: PixelRect } | null {
+  if (chart.budget_bytes === null) return null
+  const { theme } = surface
+  const right = chart.x + chart.width
+  const style: TextStyle = { role: 'budget', align: 'right', colour: theme.budget, plate: true }
+  if (chart.budget_bytes > chart.top) {
+    // Too far above the curve to be drawn to scale; the words stand where the line would be, above the chart.
+    const words = `budget ${bytes(chart.budget_bytes)}, above this chart`
+    const fits = right - textRect(surface, words, 0, 0, style).width > title.x + title.width + 8
+    const label = write(surface, fits ? words : bytes(chart.budget_bytes), right - 4, chart.y - 9, style)
+    return { bytes: chart.budget_bytes, y: chart.y - 9, toScale: false, label }
+  }
+  const y = Math.round(yOf(chart, chart.budget_bytes)) + 0.5
+  dash(surface, chart.x, y, chart.width, theme.budget)
+  return {
+    bytes: chart.budget_bytes,
+    y,
+    toScale: true,
+    label: write(surface, `budget ${bytes(chart.budget_bytes)}`, right - 4, y - 9 < chart.y - 16 ? y + 9 : y - 9, style),
+  }
+}
+
+function drawPeak(surface: Surface, run: Run, view: View, layout: Layout, chart: ChartLayout, taken: PixelRect | null): DrawnChart['peak'] {
+  const { context, theme } = surface
+  const { stack } = chart
+  const size = stack.totals[stack.peak]
+  const time_ns = stack.peak === 0 ? view.start_ns : stack.times_ns[stack.peak - 1]
+  if (size === 0 || time_ns < view.start_ns || time_ns > view.end_ns) return null
+  const x = xOf(layout, view, time_ns)
+  const y = yOf(chart, size)
+  context.fillStyle = theme.marker
+  context.strokeStyle = theme.background
+  context.lineWidth = 1.5
+  context.beginPath()
+  context.arc(x, y, 4, 0, 2 * Math.PI)
+  context.fill()
+  context.stroke()
+  const row = stack.peak === 0 ? undefined : stack.rows[stack.peak - 1]
+  const line = row === undefined ? '' : opLine(run, run.memory.op[row]).replace(/\s*@\w+$/, '')
+  // The op that made the peak is named if there is room for it, else at least its verb, else the bytes alone.
+  for (const words of [`peak ${bytes(size)} · ${line}`, `peak ${bytes(size)} · ${line.split(/\s/, 1)[0]}`, `peak ${bytes(size)}`]) {
+    for (const [dx, dy, align] of [
+      [8, -9, 'left'],
+      [-8, -9, 'right'],
+      [8, 9, 'left'],
+      [-8, 9, 'right'],
+    ] as const) {
+      const style: TextStyle = { role: 'peak', align, bold: true, plate: true }
+      const rect = textRect(surface, words, x + dx, y + dy, style)
+      const inside =
+        rect.x >= chart.x && rect.x + rect.width <= chart.x + chart.width && rect.y + rect.height <= chart.y + chart.height && rect.y >= chart.y - 2
+      if (!inside || (taken && overlaps(rect, taken, 3))) continue
+      write(surface, words, x + dx, y + dy, style)
+      return { bytes: size, x, y, words }
+    }
+  }
+  return { bytes: size, x, y, words: '' }
+}

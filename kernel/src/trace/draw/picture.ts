@@ -1,0 +1,185 @@
+/** The whole picture of a run: axis, lanes, memory. Draws, and says what it drew. */
+import { STREAMS } from '../schema.js'
+import { bytes, duration } from './format.js'
+import { type Layout, timeAt, xOf, yOf } from './layout.js'
+import { drawLegend } from './legend.js'
+import { type DrawnChart, drawChart } from './memory.js'
+import { type Run, spanAt } from './run.js'
+import { levelAt } from './stack.js'
+import { type Context2D, type Label, line, overlaps, type PixelRect, type Surface, write } from './surface.js'
+import type { Theme } from './theme.js'
+import { timeTicks } from './ticks.js'
+import { type DrawnLane, drawLane, spanRect } from './timeline.js'
+import type { View } from './view.js'
+
+/** What was drawn: enough to check a picture without looking at it. */
+export interface Picture {
+  readonly lanes: readonly DrawnLane[]
+  readonly charts: readonly DrawnChart[]
+  readonly labels: readonly Label[]
+}
+
+/** What the reader points at. */
+export type Target =
+  | { readonly kind: 'span'; readonly row: number }
+  | { readonly kind: 'memory'; readonly chart: number; readonly level: number; readonly time_ns: number }
+
+/** A pointer is allowed to miss a short span by this many pixels. */
+const REACH = 4
+
+export function draw(surface: Surface, run: Run, view: View, layout: Layout): Picture {
+  const { context, theme } = surface
+  context.fillStyle = theme.background
+  context.fillRect(0, 0, layout.width, layout.height)
+  drawLegend(surface, layout.families)
+  drawLegend(surface, layout.categories)
+  drawAxis(surface, run, view, layout)
+  const lanes = layout.lanes.map((lane) => drawLane(surface, run, view, layout, lane))
+  drawStepBoundaries(surface, run, view, layout)
+  const charts = layout.charts.map((chart) => drawChart(surface, run, view, layout, chart))
+  if (run.head.origin === 'predicted') frame(surface, layout)
+  return { lanes, charts, labels: surface.labels }
+}
+
+/** The span or the level of memory under a point; null beside the plot. */
+export function targetAt(run: Run, view: View, layout: Layout, x: number, y: number): Target | null {
+  if (x < layout.plot.x || x > layout.plot.x + layout.plot.width) return null
+  const time_ns = timeAt(layout, view, x)
+  const lane = layout.lanes.find((at) => y >= at.y - 2 && y <= at.y + at.height + 2)
+  if (lane) {
+    const row = spanAt(run, lane.lane, time_ns, (REACH / layout.plot.width) * (view.end_ns - view.start_ns))
+    return row < 0 ? null : { kind: 'span', row }
+  }
+  const chart = layout.charts.findIndex((at) => y >= at.y - 4 && y <= at.y + at.height)
+  return chart < 0 ? null : { kind: 'memory', chart, time_ns, level: levelAt(layout.charts[chart].stack, time_ns) }
+}
+
+/** The cursor and the outlines, on a canvas of their own above the picture. */
+export function drawPointer(
+  context: Context2D,
+  theme: Theme,
+  run: Run,
+  view: View,
+  layout: Layout,
+  pointer: { x: number | null; targets: readonly (Target | null)[] },
+): void {
+  context.lineWidth = 1
+  context.strokeStyle = theme.mutedText
+  if (pointer.x !== null) uprights(context, layout, Math.round(pointer.x) + 0.5)
+  for (const target of pointer.targets) {
+    if (target?.kind === 'span') {
+      const at = layout.lanes.find(({ lane }) => lane.rank === run.spans.rank[target.row] && lane.stream === STREAMS[run.spans.stream[target.row]])
+      if (at) outline(context, theme, spanRect(run, view, layout, at, target.row))
+    } else if (target?.kind === 'memory') {
+      const chart = layout.charts[target.chart]
+      if (!chart || target.time_ns < view.start_ns || target.time_ns > view.end_ns) continue
+      context.fillStyle = theme.marker
+      context.beginPath()
+      context.arc(xOf(layout, view, target.time_ns), yOf(chart, chart.stack.totals[target.level]), 3, 0, 2 * Math.PI)
+      context.fill()
+    }
+  }
+}
+
+function outline(context: Context2D, theme: Theme, { x, y, width, height }: PixelRect): void {
+  context.lineWidth = 3
+  context.strokeStyle = theme.background
+  context.strokeRect(x - 1.5, y - 1.5, width + 3, height + 3)
+  context.lineWidth = 2
+  context.strokeStyle = theme.marker
+  context.strokeRect(x - 1, y - 1, width + 2, height + 2)
+}
+
+function drawAxis(surface: Surface, run: Run, view: View, layout: Layout): void {
+  const { context, theme } = surface
+  const { plot } = layout
+  const axis = timeTicks(view.start_ns, view.end_ns, plot.width / 90)
+  const title = write(surface, axis.title, plot.x - 8, layout.tickLine, { role: 'axis', align: 'right', colour: theme.mutedText })
+  context.lineWidth = 1
+  const placed: PixelRect[] = [title]
+  const right =
+    layout.width - plot.x - plot.width > 20
+      ? write(surface, 'busy', layout.width, layout.tickLine, { role: 'figure', align: 'right', colour: theme.mutedText })
+      : null
+  if (right) placed.push(right)
+  for (const { value, label } of axis.ticks) {
+    const x = xOf(layout, view, value)
+    context.strokeStyle = theme.grid
+    uprights(context, layout, Math.round(x) + 0.5)
+    const half = surface.context.measureText(label).width / 2 + 1
+    const at = Math.min(Math.max(x, plot.x + half), plot.x + plot.width - half)
+    const rect = { x: at - half, y: layout.tickLine - 6, width: 2 * half, height: 12 }
+    if (placed.some((other) => overlaps(rect, other, 4))) continue
+    placed.push(write(surface, label, at, layout.tickLine, { role: 'tick', align: 'center', colour: theme.mutedText }))
+  }
+  drawStepNames(surface, run, view, layout)
+}
+
+/** Each step is named at its beginning, or at the left edge when it began before. */
+function drawStepNames(surface: Surface, run: Run, view: View, layout: Layout): void {
+  const { plot } = layout
+  let free = plot.x
+  if (run.head.origin === 'predicted') {
+    const badge = write(surface, 'PREDICTED, NOT MEASURED', plot.x, layout.stepLine, { role: 'origin', bold: true, colour: surface.theme.budget })
+    free = badge.x + badge.width + 12
+  }
+  for (const step of run.head.steps) {
+    const end = step.start_ns + step.duration_ns
+    if (end <= view.start_ns || step.start_ns >= view.end_ns) continue
+    const words = `step ${step.step} · ${duration(step.duration_ns)}${step.loss === null ? '' : ` · loss ${step.loss.toFixed(3)}`}`
+    for (const text of [words, `step ${step.step}`]) {
+      surface.context.font = `600 11px ${surface.theme.font}`
+      const x = Math.max(free, xOf(layout, view, step.start_ns) + 3)
+      const width = surface.context.measureText(text).width
+      if (x + width > Math.min(plot.x + plot.width, xOf(layout, view, end))) continue
+      const rect = write(surface, text, x, layout.stepLine, { role: 'step', bold: true })
+      free = rect.x + rect.width + 12
+      break
+    }
+  }
+}
+
+function drawStepBoundaries(surface: Surface, run: Run, view: View, layout: Layout): void {
+  const { context, theme } = surface
+  context.strokeStyle = theme.mutedText
+  context.lineWidth = 1
+  for (const step of run.head.steps) {
+    for (const time_ns of [step.start_ns, step.start_ns + step.duration_ns]) {
+      if (time_ns < view.start_ns || time_ns > view.end_ns) continue
+      const x = Math.min(layout.plot.x + layout.plot.width - 1, Math.round(xOf(layout, view, time_ns))) + 0.5
+      line(context, x, layout.stepLine - 6, x, layout.stepLine + 6)
+      uprights(context, layout, x)
+    }
+  }
+}
+
+/** A line through the lanes and through the charts, but not through the words between them. */
+function uprights(context: Context2D, layout: Layout, x: number): void {
+  for (const part of [layout.lanes, layout.charts]) {
+    for (const [i, { y, height }] of part.entries()) {
+      const top = part === layout.lanes && i > 0 ? part[i - 1].y + part[i - 1].height : y - 3
+      line(context, x, top, x, y + height)
+    }
+  }
+}
+
+/** A prediction has a dashed frame, so that it cannot be taken for a measurement even when its words are cut off. */
+function frame(surface: Surface, layout: Layout): void {
+  const { context, theme } = surface
+  context.save()
+  context.strokeStyle = theme.budget
+  context.lineWidth = 1
+  context.setLineDash([4, 3])
+  for (const part of [layout.lanes, layout.charts]) {
+    if (part.length === 0) continue
+    const top = part[0].y - 3
+    const last = part[part.length - 1]
+    context.strokeRect(layout.plot.x - 2.5, top + 0.5, layout.plot.width + 5, last.y + last.height + 3 - top)
+  }
+  context.restore()
+}
+
+/** What stands at an instant in every chart, for the line beside the cursor. */
+export function levelsAt(layout: Layout, time_ns: number): string {
+  return layout.charts.map(({ stack }) => `${stack.tier} ${bytes(stack.totals[levelAt(stack, time_ns)])}`).join(' · ')
+}

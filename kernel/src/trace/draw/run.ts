@@ -1,0 +1,223 @@
+/**
+ * A run, ready to be drawn: its tables, checked, with the lanes of the timeline and the stacks of memory.
+ *
+ * Knows nothing of canvases, pages or encodings. Everything here is computed once per payload; what depends on the window
+ * in view is in `coverage.ts` and `stack.ts`.
+ */
+import { FpdtError } from '../../errors.js'
+import type { Family, Kind, MemoryColumns, RunHead, SpanColumns, Stream, Tier } from '../schema.js'
+import { CATEGORIES, FAMILIES, KINDS, MEMORY_COLUMNS, PHASES, SPAN_COLUMNS, STREAMS, TIERS } from '../schema.js'
+import { type Stack, stackOf } from './stack.js'
+
+/** What a decoder gives: the head, the printed ops, the two tables. */
+export interface RunTables {
+  readonly head: RunHead
+  readonly listing: readonly string[]
+  readonly spans: SpanColumns
+  readonly memory: MemoryColumns
+}
+
+/** One row of the timeline: all spans of one stream of one rank, in time. */
+export interface Lane {
+  readonly rank: number
+  readonly stream: Stream
+  /** Rows of the span table, by start. */
+  readonly rows: Uint32Array
+}
+
+export interface Extent {
+  readonly start_ns: number
+  readonly end_ns: number
+}
+
+export interface Run extends RunTables {
+  readonly lanes: readonly Lane[]
+  readonly ranks: readonly number[]
+  /** By rank, then tier; only what has events. */
+  readonly stacks: readonly Stack[]
+  /** Index into FAMILIES per span row. */
+  readonly families: Uint8Array
+  /** From the first to the last instant of which the tables know something. */
+  readonly extent: Extent
+}
+
+/** Throws FpdtError 'payload' for tables that break the format: nothing is drawn from numbers that mean nothing. */
+export function openRun(tables: RunTables): Run {
+  const { head, spans, memory } = tables
+  checkHead(head)
+  checkTable('span', spans, SPAN_COLUMNS, ['start_ns', 'duration_ns', 'flops', 'bytes'])
+  checkTable('memory', memory, MEMORY_COLUMNS, ['time_ns', 'delta_bytes', 'total_bytes'])
+  checkCodes('span', 'stream', spans.stream, STREAMS.length)
+  checkCodes('span', 'kind', spans.kind, KINDS.length)
+  checkCodes('span', 'phase', spans.phase, PHASES.length)
+  checkCodes('memory', 'tier', memory.tier, TIERS.length)
+  checkCodes('memory', 'category', memory.category, CATEGORIES.length)
+  const lanes = lanesOf(spans)
+  const stacks = stacksOf(memory)
+  return {
+    ...tables,
+    lanes,
+    stacks,
+    ranks: [...new Set([...lanes, ...stacks].map(({ rank }) => rank))].sort((a, b) => a - b),
+    families: familiesOf(head, spans),
+    extent: extentOf(head, lanes, spans, memory),
+  }
+}
+
+export function stackFor(run: Run, rank: number, tier: Tier): Stack | undefined {
+  return run.stacks.find((stack) => stack.rank === rank && stack.tier === tier)
+}
+
+/** The row of the lane's span at `time_ns`, or the nearest within `reach_ns`; -1 where there is none. */
+export function spanAt(run: Run, lane: Lane, time_ns: number, reach_ns: number): number {
+  const { start_ns, duration_ns } = run.spans
+  const after = firstAfter(lane.rows, (row) => start_ns[row], time_ns)
+  let best = -1
+  let bestDistance = reach_ns
+  for (const i of [after - 1, after]) {
+    const row = lane.rows[i]
+    if (row === undefined) continue
+    const distance = Math.max(start_ns[row] - time_ns, time_ns - (start_ns[row] + duration_ns[row]), 0)
+    if (distance <= bestDistance && (best < 0 || distance < bestDistance)) {
+      best = row
+      bestDistance = distance
+    }
+  }
+  return best
+}
+
+/** The first index whose key is greater than `bound`; keys ascend. */
+export function firstAfter<T>(items: ArrayLike<T>, key: (item: T) => number, bound: number): number {
+  let low = 0
+  let high = items.length
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (key(items[middle]) > bound) high = middle
+    else low = middle + 1
+  }
+  return low
+}
+
+function lanesOf(spans: SpanColumns): Lane[] {
+  const groups = rowsBy(spans.op.length, (row) => spans.rank[row] * STREAMS.length + spans.stream[row])
+  return groups.map(([key, rows]) => {
+    const late = rows.findIndex((row, i) => i > 0 && spans.start_ns[row] < spans.start_ns[rows[i - 1]])
+    if (late > 0)
+      throw broken(`span ${rows[late]} starts before span ${rows[late - 1]} of the same rank and stream; spans of a stream must be in order of time`)
+    return { rank: Math.floor(key / STREAMS.length), stream: STREAMS[key % STREAMS.length], rows }
+  })
+}
+
+function stacksOf(memory: MemoryColumns): Stack[] {
+  const late = memory.time_ns.findIndex((time_ns, row) => row > 0 && time_ns < memory.time_ns[row - 1])
+  if (late > 0) throw broken(`memory row ${late} is earlier than the row before it; memory rows must be in order of time`)
+  const groups = rowsBy(memory.op.length, (row) => memory.rank[row] * TIERS.length + memory.tier[row])
+  return groups.map(([key, rows]) => stackOf(memory, Math.floor(key / TIERS.length), TIERS[key % TIERS.length], rows))
+}
+
+/** Rows with the same key, in their order; keys ascend. */
+function rowsBy(count: number, keyOf: (row: number) => number): [number, Uint32Array][] {
+  const groups = new Map<number, number[]>()
+  for (let row = 0; row < count; row++) {
+    const group = groups.get(keyOf(row))
+    if (group) group.push(row)
+    else groups.set(keyOf(row), [row])
+  }
+  return [...groups].sort(([a], [b]) => a - b).map(([key, rows]) => [key, Uint32Array.from(rows)])
+}
+
+function familiesOf(head: RunHead, spans: SpanColumns): Uint8Array {
+  const byKind: Record<Exclude<Kind, 'compute'>, Family> = {
+    allToAll: 'collective',
+    gather: 'collective',
+    reduceScatter: 'collective',
+    allReduce: 'collective',
+    offload: 'offload',
+    fetch: 'fetch',
+    load: 'disk',
+    spill: 'disk',
+    free: 'elementwise',
+  } // prettier-ignore
+  const kernels = head.codes.kernels.map(({ family }) => FAMILIES.indexOf(family))
+  return Uint8Array.from(spans.kind, (code, row) => {
+    const kind = KINDS[code]
+    if (kind !== 'compute') return FAMILIES.indexOf(byKind[kind])
+    const family = kernels[spans.kernel[row]]
+    if (family === undefined || family < 0)
+      throw broken(`span ${row} runs kernel number ${spans.kernel[row]}, which the head's table of ${kernels.length} kernels does not hold`)
+    return family
+  })
+}
+
+function extentOf(head: RunHead, lanes: readonly Lane[], spans: SpanColumns, memory: MemoryColumns): Extent {
+  let start = Infinity
+  let end = -Infinity
+  const include = (from: number, to: number): void => {
+    start = Math.min(start, from)
+    end = Math.max(end, to)
+  }
+  for (const { rows } of lanes) {
+    const last = rows[rows.length - 1]
+    include(spans.start_ns[rows[0]], spans.start_ns[last] + spans.duration_ns[last])
+  }
+  if (lanes.length === 0 && memory.time_ns.length > 0) include(memory.time_ns[0], memory.time_ns[memory.time_ns.length - 1])
+  for (const step of head.steps) if (head.kept.steps.includes(step.step)) include(step.start_ns, step.start_ns + step.duration_ns)
+  if (!(end > start)) return { start_ns: Number.isFinite(start) ? start : 0, end_ns: (Number.isFinite(start) ? start : 0) + 1e6 }
+  return { start_ns: start, end_ns: end }
+}
+
+/** The fields that drawing reads. A head comes out of a file that anyone may have written. */
+function checkHead(head: RunHead): void {
+  const list = (value: unknown, name: string, fields: Record<string, 'number' | 'string' | 'number or null'>): void => {
+    if (!Array.isArray(value)) throw broken(`head.${name} is not a list`)
+    for (const [i, item] of value.entries()) {
+      for (const [field, type] of Object.entries(fields)) {
+        const found = (item as Record<string, unknown> | null)?.[field]
+        if (type === 'number or null' && found === null) continue
+        if (typeof found !== type.split(' ')[0] || Number.isNaN(found)) throw broken(`head.${name}[${i}].${field} is not a ${type}`)
+      }
+    }
+  }
+  if (typeof head !== 'object' || head === null) throw broken('it has no head')
+  if (typeof head.title !== 'string' || typeof head.origin !== 'string') throw broken('head.title and head.origin must be text')
+  list(head.codes?.kernels, 'codes.kernels', { name: 'string', family: 'string' })
+  list(head.tiers, 'tiers', { tier: 'string', predicted_bytes: 'number', measured_bytes: 'number or null', budget_bytes: 'number or null' })
+  list(head.peaks, 'peaks', { tier: 'string', bytes: 'number', time_ns: 'number', words: 'string' })
+  for (const peak of head.peaks) list(peak.buffers, 'peaks[].buffers', { name: 'string', bytes: 'number', category: 'string' })
+  list(head.steps, 'steps', {
+    step: 'number',
+    start_ns: 'number',
+    duration_ns: 'number',
+    tokens: 'number',
+    tokens_per_second: 'number',
+    loss: 'number or null',
+    mfu: 'number or null',
+    mfu_formula: 'string',
+  })
+  if (!Array.isArray(head.kept?.steps) || typeof head.kept.spans !== 'number' || typeof head.kept.of !== 'number')
+    throw broken('head.kept does not say what was kept')
+}
+
+function checkTable(name: string, table: Record<string, ArrayLike<number>>, spec: Record<string, string>, finite: readonly string[]): void {
+  const rows = table.op?.length
+  for (const column of Object.keys(spec)) {
+    if (table[column]?.length !== rows)
+      throw broken(`its ${name} table has ${table[column]?.length ?? 'no'} rows in column ${column} and ${rows ?? 'none'} in column op`)
+  }
+  for (const column of finite) {
+    const values = table[column]
+    for (let row = 0; row < values.length; row++) {
+      const value = values[row]
+      if (!Number.isFinite(value) || (value < 0 && column !== 'delta_bytes')) throw broken(`${column} of ${name} row ${row} is ${value}`)
+    }
+  }
+}
+
+function checkCodes(table: string, column: string, codes: Uint8Array, known: number): void {
+  const row = codes.findIndex((code) => code >= known)
+  if (row >= 0) throw broken(`${column} of ${table} row ${row} is code ${codes[row]}, and only ${known} are known; it may come from a newer version`)
+}
+
+function broken(reason: string): FpdtError {
+  return new FpdtError('payload', `this run cannot be drawn: ${reason}`)
+}

@@ -1,0 +1,106 @@
+/** The lanes: a row per rank and stream, a bar per op. */
+import { FAMILIES, type Family } from '../schema.js'
+import { type Bar, type Coverage, coverageOf } from './coverage.js'
+import { percent } from './format.js'
+import { type Hatch, hatch } from './hatch.js'
+import { type LaneLayout, type Layout, xOf } from './layout.js'
+import type { Run } from './run.js'
+import { type PixelRect, type Surface, textWidth, write } from './surface.js'
+import { HATCHES, inkFor } from './theme.js'
+import type { View } from './view.js'
+import { barWords } from './words.js'
+
+export interface DrawnLane extends PixelRect {
+  readonly rank: number
+  readonly stream: string
+  /** Spans in the window. */
+  readonly spans: number
+  readonly bars: number
+  readonly busy: number
+}
+
+const BAR_TEXT = 10
+/** From this width on, neighbouring bars are parted by a line of the page's colour. */
+const PARTED = 5
+
+export function drawLane(surface: Surface, run: Run, view: View, layout: Layout, at: LaneLayout): DrawnLane {
+  const { context, theme } = surface
+  const { lane } = at
+  const coverage = coverageOf(run, lane, view.start_ns, view.end_ns, at.width)
+  const middle = at.y + at.height / 2
+  context.fillStyle = theme.laneBed
+  context.fillRect(at.x, at.y, at.width, at.height)
+  if (at.leads) write(surface, `rank ${lane.rank}`, 1, middle, { role: 'rank', bold: true })
+  write(surface, lane.stream, at.x - 8, middle, { role: 'lane', align: 'right' })
+  if (layout.width - at.x - at.width > 20)
+    write(surface, percent(coverage.busy), layout.width, middle, { role: 'figure', align: 'right', colour: theme.mutedText })
+  drawShares(surface, at, coverage)
+  drawBars(surface, run, at, coverage.bars)
+  return {
+    rank: lane.rank,
+    stream: lane.stream,
+    spans: coverage.spans,
+    bars: coverage.bars.length,
+    busy: coverage.busy,
+    x: at.x,
+    y: at.y,
+    width: at.width,
+    height: at.height,
+  }
+}
+
+/** Where the lane's span lies on the page, for outlines; at least three pixels wide. */
+export function spanRect(run: Run, view: View, layout: Layout, at: LaneLayout, row: number): PixelRect {
+  const from = Math.max(at.x, xOf(layout, view, run.spans.start_ns[row]))
+  const to = Math.min(at.x + at.width, xOf(layout, view, run.spans.start_ns[row] + run.spans.duration_ns[row]))
+  return { x: Math.min(from, at.x + at.width - 3), y: at.y, width: Math.max(3, to - from), height: at.height }
+}
+
+/** Columns narrower than a bar: families stand on each other, as high as their share of the time, and never less than a pixel. */
+function drawShares(surface: Surface, at: LaneLayout, { shares }: Coverage): void {
+  const count = FAMILIES.length
+  const heightOf = (x: number, family: number): number => {
+    const share = shares[x * count + family]
+    return share === 0 ? 0 : Math.max(1, Math.round(share * at.height))
+  }
+  const sameColumn = (a: number, b: number): boolean => {
+    for (let family = 0; family < count; family++) if (heightOf(a, family) !== heightOf(b, family)) return false
+    return true
+  }
+  for (let x = 0, end = 0; x < at.width; x = end) {
+    for (end = x + 1; end < at.width && sameColumn(x, end); end++);
+    let y = at.y + at.height
+    for (let family = 0; family < count; family++) {
+      const height = heightOf(x, family)
+      if (height === 0) continue
+      y = Math.max(at.y, y - height)
+      surface.context.fillStyle = surface.theme.families[FAMILIES[family]]
+      surface.context.fillRect(at.x + x, y, end - x, height)
+    }
+  }
+}
+
+function drawBars(surface: Surface, run: Run, at: LaneLayout, bars: readonly Bar[]): void {
+  const { context, theme } = surface
+  const hatched = new Map<Family, PixelRect[]>()
+  for (const { row, x, width } of bars) {
+    const family = FAMILIES[run.families[row]]
+    const rect = { x: at.x + x, y: at.y, width: width >= PARTED ? width - 1 : width, height: at.height }
+    context.fillStyle = theme.families[family]
+    context.fillRect(rect.x, rect.y, rect.width, rect.height)
+    if (width >= PARTED && HATCHES[family]) {
+      const rects = hatched.get(family)
+      if (rects) rects.push(rect)
+      else hatched.set(family, [rect])
+    }
+  }
+  for (const [family, kind] of Object.entries(HATCHES) as [Family, Hatch][]) hatch(context, hatched.get(family) ?? [], kind, inkFor(theme.families[family]))
+  for (const { row, x, width } of bars) {
+    if (width < 24) continue
+    const words = barWords(run, row).find((text) => text.length * 4 < width && textWidth(surface, text, { size: BAR_TEXT }) <= width - 9)
+    if (words === undefined) continue
+    const fill = theme.families[FAMILIES[run.families[row]]]
+    // Words stand on the plain fill, never on a hatch.
+    write(surface, words, at.x + x + 4, at.y + at.height / 2, { role: 'bar', size: BAR_TEXT, colour: inkFor(fill), on: fill, plate: true })
+  }
+}

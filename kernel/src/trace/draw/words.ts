@@ -1,0 +1,175 @@
+/** A run in plain words: what a reader sees on hover, above the picture, and what a screen reader says instead of it. */
+import { KINDS, NONE, PHASES, type RunHead, STREAMS, type StepSummary, type Tier } from '../schema.js'
+import { byteRate, bytes, count, counted, duration, flopRate, flops, percent } from './format.js'
+import type { Run } from './run.js'
+import { stackFor } from './run.js'
+import type { Stack } from './stack.js'
+
+/** One op: what it is, where in the algorithm, when and how much. Three lines. */
+export interface OpWords {
+  readonly op: string
+  readonly place: string
+  readonly cost: string
+}
+
+export function opWords(run: Run, row: number): OpWords {
+  const { spans } = run
+  const length = spans.duration_ns[row]
+  const parts = [`starts at ${duration(spans.start_ns[row])}`, `takes ${duration(length)}`]
+  if (spans.flops[row] > 0) parts.push(length > 0 ? `${flops(spans.flops[row])} at ${flopRate(spans.flops[row], length)}` : flops(spans.flops[row]))
+  if (spans.bytes[row] > 0) {
+    const moves = KINDS[spans.kind[row]] !== 'compute'
+    parts.push(
+      moves ? `moves ${bytes(spans.bytes[row])}${length > 0 ? ` at ${byteRate(spans.bytes[row], length)}` : ''}` : `touches ${bytes(spans.bytes[row])}`,
+    )
+  }
+  return { op: opLine(run, spans.op[row]), place: placeWords(run, row), cost: parts.join(' · ') }
+}
+
+/** `rank 0, compute · step 1 · backward of layer 2 · query chunk 3, key/value chunk 1`. */
+export function placeWords(run: Run, row: number): string {
+  const { spans } = run
+  const layer = spans.layer[row]
+  const chunks = [spans.q[row] === NONE ? '' : `query chunk ${spans.q[row]}`, spans.kv[row] === NONE ? '' : `key/value chunk ${spans.kv[row]}`].filter(Boolean)
+  return [
+    `rank ${spans.rank[row]}, ${STREAMS[spans.stream[row]]}`,
+    `step ${spans.step[row]}`,
+    layer === NONE ? PHASES[spans.phase[row]] : `${PHASES[spans.phase[row]]} of layer ${layer}`,
+    ...(chunks.length > 0 ? [chunks.join(', ')] : []),
+  ].join(' · ')
+}
+
+/** The printed form of an op; one that the listing does not hold is named by its number. */
+export function opLine(run: Run, op: number): string {
+  return run.listing[op]?.trim() || `op ${op}`
+}
+
+/** For the inside of a bar, longest first: the printed op without its stream; its verb and chunks; the chunks, or the verb. */
+export function barWords(run: Run, row: number): string[] {
+  const { spans } = run
+  const line = opLine(run, spans.op[row]).replace(/\s*@\w+$/, '')
+  const verb = line.split(/\s/, 1)[0]
+  const chunks = [spans.q[row] === NONE ? '' : `q${spans.q[row]}`, spans.kv[row] === NONE ? '' : `kv${spans.kv[row]}`].filter(Boolean).join(' ')
+  return chunks ? [line, `${verb} ${chunks}`, chunks] : [line, verb]
+}
+
+/** What stands in one stack at an instant: `312 MiB: parameters 200 MiB, attention 112 MiB`. */
+export function levelWords(stack: Stack, level: number): string {
+  const parts = stack.categories
+    .map((category, c) => ({ name: CATEGORY_WORDS[category], size: stack.levels[c][level] }))
+    .filter(({ size }) => size > 0)
+    .sort((a, b) => b.size - a.size)
+    .map(({ name, size }) => `${name} ${bytes(size)}`)
+  return `${stack.tier} memory of rank ${stack.rank}: ${bytes(stack.totals[level])}${parts.length > 0 ? ` (${parts.join(', ')})` : ''}`
+}
+
+export const CATEGORY_WORDS = {
+  parameters: 'parameters',
+  gradients: 'gradients',
+  optimizer: 'optimizer',
+  hidden: 'hidden state',
+  attention: 'attention',
+  feedForward: 'feed-forward',
+  loss: 'loss',
+  input: 'input',
+  workspace: 'workspace',
+  earlier: 'held from before',
+} as const
+
+/** A figure of the header, with the sentence that explains it. */
+export interface Fact {
+  readonly name: string
+  readonly value: string
+  readonly hint: string
+}
+
+/** Loss, speed, MFU and peaks, in the order of reading. What is not known is left out, not invented. */
+export function facts(head: RunHead): Fact[] {
+  const list: Fact[] = []
+  const losses = head.steps.filter((step): step is StepSummary & { loss: number } => step.loss !== null)
+  if (losses.length > 0) {
+    list.push({
+      name: losses.length > 1 ? `loss, steps ${losses[0].step}–${losses[losses.length - 1].step}` : `loss, step ${losses[0].step}`,
+      value: abridged(losses.map(({ loss }) => loss.toFixed(loss < 1 ? 4 : 3))).join(' → '),
+      hint: losses.map(({ step, loss }) => `step ${step}: ${loss}`).join('\n'),
+    })
+  }
+  const last = head.steps.at(-1)
+  if (last) {
+    list.push({
+      name: 'speed',
+      value: `${count(last.tokens_per_second)} tokens/s`,
+      hint: `step ${last.step}: ${count(last.tokens)} tokens in ${duration(last.duration_ns)}`,
+    })
+    if (last.mfu !== null) list.push({ name: 'MFU', value: percent(last.mfu), hint: last.mfu_formula })
+  }
+  for (const { tier, predicted_bytes, measured_bytes, budget_bytes } of head.tiers) {
+    if (predicted_bytes === 0 && !measured_bytes) continue
+    const exact = [`predicted ${count(predicted_bytes)} bytes`, measured_bytes === null ? 'not measured' : `measured ${count(measured_bytes)} bytes`]
+    if (budget_bytes !== null) exact.push(`budget ${count(budget_bytes)} bytes`)
+    list.push({ name: `${tier} memory, per rank`, value: agreement(predicted_bytes, measured_bytes), hint: exact.join('\n') })
+  }
+  return list
+}
+
+function agreement(predicted: number, measured: number | null): string {
+  if (measured === null) return `${bytes(predicted)} predicted`
+  if (measured === predicted) return `${bytes(measured)} predicted = measured`
+  return `${bytes(predicted)} predicted, ${bytes(measured)} measured`
+}
+
+/** At most four values: the first, and the last three. */
+function abridged(values: readonly string[]): string[] {
+  return values.length <= 4 ? [...values] : [values[0], '…', ...values.slice(-2)]
+}
+
+/** What of the run this payload holds, or '' when that is all of it. */
+export function keptWords(head: RunHead): string {
+  const { spans, of, steps, reason } = head.kept
+  if (spans >= of) return ''
+  const which = steps.length === 0 ? '' : steps.length === 1 ? ` of step ${steps[0]}` : ` of steps ${steps.join(', ')}`
+  return `Shows ${count(spans)} of ${count(of)} ops${which ? `, those${which}` : ''}.${reason ? ` ${sentence(reason)}` : ''}`
+}
+
+/** How the run ended, where that is not simply `done`. */
+export function stateWords(head: RunHead): string {
+  const states: Record<RunHead['state'], string> = {
+    planned: '',
+    done: '',
+    running: 'Saved while running.',
+    stopped: 'Stopped.',
+    failed: 'Failed.',
+    lost: 'The process that ran it is gone; this is what was saved.',
+  }
+  return [states[head.state] ?? '', head.message ? sentence(head.message) : ''].filter(Boolean).join(' ')
+}
+
+/** The picture in a few sentences. */
+export function summaryWords(run: Run): string {
+  const { head } = run
+  const streams = [...new Set(run.lanes.map(({ stream }) => stream))]
+  const sentences = [
+    `${head.origin === 'predicted' ? 'Predicted' : 'Measured'} run. ${head.title}.`,
+    `Timeline of ${counted(run.ranks.length, 'rank')}, streams ${streams.join(', ')}: ${counted(run.spans.op.length, 'op')} in ${duration(run.extent.end_ns - run.extent.start_ns)}.`,
+    ...facts(head).map(({ name, value }) => `${name}: ${value}.`),
+    ...head.peaks.map((peak) => `${peak.tier} memory is highest with ${bytes(peak.bytes)}, at ${duration(peak.time_ns)}: ${peak.words}.`),
+    keptWords(head),
+    stateWords(head),
+  ]
+  return sentences.filter(Boolean).join(' ')
+}
+
+/** The peak of a stack in words, with the buffers where the head names them. */
+export function peakWords(run: Run, rank: number, tier: Tier): string {
+  const stack = stackFor(run, rank, tier)
+  if (!stack) return ''
+  const row = stack.rows[stack.peak - 1]
+  return row === undefined
+    ? bytes(stack.totals[0])
+    : `${bytes(stack.totals[stack.peak])} at ${duration(stack.times_ns[stack.peak - 1])}: ${opLine(run, run.memory.op[row])}`
+}
+
+function sentence(text: string): string {
+  const trimmed = text.trim()
+  return trimmed.charAt(0).toUpperCase() + trimmed.slice(1) + (/[.!?…]$/.test(trimmed) ? '' : '.')
+}
