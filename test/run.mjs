@@ -10,9 +10,9 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setup } from '../.ci/setup.mjs'
 import { findChromium } from '../.ci/system.mjs'
-import { follow, root, TaskError } from '../.ci/task.mjs'
+import { cache, follow, root, TaskError } from '../.ci/task.mjs'
 
-const reports = join(root, 'test-results')
+const reports = join(cache, 'reports')
 
 /** Suites by what they need. Only those that need nothing share the machine: the others use all cores, or measure time. */
 const suites = {
