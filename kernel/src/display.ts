@@ -5,6 +5,8 @@
 
 /** Method by which an object gives its MIME bundle; the name Deno introduced, so objects of either world show in both. */
 export const TO_MIME: unique symbol = Symbol.for('Jupyter.display') as never
+/** Property that names the output an object keeps up to date: a cell whose last value has it shows an output that later updates reach. */
+export const DISPLAY_ID: unique symbol = Symbol.for('fpdt.display.id') as never
 /** Key of the host on `globalThis`. */
 export const DISPLAY_HOST: unique symbol = Symbol.for('fpdt.display.host') as never
 

@@ -1,0 +1,106 @@
+/** What was run, in all sessions: one JSON line an entry, only ever appended to, in Jupyter's data directory. */
+import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, join } from 'node:path'
+import type { Content } from './message.js'
+
+const KEPT = 10_000
+
+interface Entry {
+  readonly session: number
+  readonly line: number
+  readonly source: string
+  /** text/plain of the result. */
+  readonly output?: string
+}
+
+export function historyPath(env: NodeJS.ProcessEnv = process.env): string {
+  const data = env.JUPYTER_DATA_DIR ?? join(env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share'), 'jupyter')
+  return join(data, 'fpdt', 'history.jsonl')
+}
+
+export class History {
+  /** Milliseconds at the start: grows, and two kernels hardly share it. */
+  readonly #session = Date.now()
+  #entries: Entry[] | undefined
+  #canWrite = true
+
+  constructor(private readonly path: string) {}
+
+  add(line: number, source: string, output: string | undefined): void {
+    const entry: Entry = { session: this.#session, line, source, ...(output === undefined ? {} : { output }) }
+    this.#load().push(entry)
+    if (!this.#canWrite) return
+    try {
+      mkdirSync(dirname(this.path), { recursive: true })
+      appendFileSync(this.path, `${JSON.stringify(entry)}\n`)
+    } catch (error) {
+      this.#canWrite = false
+      process.stderr.write(`fpdt kernel: history is not kept beyond this session: ${(error as Error).message}\n`)
+    }
+  }
+
+  /** The content of a history_reply. */
+  reply(request: Content): object {
+    const { output = false } = request
+    const history = this.#find(request).map((entry) => [entry.session, entry.line, output ? [entry.source, entry.output ?? null] : entry.source])
+    return { status: 'ok', history }
+  }
+
+  #find({ hist_access_type, n, session, start, stop, pattern, unique }: Content): readonly Entry[] {
+    const entries = this.#load()
+    const last = (found: readonly Entry[]) => (typeof n === 'number' && n > 0 ? found.slice(-n) : found)
+    switch (hist_access_type) {
+      case 'tail':
+        return last(entries)
+      case 'range': {
+        const wanted = this.#sessionOf(Number(session ?? 0))
+        const [from, to] = [Number(start ?? 0), stop === null || stop === undefined ? Number.POSITIVE_INFINITY : Number(stop)]
+        return entries.filter((entry) => entry.session === wanted && entry.line >= from && entry.line < to)
+      }
+      case 'search': {
+        const matches = globPattern(String(pattern ?? '*'))
+        const found = entries.filter(({ source }) => matches.test(source))
+        return last(unique === true ? [...new Map(found.map((entry) => [entry.source, entry])).values()] : found)
+      }
+      default:
+        return []
+    }
+  }
+
+  /** 0 is this session, -1 the one before; others are what a reply named. */
+  #sessionOf(session: number): number {
+    if (session > 0) return session
+    const sessions = [...new Set(this.#load().map((entry) => entry.session))].filter((id) => id !== this.#session)
+    return session === 0 ? this.#session : (sessions.at(session) ?? Number.NaN)
+  }
+
+  #load(): Entry[] {
+    if (this.#entries !== undefined) return this.#entries
+    let lines: string[] = []
+    try {
+      lines = readFileSync(this.path, 'utf8').split('\n').filter(Boolean)
+      if (lines.length > 2 * KEPT) {
+        // Beside and renamed: a kill in between leaves the old file whole.
+        writeFileSync(`${this.path}.new`, `${lines.slice(-KEPT).join('\n')}\n`)
+        renameSync(`${this.path}.new`, this.path)
+      }
+    } catch {
+      // No history yet, or none that can be read.
+    }
+    this.#entries = lines.slice(-KEPT).flatMap((line) => {
+      try {
+        return [JSON.parse(line) as Entry]
+      } catch {
+        return [] // torn by a kill
+      }
+    })
+    return this.#entries
+  }
+}
+
+/** `*` and `?` as in a shell, over the whole text. */
+function globPattern(pattern: string): RegExp {
+  const escaped = pattern.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '[\\s\\S]*').replace(/\?/g, '[\\s\\S]')
+  return new RegExp(`^${escaped}$`)
+}

@@ -1,0 +1,36 @@
+/**
+ * The executor: the process that user code, the fpdt library and the native addon run in. The supervisor starts it, gives it one cell at a time
+ * and outlives it; `protocol.ts` says how they talk.
+ */
+import { Evaluator } from './evaluate.js'
+import { KeyboardInterrupt, listenForInterrupts } from './interrupt.js'
+import { OutputWriter } from './output.js'
+import { CONTROL_FD, type Note, type Task } from './protocol.js'
+import { failureOf, installStackTraces } from './traceback.js'
+
+const [nonce] = process.argv.splice(2, 1) as [string]
+const send = (note: Note): void => void process.send?.(note)
+const output = new OutputWriter(nonce, send)
+
+// Before anything touches process.stdout: Node would make the descriptor non-blocking.
+Object.defineProperty(process, 'stdout', { value: output.standardStream(1), configurable: true, enumerable: true })
+Object.defineProperty(process, 'stderr', { value: output.standardStream(2), configurable: true, enumerable: true })
+
+installStackTraces()
+const evaluator = new Evaluator(process.cwd(), output)
+listenForInterrupts(CONTROL_FD, (cell) => evaluator.interrupt(cell))
+
+process.on('message', async (task: Task) => {
+  const { cell, outcome } = await evaluator.run(task)
+  output.end(cell, outcome)
+})
+
+// Errors of timers and forgotten promises are reported where they were caused; they end neither the process nor a later cell.
+const report = (thrown: unknown) => process.stderr.write(`${failureOf(thrown).traceback.join('\n')}\n`)
+process.on('uncaughtException', report)
+process.on('unhandledRejection', (reason) => {
+  // Branches of an interrupted cell end one after another; the cell has said so once.
+  if (!(reason instanceof KeyboardInterrupt)) report(reason)
+})
+
+send({ kind: 'ready' })

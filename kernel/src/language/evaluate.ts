@@ -1,0 +1,137 @@
+/** Runs one cell after another in this process. Knows no sockets: outputs go to an `OutputWriter`, the outcome is returned. */
+import vm from 'node:vm'
+import { DISPLAY_HOST, type DisplayHost } from '../display.js'
+import { type Cell, cells } from './cell.js'
+import { KeyboardInterrupt, onInterrupt, setCurrent, stop } from './interrupt.js'
+import { CellModules } from './modules.js'
+import type { OutputWriter } from './output.js'
+import { displayIdOf, present } from './present.js'
+import type { Failure, Outcome, Shown, Task } from './protocol.js'
+import { SourceError } from './syntax.js'
+import { failureOf, rememberCell } from './traceback.js'
+import { transpileCell } from './transpile.js'
+
+/** What instrumented cell code knows as `$$cell`. */
+interface Scope {
+  value: unknown
+  readonly import: CellModules['import']
+  readonly dynamicImport: CellModules['dynamicImport']
+  readonly meta: CellModules['meta']
+}
+
+export class Evaluator {
+  readonly #modules: CellModules
+  #running: { readonly cell: Cell; readonly reject: (reason: Error) => void } | undefined
+
+  constructor(
+    folder: string,
+    private readonly output: OutputWriter,
+  ) {
+    this.#modules = new CellModules(folder)
+    this.#installGlobals()
+  }
+
+  /** Never rejects; resolves when nothing of the cell is left to wait for. */
+  async run(task: Task): Promise<{ readonly cell: Cell; readonly outcome: Outcome }> {
+    const cell: Cell = { id: task.cell, file: task.file, interrupted: false, pending: [] }
+    const interrupted = new Promise<never>((_, reject) => {
+      this.#running = { cell, reject }
+    })
+    interrupted.catch(() => {})
+    this.output.begin(cell)
+    setCurrent(cell.id)
+    const outcome = await cells.run(cell, () =>
+      Promise.race([this.#evaluate(task, cell), interrupted]).catch((thrown): Outcome => ({ error: failureOf(thrown), expressions: {} })),
+    )
+    setCurrent(0)
+    this.#running = undefined
+    return { cell, outcome }
+  }
+
+  /** Ends the wait for a cell. What it left behind ends at its next resumption. */
+  interrupt(id: number): void {
+    if (this.#running?.cell.id !== id) return
+    this.#running.cell.interrupted = true
+    this.#running.reject(new KeyboardInterrupt())
+  }
+
+  async #evaluate(task: Task, cell: Cell): Promise<Outcome> {
+    const value = await this.#execute(task.code, cell.file)
+    if (value !== undefined && !task.silent) await this.#showResult(value)
+    await Promise.all(cell.pending)
+    const expressions: Record<string, (Shown & { status: 'ok' }) | Failure> = {}
+    for (const [name, code] of Object.entries(task.expressions)) {
+      try {
+        expressions[name] = { status: 'ok', data: await present(await this.#execute(code, cell.file)), metadata: {} }
+      } catch (thrown) {
+        expressions[name] = failureOf(thrown)
+      }
+    }
+    return { expressions }
+  }
+
+  async #execute(source: string, file: string): Promise<unknown> {
+    const { code, names, positions } = transpileCell(source, file)
+    rememberCell(file, source, positions)
+    for (const name of names) declareGlobal(name)
+    const modules = this.#modules
+    const scope: Scope = {
+      value: undefined,
+      import: (specifier, wanted, attributes) => modules.import(specifier, wanted, attributes),
+      dynamicImport: (specifier, options) => modules.dynamicImport(specifier, options),
+      meta: modules.meta,
+    }
+    let run: (check: typeof stop, scope: Scope) => Promise<void>
+    try {
+      run = new vm.Script(code, { filename: file }).runInThisContext()
+    } catch (error) {
+      throw located(error as Error, file, source, positions)
+    }
+    await run(stop, scope)
+    return scope.value
+  }
+
+  async #showResult(value: unknown): Promise<void> {
+    const data = await present(value)
+    const displayId = displayIdOf(value)
+    // Front ends can update a display, not a result.
+    if (displayId !== undefined) this.output.output({ kind: 'display', displayId, update: false, data, metadata: {} })
+    else this.output.output({ kind: 'result', data, metadata: {} })
+  }
+
+  #installGlobals(): void {
+    const { output } = this
+    const host: DisplayHost = {
+      display: (data, { displayId, update = false, metadata = {} } = {}) =>
+        output.output({ kind: 'display', data, metadata, update, ...(displayId === undefined ? {} : { displayId }) }),
+      onInterrupt,
+    }
+    const clear = (options: { wait?: boolean } = {}) => output.output({ kind: 'clear', wait: options.wait ?? false })
+    console.clear = () => clear()
+    const display = Object.assign(
+      (value: unknown, options: { id?: string; update?: boolean; metadata?: Record<string, unknown> } = {}): void => {
+        const { id = displayIdOf(value), update = false, metadata = {} } = options
+        const show = (data: Awaited<ReturnType<typeof present>>) => host.display(data, { update, metadata, ...(id === undefined ? {} : { displayId: id }) })
+        const data = present(value)
+        if (data instanceof Promise) cells.getStore()?.pending.push(data.then(show))
+        else show(data)
+      },
+      { clear },
+    )
+    Object.assign(globalThis, { [DISPLAY_HOST]: host, display, require: this.#modules.require })
+  }
+}
+
+/** Makes `name` an assignable global property; one that is there keeps its value, but not its getter (`crypto` has one and no setter that keeps). */
+function declareGlobal(name: string): void {
+  const existing = Object.getOwnPropertyDescriptor(globalThis, name)
+  if (existing?.writable === true) return
+  Object.defineProperty(globalThis, name, { value: existing?.value, writable: true, enumerable: true, configurable: true })
+}
+
+/** V8 refuses some things that the parser lets pass; its message comes with the emitted line, which nobody wrote. */
+function located(error: Error, file: string, source: string, positions: ReturnType<typeof transpileCell>['positions']): Error {
+  const [, line, blanks] = /^[^\n]*:(\d+)\n[^\n]*\n( *)\^/.exec(error.stack ?? '') ?? []
+  const at = line === undefined ? undefined : positions(Number(line), (blanks?.length ?? 0) + 1)
+  return at === undefined ? error : new SourceError(error.message, file, source, at.line, at.column)
+}

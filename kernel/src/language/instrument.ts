@@ -1,0 +1,50 @@
+/**
+ * Makes code stoppable. JavaScript that does not yield cannot be interrupted from outside without losing the process
+ * (terminateExecution aborts Node 20 inside AsyncLocalStorage), so it asks: at every loop head and function entry it looks at a flag that the
+ * control worker sets through shared memory, and after every `await` it asks whether its own cell was interrupted meanwhile.
+ *
+ *     while (c) body        ->   while (c) { if($$stop[0])$$stop.raise(); body }
+ *     x => value            ->   x => ($$stop[0]&&$$stop.raise(),value)
+ *     await value           ->   $$stop.resume(await value)
+ *
+ * Costs 16 % on an empty loop. `interrupt.ts` is what `$$stop` is at run time.
+ */
+import type MagicString from 'magic-string'
+import { type Node, isFunction, walk } from './syntax.js'
+
+const CHECK = 'if($$stop[0])$$stop.raise();'
+const LOOPS = new Set(['WhileStatement', 'DoWhileStatement', 'ForStatement', 'ForInStatement', 'ForOfStatement'])
+
+/**
+ * Edits are outer before inner, opening text with `appendLeft` and closing text with `prependRight`: where two nodes begin or end at one place
+ * that is the order which nests them rightly.
+ */
+export function instrument(program: Node, code: MagicString): void {
+  walk(program, (node) => {
+    if (LOOPS.has(node.type)) {
+      // An async iteration suspends without an `await` of its own.
+      guardBody(node.body as Node, node.await === true ? `${CHECK}$$stop.resume();` : CHECK, code)
+    } else if (isFunction(node) && node.body !== null) {
+      const body = node.body as Node
+      if (node.type === 'ArrowFunctionExpression' && node.expression === true) wrap(body, '($$stop[0]&&$$stop.raise(),', ')', code)
+      else guardBody(body, CHECK, code)
+    } else if (node.type === 'AwaitExpression') {
+      wrap(node, '$$stop.resume(', ')', code)
+    }
+  })
+}
+
+function guardBody(body: Node, check: string, code: MagicString): void {
+  if (body.type !== 'BlockStatement') {
+    wrap(body, `{${check}`, '}', code)
+    return
+  }
+  // 'use strict' means something only as the first statement.
+  const directives = (body.body as Node[]).filter((statement) => typeof statement.directive === 'string')
+  code.appendLeft(directives.at(-1)?.end ?? body.start + 1, check)
+}
+
+function wrap(node: Node, before: string, after: string, code: MagicString): void {
+  code.appendLeft(node.start, before)
+  code.prependRight(node.end, after)
+}

@@ -1,0 +1,88 @@
+/** The executor's side of the outputs: everything a cell prints or shows leaves through here, in order (epochs: `protocol.ts`). */
+import { writeSync } from 'node:fs'
+import { Writable } from 'node:stream'
+import { type Cell, cells } from './cell.js'
+import { type Note, type Outcome, type Output, encodeMark } from './protocol.js'
+
+type Stream = 1 | 2 | 'ipc'
+
+export class OutputWriter {
+  #epoch = 0
+  #stream: Stream = 'ipc'
+  /** Whose text follows on the active stream. */
+  #owner = 0
+  /** The running cell, else the last one; output of native code is counted to it. */
+  #current = 0
+
+  constructor(
+    private readonly nonce: string,
+    private readonly send: (note: Note) => void,
+  ) {}
+
+  /** The stream that stands in for process.stdout or process.stderr: synchronous, and each write goes to the cell it was made in. */
+  standardStream(fd: 1 | 2): Writable & { fd: number } {
+    const write = (chunk: Buffer | string, _encoding: unknown, done: () => void) => {
+      this.text(fd, chunk)
+      done()
+    }
+    return Object.assign(new Writable({ decodeStrings: false, write }), { fd })
+  }
+
+  begin(cell: Cell): void {
+    this.#current = cell.id
+    this.#enter(2, cell.id)
+    this.#enter(1, cell.id)
+  }
+
+  text(fd: 1 | 2, chunk: Buffer | string): void {
+    this.#enter(fd, cells.getStore()?.id ?? this.#current)
+    writeAll(fd, chunk)
+    // What native code writes belongs to the running cell again.
+    if (this.#owner !== this.#current) this.#enter(fd, this.#current)
+  }
+
+  output(output: Output): void {
+    const cell = cells.getStore()?.id ?? this.#current
+    this.#enter('ipc', cell)
+    this.send({ kind: 'output', epoch: this.#epoch, cell, output })
+  }
+
+  end(cell: Cell, outcome: Outcome): void {
+    for (const fd of [1, 2] as const) this.#mark(fd, encodeMark(this.nonce, { kind: 'end', cell: cell.id }))
+    this.send({ kind: 'end', cell: cell.id, outcome })
+  }
+
+  #enter(stream: Stream, cell: number): void {
+    if (this.#stream === stream && this.#owner === cell) return
+    const close = { kind: 'close', epoch: this.#epoch++ } as const
+    const left = this.#stream
+    this.#stream = stream
+    this.#owner = cell
+    if (left === 'ipc') this.send(close)
+    else this.#mark(left, encodeMark(this.nonce, close))
+    if (stream !== 'ipc') this.#mark(stream, encodeMark(this.nonce, { kind: 'open', epoch: this.#epoch, cell }))
+  }
+
+  #mark(fd: 1 | 2, mark: string): void {
+    try {
+      writeAll(fd, mark)
+    } catch {
+      // User code may have closed the descriptor; the supervisor then goes on without the mark after a while.
+    }
+  }
+}
+
+const PAUSE = new Int32Array(new SharedArrayBuffer(4))
+
+/** A subprocess that shares the descriptor may have made it non-blocking: then a full pipe says EAGAIN, and we wait as a blocking write would. */
+function writeAll(fd: number, chunk: Buffer | string): void {
+  let bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
+  while (bytes.length > 0) {
+    try {
+      bytes = bytes.subarray(writeSync(fd, bytes))
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+      Atomics.wait(PAUSE, 0, 0, 1)
+    }
+  }
+}

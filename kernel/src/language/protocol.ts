@@ -1,0 +1,115 @@
+/**
+ * What supervisor and executor say to each other.
+ *
+ *     supervisor --IPC--> executor       Task
+ *     supervisor --fd 4--> its worker    interrupt, insist (control-worker.ts)
+ *     executor --fd 1, 2--> supervisor   text, with marks in between
+ *     executor --IPC--> supervisor       Note
+ *
+ * Text of user code goes through file descriptors 1 and 2 like that of native code and subprocesses, so their order is kept. Three streams have
+ * no common order; epochs give them one. Whoever writes closes the epoch on the stream it leaves and opens the next on the one it enters; the
+ * reader holds a stream back at `open e` until `close e-1` has come on whichever stream.
+ */
+import type { MimeBundle } from '../display.js'
+
+/** Places of `stdio` in the child. */
+export const IPC_FD = 3
+export const CONTROL_FD = 4
+
+export interface Task {
+  readonly cell: number
+  /** How stack frames name the cell. */
+  readonly file: string
+  readonly code: string
+  readonly silent: boolean
+  readonly expressions: Readonly<Record<string, string>>
+}
+
+export interface Failure {
+  readonly status: 'error'
+  readonly ename: string
+  readonly evalue: string
+  readonly traceback: readonly string[]
+}
+
+export interface Shown {
+  readonly data: MimeBundle
+  readonly metadata: Readonly<Record<string, unknown>>
+}
+
+export type Outcome = { readonly error?: Failure; readonly expressions: Readonly<Record<string, (Shown & { status: 'ok' }) | Failure>> }
+
+export type Output =
+  | { readonly kind: 'stream'; readonly name: 'stdout' | 'stderr'; readonly text: string }
+  | ({ readonly kind: 'display'; readonly displayId?: string; readonly update: boolean } & Shown)
+  | ({ readonly kind: 'result' } & Shown)
+  | { readonly kind: 'clear'; readonly wait: boolean }
+
+export type Note =
+  | { readonly kind: 'ready' }
+  | { readonly kind: 'output'; readonly epoch: number; readonly cell: number; readonly output: Output }
+  | { readonly kind: 'close'; readonly epoch: number }
+  | { readonly kind: 'end'; readonly cell: number; readonly outcome: Outcome }
+
+/** In the text of file descriptors 1 and 2. */
+export type Mark =
+  | { readonly kind: 'open'; readonly epoch: number; readonly cell: number }
+  | { readonly kind: 'close'; readonly epoch: number }
+  | { readonly kind: 'end'; readonly cell: number }
+
+/**
+ * A mark as bytes: an operating-system command, which a terminal would not show either. `nonce` is new in every executor, so that text which
+ * was printed cannot be one. Shorter than PIPE_BUF, so other writers cannot split it.
+ */
+export function encodeMark(nonce: string, mark: Mark): string {
+  const cell = mark.kind === 'close' ? 0 : mark.cell
+  const epoch = mark.kind === 'end' ? 0 : mark.epoch
+  return `${prefix(nonce)}${mark.kind};${epoch};${cell}\x07`
+}
+
+function prefix(nonce: string): string {
+  return `\x1b]fpdt;${nonce};`
+}
+
+/** Splits the bytes of one stream into text and marks, wherever the chunks are cut. */
+export class MarkReader {
+  readonly #prefix: Buffer
+  readonly #text = new TextDecoder()
+  #rest: Buffer = Buffer.alloc(0)
+
+  constructor(nonce: string) {
+    this.#prefix = Buffer.from(prefix(nonce))
+  }
+
+  read(chunk: Uint8Array): (string | Mark)[] {
+    const tokens: (string | Mark)[] = []
+    let bytes = this.#rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#rest, chunk])
+    const text = (part: Buffer): void => {
+      const decoded = this.#text.decode(part, { stream: true })
+      if (decoded !== '') tokens.push(decoded)
+    }
+    for (;;) {
+      const start = bytes.indexOf(this.#prefix)
+      const end = start < 0 ? -1 : bytes.indexOf(0x07, start)
+      if (end < 0) {
+        // A mark may be cut at the end of the chunk: what could be its beginning is kept back.
+        const keep = start >= 0 ? start : bytes.length - this.#startedPrefix(bytes)
+        text(bytes.subarray(0, keep))
+        this.#rest = Buffer.from(bytes.subarray(keep))
+        return tokens
+      }
+      text(bytes.subarray(0, start))
+      const [kind, epoch, cell] = bytes.toString('latin1', start + this.#prefix.length, end).split(';')
+      tokens.push({ kind, epoch: Number(epoch), cell: Number(cell) } as Mark)
+      bytes = bytes.subarray(end + 1)
+    }
+  }
+
+  /** Length of the longest end of `bytes` that begins a mark. */
+  #startedPrefix(bytes: Buffer): number {
+    for (let length = Math.min(bytes.length, this.#prefix.length - 1); length > 0; length--) {
+      if (bytes.subarray(bytes.length - length).equals(this.#prefix.subarray(0, length))) return length
+    }
+    return 0
+  }
+}
