@@ -30,7 +30,7 @@ const MARGIN = 14
 const LINE = 19
 
 /** Throws FpdtError 'payload' for tables that break the run format. */
-export function figure(tables: RunTables, { width = 1200, scale = 1.5, page = LIGHT_PAGE }: FigureOptions = {}): Figure {
+export function figure(tables: RunTables, { width = 1200, scale = 2, page = LIGHT_PAGE }: FigureOptions = {}): Figure {
   useFont()
   const run = openRun(tables)
   const theme = themeFor({ ...page, font: FONT })

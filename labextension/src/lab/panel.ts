@@ -306,9 +306,12 @@ function contextOf(canvas: HTMLCanvasElement): Context2D & CanvasRenderingContex
   return canvas.getContext('2d') as CanvasRenderingContext2D
 }
 
-/** Sharp on dense screens: more pixels than CSS pixels, and a transform that hides it. Clears the canvas. */
+/**
+ * Sharp on dense screens: more pixels than CSS pixels, and a transform that hides it. Clears the canvas.
+ * A whole number of pixels, because edges that fall between two leave seams between columns.
+ */
 function fit(canvas: HTMLCanvasElement, width: number, height: number): void {
-  const ratio = window.devicePixelRatio || 1
+  const ratio = Math.ceil(window.devicePixelRatio || 1)
   canvas.width = Math.round(width * ratio)
   canvas.height = Math.round(height * ratio)
   canvas.style.width = `${width}px`

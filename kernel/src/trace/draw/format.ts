@@ -11,7 +11,7 @@ export function bytes(value: number): string {
 
 /** `812 ns`, `12.4 µs`, `1.20 ms`, `3.45 s`, `12 min 5 s`. */
 export function duration(ns: number): string {
-  if (Math.abs(ns) >= 120e9) {
+  if (Number.isFinite(ns) && Math.abs(ns) >= 120e9) {
     const seconds = Math.round(ns / 1e9)
     return `${Math.floor(seconds / 60)}${NARROW}min ${seconds % 60}${NARROW}s`
   }

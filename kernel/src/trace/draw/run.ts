@@ -179,7 +179,7 @@ function checkHead(head: RunHead): void {
     }
   }
   if (typeof head !== 'object' || head === null) throw broken('it has no head')
-  if (typeof head.title !== 'string' || typeof head.origin !== 'string') throw broken('head.title and head.origin must be text')
+  for (const field of ['title', 'origin', 'state', 'message'] as const) if (typeof head[field] !== 'string') throw broken(`head.${field} is not text`)
   list(head.codes?.kernels, 'codes.kernels', { name: 'string', family: 'string' })
   list(head.tiers, 'tiers', { tier: 'string', predicted_bytes: 'number', measured_bytes: 'number or null', budget_bytes: 'number or null' })
   list(head.peaks, 'peaks', { tier: 'string', bytes: 'number', time_ns: 'number', words: 'string' })
@@ -194,7 +194,8 @@ function checkHead(head: RunHead): void {
     mfu: 'number or null',
     mfu_formula: 'string',
   })
-  if (!Array.isArray(head.kept?.steps) || typeof head.kept.spans !== 'number' || typeof head.kept.of !== 'number')
+  const { spans, of, steps, reason } = head.kept ?? {}
+  if (typeof spans !== 'number' || typeof of !== 'number' || !Array.isArray(steps) || typeof reason !== 'string')
     throw broken('head.kept does not say what was kept')
 }
 

@@ -1,0 +1,97 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { FpdtError } from '../../../../kernel/src/errors.js'
+import { openRun, type RunTables } from '../../../../kernel/src/trace/draw/run.js'
+import { summaryWords } from '../../../../kernel/src/trace/draw/words.js'
+import { MEMORY_COLUMNS, SPAN_COLUMNS } from '../../../../kernel/src/trace/schema.js'
+import { fixture } from '../../../lab/fixture.js'
+
+const small = (): RunTables => fixture({ ranks: 2, layers: 1, chunks: 2, steps: 1 })
+const reason = (change: (tables: RunTables) => void): string => {
+  const tables = structuredClone(small())
+  change(tables)
+  try {
+    openRun(tables)
+    return 'drawn'
+  } catch (error) {
+    expect(error).toBeInstanceOf(FpdtError)
+    return (error as FpdtError).message
+  }
+}
+
+describe('run', () => {
+  it('has a lane per rank and stream that has spans, in the order of streams', () => {
+    const { lanes } = openRun(small())
+    expect(lanes.map(({ rank, stream }) => `${rank} ${stream}`)).toEqual([
+      '0 compute',
+      '0 fetch',
+      '0 offload',
+      '0 collective',
+      '1 compute',
+      '1 fetch',
+      '1 offload',
+      '1 collective',
+    ])
+    expect(lanes.reduce((sum, { rows }) => sum + rows.length, 0)).toBe(small().spans.op.length)
+  })
+
+  it('reaches over all kept steps', () => {
+    const { extent, head } = openRun(small())
+    expect(extent).toEqual({ start_ns: head.steps[0].start_ns, end_ns: head.steps[0].start_ns + head.steps[0].duration_ns })
+  })
+
+  it('says why a table cannot be drawn', () => {
+    expect(reason(({ spans }) => (spans.stream[3] = 9))).toMatch(/stream of span row 3 is code 9/)
+    expect(reason(({ spans }) => (spans.start_ns[3] = Number.NaN))).toMatch(/start_ns of span row 3 is NaN/)
+    expect(reason(({ spans }) => (spans.duration_ns[3] = -1))).toMatch(/duration_ns of span row 3 is -1/)
+    expect(reason(({ spans }) => (spans.start_ns[0] = 1e12))).toMatch(/in order of time/)
+    expect(reason(({ spans }) => (spans.kernel[spans.kind.indexOf(0)] = 77))).toMatch(/kernel number 77/)
+    expect(reason((tables) => (tables.spans.q = tables.spans.q.slice(1)))).toMatch(/rows in column q/)
+    expect(reason(({ memory }) => (memory.category[0] = 200))).toMatch(/category of memory row 0 is code 200/)
+    expect(reason(({ memory }) => (memory.time_ns[0] = 1e15))).toMatch(/memory row 1 is earlier/)
+  })
+
+  it('says why a head cannot be drawn, whatever stands in it', () => {
+    const anything = fc.oneof(
+      fc.constant(null),
+      fc.constant(undefined),
+      fc.integer(),
+      fc.string(),
+      fc.constant([]),
+      fc.constant([null]),
+      fc.constant({}),
+      fc.constant(Number.NaN),
+    )
+    fc.assert(
+      fc.property(fc.constantFrom(...(Object.keys(small().head) as (keyof RunTables['head'])[])), anything, (key, value) => {
+        const tables = { ...small(), head: { ...small().head, [key]: value } } as RunTables
+        try {
+          expect(typeof summaryWords(openRun(tables))).toBe('string')
+        } catch (error) {
+          expect(error).toBeInstanceOf(FpdtError)
+          expect((error as Error).message).toMatch(/^this run cannot be drawn: /)
+        }
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  it('draws or says why, for any numbers in any column', () => {
+    const column = fc.oneof(
+      fc.constantFrom(...Object.keys(SPAN_COLUMNS).map((name) => ['spans', name] as const)),
+      fc.constantFrom(...Object.keys(MEMORY_COLUMNS).map((name) => ['memory', name] as const)),
+    )
+    fc.assert(
+      fc.property(column, fc.nat(), fc.oneof(fc.double(), fc.integer(), fc.constantFrom(Infinity, -Infinity, 1e300)), ([table, name], row, value) => {
+        const tables = small() as unknown as Record<string, Record<string, Float64Array>>
+        tables[table][name][row % tables[table][name].length] = value
+        try {
+          openRun(tables as unknown as RunTables)
+        } catch (error) {
+          expect(error).toBeInstanceOf(FpdtError)
+        }
+      }),
+      { numRuns: 300 },
+    )
+  })
+})
