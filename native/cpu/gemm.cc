@@ -6,9 +6,12 @@
 // the tile to the output, with whatever is added and the one rounding. Tiles follow from the shape alone, so the bits do not
 // depend on the number of threads.
 //
-// oneDNN sees dense operands only: then it takes its brgemm kernels (480 .. 510 GF/s a core on Zen 5 in bf16), while a row
-// stride sends it to gemm:jit (270 .. 480, unsteady, and it allocates). So a tile of A or B whose rows are not adjacent is
+// oneDNN sees dense A and B only: then it takes its brgemm kernels (480 .. 510 GF/s a core on Zen 5 in bf16), while a row
+// stride there sends it to gemm:jit, 320 .. 400 where it must transpose. So a tile of A or B whose rows are not adjacent is
 // first copied to a panel. Without AVX-512 bf16 every bf16 tile is copied, and widened: the product is then one of f32.
+//
+// An f32 output needs no tile of its own where oneDNN can write it: where whole rows make a tile dense, and, when A and B
+// need no panels, at any stride, as the logits do (there gemm:jit keeps up, in wide tiles: 16 % faster than through a tile).
 #include <omp.h>
 
 #include <algorithm>
@@ -27,8 +30,9 @@ namespace fpdt::cpu {
 namespace {
 
 constexpr long kTile = 256;   // rows and columns of a tile of C: with its panels it stays in a core's L2
-constexpr long kDepth = 512;  // of a panel
-constexpr long kLeastRows = 64, kEnoughTiles = 16;
+constexpr long kWide = 1024;  // columns of a tile that oneDNN writes at a stride
+constexpr long kDepth = 256;  // of a panel
+constexpr long kLeastRows = 64, kEnoughItems = 16;  // smaller tiles only until this many items: 64 rows cost 10 %
 
 // ---- one product by oneDNN
 
@@ -43,10 +47,10 @@ const dnnl::engine& engine() {
   return engine;
 }
 
-// A dense product C = A B or C += A B, C in f32. A may be stored (depth, rows), B (columns, depth): the transposed forms.
+// C = A B or C += A B with A and B dense, C in f32. A may be stored (depth, rows), B (columns, depth): the transposed forms.
 struct Product {
   struct Shape {
-    long rows, columns, depth;
+    long rows, columns, depth, c_stride;
     bool a_transposed, b_transposed, bf16, accumulate;
     auto operator<=>(const Shape&) const = default;
   };
@@ -57,7 +61,7 @@ struct Product {
     using Tag = memory::format_tag;
     a = memory::desc({s.rows, s.depth}, type, s.a_transposed ? Tag::ba : Tag::ab);
     b = memory::desc({s.depth, s.columns}, type, s.b_transposed ? Tag::ba : Tag::ab);
-    c = memory::desc({s.rows, s.columns}, memory::data_type::f32, Tag::ab);
+    c = memory::desc({s.rows, s.columns}, memory::data_type::f32, memory::dims{s.c_stride, 1});
     dnnl::primitive_attr attributes;
     attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
     if (s.accumulate) {
@@ -112,22 +116,44 @@ struct Matrix {
 struct Gemm {
   long rows, columns, depth;
   Matrix a, b;
-  bool bf16;  // dtype of a and b
+  bool bf16;               // dtype of a and b
+  float* c = nullptr;      // dense f32 output to which a finished tile goes as it is; nullptr when there is more to do
+  bool accumulate = false; // adds to c
 };
 
-// Bytes of a thread's part of the workspace; kernel/src/plan/workspace.ts states the same sum.
-struct Slot {
-  Slot(long rows, long columns, long depth) {
-    const long r = std::min(rows, kTile), c = std::min(columns, kTile), d = std::min(depth, kDepth);
+// How a GEMM is cut: by its shape alone. `depth` is what one product takes: a panel's depth, or all of it.
+struct Cut {
+  long row_tile, column_tile, row_tiles, column_tiles;
+  long depth, parts, part_depth;  // the sum over depth in `parts`, added in order
+
+  Cut(const Gemm& g, long columns, long product_depth) : row_tile(kTile), column_tile(columns), depth(product_depth) {
+    row_tiles = tiles_of(g.rows, row_tile), column_tiles = tiles_of(g.columns, column_tile);
+    // Few tiles: first split a long sum, as in the backward of a vocabulary, then narrow the tiles.
+    const long steps = tiles_of(g.depth, depth), part_steps = tiles_of(steps, most_parts(row_tiles * column_tiles, steps));
+    part_depth = part_steps * depth, parts = tiles_of(steps, part_steps);
+    while (row_tile > kLeastRows && row_tiles * column_tiles * parts < kEnoughItems)
+      row_tile /= 2, row_tiles = tiles_of(g.rows, row_tile);
+  }
+  static long most_parts(long tiles, long steps) { return std::max(1L, std::min(steps / 2, kEnoughItems / tiles)); }
+};
+
+// The workspace: the parts of split sums, then a slot for each thread. kernel/src/plan/workspace.ts states the same sum.
+struct Workspace {
+  explicit Workspace(const Gemm& g) {
+    const long r = std::min(g.rows, kTile), c = std::min(g.columns, kTile), d = std::min(g.depth, kDepth);
+    const long tiles = tiles_of(g.rows, kTile) * tiles_of(g.columns, kTile);
+    const long most = Cut::most_parts(tiles, tiles_of(g.depth, kDepth));
     tile = round(4 * r * c);
     a = round(4 * r * d);
     b = round(4 * c * d);
     // What oneDNN asks for is its own affair; brgemm blocks A, B and C and asks for 330 KB where this gives 2 MB.
-    scratchpad = round(4 * (r * c + (r + 128) * (std::min(depth, 2 * kDepth) + 64)));
+    scratchpad = round(4 * (r * c + (r + 128) * (std::min(g.depth, 4 * kDepth) + 64)));
+    parts = most > 1 ? most * tiles * 4 * kTile * kTile : 0;
   }
   static size_t round(size_t bytes) { return (bytes + 63) / 64 * 64; }
-  size_t bytes() const { return tile + a + b + scratchpad; }
-  size_t tile, a, b, scratchpad;
+  size_t slot() const { return tile + a + b + scratchpad; }
+  size_t bytes(int threads) const { return parts + threads * slot(); }
+  size_t tile, a, b, scratchpad, parts;
 };
 
 // Tile (row .. row + rows, column .. column + columns) of a matrix as it is stored, made dense, and f32 when `widen`.
@@ -150,56 +176,92 @@ const void* dense(const char* data, long stride, long row, long column, long row
   return panel;
 }
 
+// The products of a cut, looked up before the threads start: one for each combination of full and short extents.
+class Products {
+ public:
+  Products(const Gemm& g, const Cut& cut, bool bf16, bool direct, size_t scratchpad) : cut_(cut) {
+    for (long rows : {std::min(cut.row_tile, g.rows), g.rows % cut.row_tile})
+      for (long columns : {std::min(cut.column_tile, g.columns), g.columns % cut.column_tile})
+        for (long depth : {std::min(cut.depth, g.depth), g.depth % cut.depth})
+          for (bool accumulate : {false, true}) {
+            if (!rows || !columns || !depth || (accumulate && g.depth <= cut.depth && !(direct && g.accumulate))) continue;
+            auto& made = at(rows, columns, depth, accumulate);
+            made = product({rows, columns, depth, direct ? g.columns : columns, g.a.transposed, g.b.transposed, bf16, accumulate});
+            FPDT_CHECK(made->scratchpad.get_size() <= scratchpad,
+                       "oneDNN asks for " << made->scratchpad.get_size() << " bytes, " << scratchpad << " planned");
+          }
+  }
+  std::shared_ptr<const Product>& at(long rows, long columns, long depth, bool accumulate) {
+    return products_[rows < cut_.row_tile][columns < cut_.column_tile][depth < cut_.depth][accumulate];
+  }
+
+ private:
+  const Cut& cut_;
+  std::shared_ptr<const Product> products_[2][2][2][2];
+};
+
+INLINE inline void add(float* __restrict sum, const float* __restrict part, long count) {
+  for (long i = 0; i < count; i++) sum[i] += part[i];
+}
+
 // store(row, column, rows, columns, tile): takes a finished tile of C, dense.
 template <class Store>
 void multiply(const Gemm& g, const KernelCall& call, Pool& pool, Path path, Store&& store) {
-  const Slot slot(g.rows, g.columns, g.depth);
-  FPDT_CHECK(call.workspace_bytes >= pool.threads() * slot.bytes(),
-             "GEMM workspace of " << call.workspace_bytes << " bytes, " << pool.threads() * slot.bytes() << " needed");
+  const Workspace workspace(g);
+  FPDT_CHECK(call.workspace_bytes >= workspace.bytes(pool.threads()),
+             "GEMM workspace of " << call.workspace_bytes << " bytes, " << workspace.bytes(pool.threads()) << " needed");
   const bool widen = g.bf16 && path != Path::avx512bf16;
   // Rows of A and of B that run along depth and follow each other need no panel: then oneDNN walks depth by itself.
   const bool whole_depth = !widen && !g.a.transposed && g.a.stride == g.depth && g.b.transposed && g.b.stride == g.depth;
-  const long depth = whole_depth ? g.depth : std::min(g.depth, kDepth);
-  const long column_tile = std::min(g.columns, kTile), column_tiles = tiles_of(g.columns, column_tile);
-  long row_tile = std::min(g.rows, kTile);
-  while (row_tile > kLeastRows && tiles_of(g.rows, row_tile) * column_tiles < kEnoughTiles) row_tile = std::max(kLeastRows, row_tile / 2);
-  const long row_tiles = tiles_of(g.rows, row_tile);
-
-  // [short rows][short columns][short depth][accumulate]: looked up before the threads start.
-  std::shared_ptr<const Product> products[2][2][2][2];
-  const auto size = [](long extent, long tile, int is_short) { return is_short ? extent % tile : std::min(extent, tile); };
-  for (int i = 0; i < 16; i++) {
-    const int sr = i >> 3 & 1, sc = i >> 2 & 1, sd = i >> 1 & 1, accumulate = i & 1;
-    const Product::Shape shape{size(g.rows, row_tile, sr), size(g.columns, column_tile, sc), size(g.depth, depth, sd),
-                               g.a.transposed, g.b.transposed, g.bf16 && !widen, accumulate == 1};
-    if (!shape.rows || !shape.columns || !shape.depth) continue;
-    if (!sr && g.rows < row_tile) continue;
-    if (accumulate ? tiles_of(g.depth, depth) == 1 : sd && g.depth > depth) continue;
-    auto& entry = products[sr][sc][sd][accumulate] = product(shape);
-    FPDT_CHECK(entry->scratchpad.get_size() <= slot.scratchpad,
-               "oneDNN asks for " << entry->scratchpad.get_size() << " bytes, " << slot.scratchpad << " planned");
-  }
-
+  const Cut cut(g, g.c && whole_depth ? kWide : kTile, whole_depth ? g.depth : std::min(g.depth, kDepth));
+  const bool direct = g.c && cut.parts == 1 && (whole_depth || g.columns <= kTile);
+  Products products(g, cut, g.bf16 && !widen, direct, workspace.scratchpad);
+  char* const parts = static_cast<char*>(call.workspace);
+  const long tiles = cut.row_tiles * cut.column_tiles;
+  const auto part_of = [&](long tile, long part) {
+    return reinterpret_cast<float*>(parts) + (tile * cut.parts + part) * cut.row_tile * cut.column_tile;
+  };
   // Row tiles are the inner loop: neighbours share the tile of B, the weights.
-  pool.for_each(row_tiles * column_tiles, [&](int thread, long item) {
+  struct Place {
+    long row, column, rows, columns;
+  };
+  const auto place_of = [&](long tile) {
+    const long row = tile % cut.row_tiles * cut.row_tile, column = tile / cut.row_tiles * cut.column_tile;
+    return Place{row, column, std::min(cut.row_tile, g.rows - row), std::min(cut.column_tile, g.columns - column)};
+  };
+
+  pool.for_each(tiles * cut.parts, [&](int thread, long item) {
     be_single_threaded();
-    const long row = item % row_tiles * row_tile, column = item / row_tiles * column_tile;
-    const long rows = std::min(row_tile, g.rows - row), columns = std::min(column_tile, g.columns - column);
-    char* memory = static_cast<char*>(call.workspace) + thread * slot.bytes();
-    float* tile = reinterpret_cast<float*>(memory);
-    char *a_panel = memory + slot.tile, *b_panel = a_panel + slot.a, *scratchpad = b_panel + slot.b;
-    const auto panel = [&](const Matrix& m, long i, long j, long m_rows, long m_columns, void* to) {
+    const long index = item % tiles, part = item / tiles;
+    const Place at = place_of(index);
+    char* slot = parts + workspace.parts + thread * workspace.slot();
+    float* tile = direct          ? g.c + at.row * g.columns + at.column
+                  : cut.parts > 1 ? part_of(index, part)
+                                  : reinterpret_cast<float*>(slot);
+    char *a_panel = slot + workspace.tile, *b_panel = a_panel + workspace.a, *scratchpad = b_panel + workspace.b;
+    const auto panel = [&](const Matrix& m, long i, long j, long rows, long columns, void* to) {
       const char* data = static_cast<const char*>(m.data);
-      return m.transposed ? dense(data, m.stride, j, i, m_columns, m_rows, g.bf16, widen, to, path)
-                          : dense(data, m.stride, i, j, m_rows, m_columns, g.bf16, widen, to, path);
+      return m.transposed ? dense(data, m.stride, j, i, columns, rows, g.bf16, widen, to, path)
+                          : dense(data, m.stride, i, j, rows, columns, g.bf16, widen, to, path);
     };
-    for (long k = 0; k < g.depth; k += depth) {
-      const long deep = std::min(depth, g.depth - k);
-      const void* a = panel(g.a, row, k, rows, deep, a_panel);
-      const void* b = panel(g.b, k, column, deep, columns, b_panel);
-      products[rows < row_tile][columns < column_tile][deep < depth][k > 0]->run(a, b, tile, scratchpad);
+    const long from = part * cut.part_depth, to = std::min(g.depth, from + cut.part_depth);
+    for (long k = from; k < to; k += cut.depth) {
+      const long depth = std::min(cut.depth, to - k);
+      const void* a = panel(g.a, at.row, k, at.rows, depth, a_panel);
+      const void* b = panel(g.b, k, at.column, depth, at.columns, b_panel);
+      products.at(at.rows, at.columns, depth, k > from || (direct && g.accumulate))->run(a, b, tile, scratchpad);
     }
-    store(row, column, rows, columns, tile);
+    if (cut.parts == 1 && !direct) store(at.row, at.column, at.rows, at.columns, tile);
+  });
+  if (cut.parts == 1) return;
+
+  pool.for_each(tiles, [&](int, long index) {
+    const Place at = place_of(index);
+    float* sum = part_of(index, 0);
+    with_path(path, [&]() INLINE {
+      for (long part = 1; part < cut.parts; part++) add(sum, part_of(index, part), at.rows * at.columns);
+    });
+    store(at.row, at.column, at.rows, at.columns, sum);
   });
 }
 
@@ -208,7 +270,8 @@ void multiply(const Gemm& g, const KernelCall& call, Pool& pool, Path path, Stor
 void project(const KernelCall& call, Pool& pool, Path path) {
   const long rows = call.integer(0), outputs = call.integer(1), inputs = call.integer(2);
   const bool out_f32 = call.integer(3), is_bf16 = call.integer(4);
-  const Gemm gemm{rows, outputs, inputs, {call.operand(1), inputs, false}, {call.operand(2), inputs, true}, is_bf16};
+  Gemm gemm{rows, outputs, inputs, {call.operand(1), inputs, false}, {call.operand(2), inputs, true}, is_bf16};
+  if ((out_f32 || !is_bf16) && !call.operand(3)) gemm.c = call.as<float>(0);
   const auto into = [&](auto out_type, auto residual_type) {
     using Out = decltype(out_type);
     using T = decltype(residual_type);
@@ -235,7 +298,7 @@ void project(const KernelCall& call, Pool& pool, Path path) {
 void projectBackward(const KernelCall& call, Pool& pool, Path path) {
   const long rows = call.integer(0), outputs = call.integer(1), inputs = call.integer(2), dout_stride = call.integer(3);
   const bool is_bf16 = call.integer(4);
-  const Gemm gemm{rows, inputs, outputs, {call.operand(1), dout_stride, false}, {call.operand(2), inputs, false}, is_bf16};
+  const Gemm gemm{rows, inputs, outputs, {call.operand(1), dout_stride, false}, {call.operand(2), inputs, false}, is_bf16, is_bf16 ? nullptr : call.as<float>(0)};
   with_dtype(is_bf16, [&](auto t) {
     using T = decltype(t);
     T* da = call.as<T>(0);
@@ -252,7 +315,7 @@ void weightGradient(const KernelCall& call, Pool& pool, Path path) {
   const long rows = call.integer(0), outputs = call.integer(1), inputs = call.integer(2), dout_stride = call.integer(3);
   const bool first = call.integer(4), is_bf16 = call.integer(5);
   float* dweight = call.as<float>(0);
-  const Gemm gemm{outputs, inputs, rows, {call.operand(1), dout_stride, true}, {call.operand(2), inputs, false}, is_bf16};
+  const Gemm gemm{outputs, inputs, rows, {call.operand(1), dout_stride, true}, {call.operand(2), inputs, false}, is_bf16, dweight, !first};
   multiply(gemm, call, pool, path, [&](long row, long column, long tile_rows, long tile_columns, const float* tile) {
     with_path(path, [&]() INLINE {
       for (long r = 0; r < tile_rows; r++) {

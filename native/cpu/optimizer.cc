@@ -29,6 +29,13 @@ INLINE inline void update(const AdamW& o, float* __restrict master, float* __res
   }
 }
 
+INLINE inline double sum_of_squares(const float* x, long count) {
+  double sum = 0;
+#pragma omp simd reduction(+ : sum)
+  for (long i = 0; i < count; i++) sum += static_cast<double>(x[i]) * x[i];
+  return sum;
+}
+
 }  // namespace
 
 void zero(const KernelCall& call, Pool& pool, Path) {
@@ -48,13 +55,8 @@ void squaredNorm(const KernelCall& call, Pool& pool, Path path) {
   FPDT_CHECK(call.workspace_bytes >= sizeof(double) * tiles, "squaredNorm workspace of " << call.workspace_bytes << " bytes");
   double* partial = static_cast<double*>(call.workspace);
   pool.for_each(tiles, [&](int, long tile) {
-    with_path(path, [&]() INLINE {
-      double squares = 0;
-      const long to = std::min(count, (tile + 1) * size);
-#pragma omp simd reduction(+ : squares)
-      for (long i = tile * size; i < to; i++) squares += static_cast<double>(gradient[i]) * gradient[i];
-      partial[tile] = squares;
-    });
+    const long from = tile * size;
+    with_path(path, [&]() INLINE { partial[tile] = sum_of_squares(gradient + from, std::min(size, count - from)); });
   });
   double total = first ? 0 : *sum;
   for (long tile = 0; tile < tiles; tile++) total += partial[tile];
