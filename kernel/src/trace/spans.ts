@@ -39,3 +39,31 @@ export function spanColumns(program: Program, spans: Spans, step: number): SpanC
     bytes: tag(program.bytes),
   }
 }
+
+/** The spans of one executed step. */
+export interface StepSpans {
+  readonly step: number
+  readonly spans: Spans
+}
+
+/** Tables of the same columns, one after the other. */
+export function joinColumns<Table extends object>(tables: readonly Table[]): Table {
+  const [first] = tables as readonly Record<string, Float64Array>[]
+  if (!first) throw new Error('joinColumns joins at least one table')
+  const joined = Object.keys(first).map((name) => {
+    const columns = tables.map((table) => (table as Record<string, Float64Array>)[name])
+    const out = new (first[name].constructor as Float64ArrayConstructor)(columns.reduce((rows, column) => rows + column.length, 0))
+    let row = 0
+    for (const column of columns) {
+      out.set(column, row)
+      row += column.length
+    }
+    return [name, out]
+  })
+  return Object.fromEntries(joined) as Table
+}
+
+/** The rows of a table for which `keep` is true. */
+export function selectRows<Table extends object>(table: Table, keep: (row: number) => boolean): Table {
+  return Object.fromEntries(Object.entries(table).map(([name, column]) => [name, (column as Float64Array).filter((_, row) => keep(row))])) as Table
+}

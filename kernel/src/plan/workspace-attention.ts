@@ -1,0 +1,54 @@
+/**
+ * Workspace of the attention kernels on the CPU: the one place that says how much, for every path (native/cpu/attention*).
+ * All of it is tiles of a thread plus a counter per block, so it does not grow with the chunk but for the counters. The native
+ * side lays the same tiles out and throws if they need more than this.
+ */
+import type { Kernel } from '../schedule/kernels.js'
+
+// In rows, as attention.h, attention_avx512bf16.cc and attention_f32.h have them.
+const PANEL = 48
+const MAX_PANELS = 4
+const TILE_BF16 = 192
+const TILE_F32 = 96
+const MIN_BLOCK = 96
+/** Widest vector, in elements of f32: rows of packed f32 tiles are whole vectors. */
+const LANES = 16
+const ALIGNMENT = 64
+
+/**
+ * Upper bound over paths, in bytes. `parameters` in the order of `KERNELS[kernel].parameterNames`; 0 for kernels that need none.
+ */
+export function attentionWorkspaceBytes(kernel: Kernel, parameters: readonly number[], threads: number): number {
+  const [rows = 0, columns = 0, , kvHeads = 0, headSize = 0, , , bf16 = 0] = parameters
+  switch (kernel) {
+    case 'attend':
+      return ALIGNMENT + threads * forwardTiles(headSize)
+    case 'attendBackward': {
+      const turns = 4 * kvHeads * (Math.ceil(rows / MIN_BLOCK) + Math.ceil(columns / MIN_BLOCK))
+      return ALIGNMENT + threads * backwardTiles(headSize, bf16 !== 0) + turns
+    }
+    default:
+      return 0
+  }
+}
+
+/** k and v tile, scores of one panel; per panel q transposed and acc, and one panel of q rows. The bf16 path packs k, v and q smaller. */
+function forwardTiles(headSize: number): number {
+  const row = 4 * roundUp(headSize, LANES)
+  const k = TILE_F32 * row
+  return 2 * k + 4 * TILE_F32 * PANEL + (2 * MAX_PANELS + 1) * PANEL * row
+}
+
+function backwardTiles(headSize: number, bf16: boolean): number {
+  const row = 4 * roundUp(headSize, LANES)
+  // k, v, q, dO as rows, q and dO transposed, dq, dk, dv; p, ds; lse, delta and the mask of a row
+  const f32 = 9 * TILE_F32 * row + 2 * 4 * TILE_F32 * TILE_F32 + 3 * 4 * TILE_F32
+  if (!bf16 || (headSize !== 64 && headSize !== 128)) return f32
+  // k, v as rows; k, q, dO as pairs of rows; q, dO transposed: bf16. dq, dk, dv: f32. p, ds, ds as pairs: bf16.
+  const dotProducts = 7 * TILE_BF16 * 2 * headSize + 3 * TILE_BF16 * 4 * headSize + 3 * TILE_BF16 * 2 * TILE_BF16 + 3 * 4 * TILE_BF16
+  return Math.max(f32, dotProducts)
+}
+
+function roundUp(x: number, multiple: number): number {
+  return Math.ceil(x / multiple) * multiple
+}

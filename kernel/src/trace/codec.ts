@@ -1,0 +1,131 @@
+/**
+ * Tables to bytes and back: a table is one self-contained Arrow IPC stream (schema and one record batch), numeric columns
+ * only, with code tables and units as metadata, so that any Arrow reader can make sense of it. The only file that knows Arrow.
+ *
+ * Bytes come out of files that anyone may have written: decoding refuses, in words, whatever is not exactly such a stream, and
+ * allocates nothing that the bytes themselves do not justify.
+ */
+import {
+  type DataType,
+  Field,
+  Float64,
+  makeData,
+  RecordBatch,
+  RecordBatchReader,
+  RecordBatchStreamWriter,
+  Schema,
+  Struct,
+  Uint8,
+  Uint16,
+  Uint32,
+} from 'apache-arrow'
+import { FpdtError } from '../errors.js'
+import {
+  CATEGORIES,
+  type Columns,
+  type ColumnType,
+  FAMILIES,
+  KINDS,
+  MEMORY_COLUMNS,
+  type MemoryColumns,
+  NONE,
+  PHASES,
+  RUN_SCHEMA,
+  RUN_VERSION,
+  SPAN_COLUMNS,
+  type SpanColumns,
+  STREAMS,
+  TIERS,
+} from './schema.js'
+
+export function encodeSpans(spans: SpanColumns): Uint8Array {
+  return encode('spans', SPAN_COLUMNS, spans)
+}
+export function encodeMemory(memory: MemoryColumns): Uint8Array {
+  return encode('memory', MEMORY_COLUMNS, memory)
+}
+/** Throws FpdtError `payload`. */
+export function decodeSpans(bytes: Uint8Array): SpanColumns {
+  return decode('spans', SPAN_COLUMNS, bytes)
+}
+/** Throws FpdtError `payload`. */
+export function decodeMemory(bytes: Uint8Array): MemoryColumns {
+  return decode('memory', MEMORY_COLUMNS, bytes)
+}
+
+type Spec = Readonly<Record<string, ColumnType>>
+const ARROW_TYPES: Record<ColumnType, () => DataType> = {
+  Uint8: () => new Uint8(),
+  Uint16: () => new Uint16(),
+  Uint32: () => new Uint32(),
+  Float64: () => new Float64(),
+}
+const ARRAYS = { Uint8: Uint8Array, Uint16: Uint16Array, Uint32: Uint32Array, Float64: Float64Array }
+
+/** Names of a column's codes, in order. */
+const CODES: Readonly<Record<string, readonly string[]>> = { stream: STREAMS, kind: KINDS, phase: PHASES, tier: TIERS, category: CATEGORIES }
+function metadataOf(column: string): Map<string, string> {
+  const metadata = new Map<string, string>()
+  if (CODES[column]) metadata.set('codes', JSON.stringify(CODES[column]))
+  if (column.endsWith('_ns')) metadata.set('unit', 'ns')
+  if (column.endsWith('bytes')) metadata.set('unit', 'bytes')
+  if (column === 'flops') metadata.set('unit', 'floating-point operations')
+  if (['layer', 'q', 'kv'].includes(column)) metadata.set('none', String(NONE))
+  return metadata
+}
+
+function encode<S extends Spec>(table: string, spec: S, columns: Columns<S>): Uint8Array {
+  const names = Object.keys(spec)
+  const data = columns as Record<string, InstanceType<(typeof ARRAYS)[ColumnType]>>
+  const rows = data[names[0]].length
+  for (const name of names) {
+    if (!(data[name] instanceof ARRAYS[spec[name]]) || data[name].length !== rows)
+      throw new Error(`column ${name} of ${table} is not ${rows} numbers of type ${spec[name]}`)
+  }
+  const fields = names.map((name) => new Field(name, ARROW_TYPES[spec[name]](), false, metadataOf(name)))
+  const about = { schema: RUN_SCHEMA, version: String(RUN_VERSION), table, families: JSON.stringify(FAMILIES) }
+  const schema = new Schema(fields, new Map(Object.entries(about)))
+  const children = fields.map((field) => makeData({ type: field.type as Float64, length: rows, nullCount: 0, data: data[field.name] as Float64Array }))
+  const batch = new RecordBatch(schema, makeData({ type: new Struct(fields), length: rows, nullCount: 0, children }))
+  const writer = new RecordBatchStreamWriter()
+  writer.write(batch)
+  writer.finish()
+  return writer.toUint8Array(true)
+}
+
+function decode<S extends Spec>(table: string, spec: S, bytes: Uint8Array): Columns<S> {
+  const broken = (reason: string): FpdtError => new FpdtError('payload', `the ${table} table cannot be read: ${reason}`)
+  const [batch, ...more] = batchesOf(bytes, broken)
+  if (!batch) throw broken('it has no rows and no schema')
+  if (more.length > 0) throw broken(`it has ${more.length + 1} record batches, not one`)
+  const { fields, metadata } = batch.schema
+  if (metadata.get('schema') !== RUN_SCHEMA || metadata.get('table') !== table) throw broken(`it is not the ${table} table of an ${RUN_SCHEMA}`)
+  if (metadata.get('version') !== String(RUN_VERSION)) throw broken(`it has version ${metadata.get('version')}, and version ${RUN_VERSION} is known`)
+  const names = Object.keys(spec)
+  const found = fields.map((field) => `${field.name} ${field.type}`).join(', ')
+  const wanted = names.map((name) => `${name} ${spec[name]}`).join(', ')
+  if (found !== wanted) throw broken(`its columns are ${found.slice(0, 400)}, not ${wanted}`)
+  const rows = batch.numRows
+  const columns = names.map((name, i) => {
+    const child = batch.data.children[i]
+    const values: unknown = child?.values
+    const Numbers = ARRAYS[spec[name]]
+    if (child?.length !== rows || child.nullCount !== 0)
+      throw broken(`column ${name} has ${child?.length} rows with ${child?.nullCount} nulls, not ${rows} numbers`)
+    // A batch may say that it has more rows than its bytes hold.
+    if (!(values instanceof Numbers) || values.length < rows) throw broken(`column ${name} holds fewer bytes than its ${rows} rows take`)
+    return [name, new Numbers(values.subarray(0, rows) as never)]
+  })
+  return Object.fromEntries(columns) as Columns<S>
+}
+
+function batchesOf(bytes: Uint8Array, broken: (reason: string) => FpdtError): RecordBatch[] {
+  // Each message of the stream begins with the continuation marker; anything else (the file format, JSON) is not read at all.
+  if (bytes.length < 8 || new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true) !== 0xffffffff)
+    throw broken(`its ${bytes.length} bytes are no Arrow stream`)
+  try {
+    return [...RecordBatchReader.from(bytes)]
+  } catch (error) {
+    throw broken(`its ${bytes.length} bytes are no whole Arrow stream (${error instanceof Error ? error.message : String(error)})`)
+  }
+}
