@@ -10,8 +10,9 @@
 // stride there sends it to gemm:jit, 320 .. 400 where it must transpose. So a tile of A or B whose rows are not adjacent is
 // first copied to a panel. Without AVX-512 bf16 every bf16 tile is copied, and widened: the product is then one of f32.
 //
-// An f32 output needs no tile of its own where oneDNN can write it: where whole rows make a tile dense, and, when A and B
-// need no panels, at any stride, as the logits do (there gemm:jit keeps up, in wide tiles: 16 % faster than through a tile).
+// When A and B need no panels, oneDNN writes an f32 output itself, as the logits of a vocabulary: at a stride, so by
+// gemm:jit, but that keeps up here, in wide tiles (16 % faster than through a tile). Adding into C there is not: for
+// gradients of weights it waits for memory (12 % slower than through a tile).
 #include <omp.h>
 
 #include <algorithm>
@@ -116,9 +117,8 @@ struct Matrix {
 struct Gemm {
   long rows, columns, depth;
   Matrix a, b;
-  bool bf16;               // dtype of a and b
-  float* c = nullptr;      // dense f32 output to which a finished tile goes as it is; nullptr when there is more to do
-  bool accumulate = false; // adds to c
+  bool bf16;           // dtype of a and b
+  float* c = nullptr;  // f32 output to which a finished tile goes as it is; nullptr when there is more to do
 };
 
 // How a GEMM is cut: by its shape alone. `depth` is what one product takes: a panel's depth, or all of it.
@@ -184,7 +184,7 @@ class Products {
       for (long columns : {std::min(cut.column_tile, g.columns), g.columns % cut.column_tile})
         for (long depth : {std::min(cut.depth, g.depth), g.depth % cut.depth})
           for (bool accumulate : {false, true}) {
-            if (!rows || !columns || !depth || (accumulate && g.depth <= cut.depth && !(direct && g.accumulate))) continue;
+            if (!rows || !columns || !depth || (accumulate && g.depth <= cut.depth)) continue;
             auto& made = at(rows, columns, depth, accumulate);
             made = product({rows, columns, depth, direct ? g.columns : columns, g.a.transposed, g.b.transposed, bf16, accumulate});
             FPDT_CHECK(made->scratchpad.get_size() <= scratchpad,
@@ -213,8 +213,8 @@ void multiply(const Gemm& g, const KernelCall& call, Pool& pool, Path path, Stor
   const bool widen = g.bf16 && path != Path::avx512bf16;
   // Rows of A and of B that run along depth and follow each other need no panel: then oneDNN walks depth by itself.
   const bool whole_depth = !widen && !g.a.transposed && g.a.stride == g.depth && g.b.transposed && g.b.stride == g.depth;
-  const Cut cut(g, g.c && whole_depth ? kWide : kTile, whole_depth ? g.depth : std::min(g.depth, kDepth));
-  const bool direct = g.c && cut.parts == 1 && (whole_depth || g.columns <= kTile);
+  const bool direct = g.c && whole_depth;
+  const Cut cut(g, direct ? kWide : kTile, whole_depth ? g.depth : std::min(g.depth, kDepth));
   Products products(g, cut, g.bf16 && !widen, direct, workspace.scratchpad);
   char* const parts = static_cast<char*>(call.workspace);
   const long tiles = cut.row_tiles * cut.column_tiles;
@@ -249,7 +249,7 @@ void multiply(const Gemm& g, const KernelCall& call, Pool& pool, Path path, Stor
       const long depth = std::min(cut.depth, to - k);
       const void* a = panel(g.a, at.row, k, at.rows, depth, a_panel);
       const void* b = panel(g.b, k, at.column, depth, at.columns, b_panel);
-      products.at(at.rows, at.columns, depth, k > from || (direct && g.accumulate))->run(a, b, tile, scratchpad);
+      products.at(at.rows, at.columns, depth, k > from)->run(a, b, tile, scratchpad);
     }
     if (cut.parts == 1 && !direct) store(at.row, at.column, at.rows, at.columns, tile);
   });
@@ -298,7 +298,7 @@ void project(const KernelCall& call, Pool& pool, Path path) {
 void projectBackward(const KernelCall& call, Pool& pool, Path path) {
   const long rows = call.integer(0), outputs = call.integer(1), inputs = call.integer(2), dout_stride = call.integer(3);
   const bool is_bf16 = call.integer(4);
-  const Gemm gemm{rows, inputs, outputs, {call.operand(1), dout_stride, false}, {call.operand(2), inputs, false}, is_bf16, is_bf16 ? nullptr : call.as<float>(0)};
+  const Gemm gemm{rows, inputs, outputs, {call.operand(1), dout_stride, false}, {call.operand(2), inputs, false}, is_bf16};
   with_dtype(is_bf16, [&](auto t) {
     using T = decltype(t);
     T* da = call.as<T>(0);
@@ -315,7 +315,7 @@ void weightGradient(const KernelCall& call, Pool& pool, Path path) {
   const long rows = call.integer(0), outputs = call.integer(1), inputs = call.integer(2), dout_stride = call.integer(3);
   const bool first = call.integer(4), is_bf16 = call.integer(5);
   float* dweight = call.as<float>(0);
-  const Gemm gemm{outputs, inputs, rows, {call.operand(1), dout_stride, true}, {call.operand(2), inputs, false}, is_bf16, dweight, !first};
+  const Gemm gemm{outputs, inputs, rows, {call.operand(1), dout_stride, true}, {call.operand(2), inputs, false}, is_bf16};
   multiply(gemm, call, pool, path, [&](long row, long column, long tile_rows, long tile_columns, const float* tile) {
     with_path(path, [&]() INLINE {
       for (long r = 0; r < tile_rows; r++) {
