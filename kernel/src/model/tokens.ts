@@ -64,6 +64,8 @@ export interface StepTokens {
   readonly labels: Int32Array
   /** Labels that count. */
   readonly valid: number
+  /** The text was shorter than what has been read of it. */
+  readonly repeated: boolean
 }
 
 /**
@@ -83,7 +85,7 @@ export function stepTokens(text: LongText, position: number, count: number, padd
     tokens[t] = token
     if (t > 0) labels[t - 1] = token
   }
-  return { tokens, labels, valid: count - 1 }
+  return { tokens, labels, valid: count - 1, repeated: position + count > length }
 }
 
 /** Local tokens of chunk i on rank r: sub-chunk i P + r, so that after the all-to-all chunk i is one range of the sequence. */

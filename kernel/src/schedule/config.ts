@@ -77,7 +77,7 @@ export function stepConfig(options: StepOptions): StepConfig {
   }
   checkModel(model)
   wholeNumber('ranks', ranks, 1, MAX_RANKS)
-  wholeNumber('sequence', sequence, 1, 2 ** 40)
+  wholeNumber('sequence', sequence, 2, 2 ** 40)
   wholeNumber('chunk', chunk, 1, 2 ** 31)
   if (model.heads % ranks !== 0 || model.kvHeads % ranks !== 0) {
     const fitting = divisorsOf(gcd(model.heads, model.kvHeads))

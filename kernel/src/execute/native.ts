@@ -1,0 +1,106 @@
+/**
+ * One training step on a native device: a plan's program loaded once, and its values read and written by name.
+ * Knows plans and bytes; knows nothing of models, texts or display.
+ */
+import type { Device as NativeDevice, Executor } from '@fpdt/native'
+import { FpdtError } from '../errors.js'
+import { lower } from '../plan/lower.js'
+import type { Plan } from '../plan/plan.js'
+import type { Program } from '../plan/program.js'
+import { bytesOf, byteRange, whole, type Value } from '../schedule/values.js'
+import type { Tier } from '../trace/schema.js'
+import type { Spans } from '../trace/spans.js'
+
+export interface Reached {
+  /** Line of the listing up to which all ops are done on every rank, -1 = none. */
+  readonly line: number
+  /** Cancelled before the line that was asked for. */
+  readonly stopped: boolean
+}
+
+export class NativeStep {
+  readonly program: Program
+  readonly #executor: Executor
+
+  /** Allocates the arenas. Throws FpdtError `out_of_memory`. */
+  constructor(
+    device: NativeDevice,
+    readonly plan: Plan,
+  ) {
+    this.program = lower(plan)
+    this.#executor = device.load(this.program)
+  }
+
+  /** Runs on from where the last call ended, up to and with the op at `line` (by default to the end). */
+  async run(parameters: Float64Array, line = Number.POSITIVE_INFINITY): Promise<Reached> {
+    const until = line === Number.POSITIVE_INFINITY ? this.program.length - 1 : this.entryAt(line)
+    const { reached, stopped } = await this.#executor.run(until, parameters)
+    return { line: reached < 0 ? -1 : (this.program.op[reached] as number), stopped }
+  }
+  cancel(): void {
+    this.#executor.cancel()
+  }
+  /** Back to the first op. Memory keeps what it holds. */
+  reset(): void {
+    this.#executor.reset()
+  }
+  /** What has been completed since the last call, also while running. Times in ns from the loading of the program. */
+  takeSpans(): Spans {
+    const rows = this.#executor.takeSpans()
+    const count = rows.length / 4
+    const spans = { rank: new Uint16Array(count), entry: new Uint32Array(count), start_ns: new Float64Array(count), end_ns: new Float64Array(count) }
+    for (let i = 0; i < count; i++) {
+      spans.rank[i] = rows[4 * i]
+      spans.entry[i] = rows[4 * i + 1]
+      spans.start_ns[i] = rows[4 * i + 2]
+      spans.end_ns[i] = rows[4 * i + 3]
+    }
+    return spans
+  }
+
+  /** Bytes of a value where it lies after the op at `line` (by default after the last): a copy. */
+  read(value: Value, tier: Tier, rank: number, line?: number): Uint8Array {
+    return this.#executor.read(tier, rank, this.#offset(value, tier, line), bytesOf(value))
+  }
+  write(value: Value, tier: Tier, rank: number, data: ArrayBufferView, line?: number): void {
+    if (data.byteLength !== bytesOf(value)) throw new FpdtError('shape', `${value.name} holds ${bytesOf(value)} bytes; got ${data.byteLength}.`)
+    this.#executor.write(tier, rank, this.#offset(value, tier, line), data)
+  }
+
+  /** Fills all arenas with a pattern, so that `touched` can tell which bytes a step wrote. */
+  poison(): void {
+    this.#executor.poison()
+  }
+  /** Highest byte of a tier written since `poison`, plus one; the largest of all ranks. */
+  touched(tier: Tier): number {
+    let highest = 0
+    for (let rank = 0; rank < this.program.ranks; rank++) highest = Math.max(highest, this.#executor.touched(tier, rank))
+    return highest
+  }
+  /** Bytes of a tier's arena, per rank. */
+  allocated(tier: Tier): number {
+    return this.#executor.memory().allocatedBytes[tier]
+  }
+  /** Arena allocations made while programs ran: 0 unless something is wrong. */
+  allocationsDuringRuns(): number {
+    return this.#executor.memory().allocationsDuringRun
+  }
+  close(): void {
+    this.#executor.close()
+  }
+
+  /** Last entry at or before a line of the listing. */
+  entryAt(line: number): number {
+    let [low, high] = [-1, this.program.length - 1]
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2)
+      if ((this.program.op[middle] as number) <= line) low = middle
+      else high = middle - 1
+    }
+    return low
+  }
+
+  #offset(value: Value, tier: Tier, line?: number): number {
+    return this.plan.offsetOf(whole(value).name, tier, line) + byteRange(value)[0]
+  }
+}

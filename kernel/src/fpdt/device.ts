@@ -1,0 +1,116 @@
+/** The device of a notebook: memory budgets, measured rates, and the runs that live on it. */
+import { availableParallelism, totalmem } from 'node:os'
+import { openDevice, type Device as NativeDevice } from '@fpdt/native'
+import { measureMachine, type MeasuredRates } from '../cost/machine.js'
+import { FpdtError } from '../errors.js'
+import type { ModelConfig } from '../model/config.js'
+import type { Tier } from '../trace/schema.js'
+import { PlannedRun } from './planned-run.js'
+import { parseBytes } from './sizes.js'
+import { TrainingRun } from './training-run.js'
+import { longestSequence, planTraining, type Budgets, type TrainOptions } from './training-plan.js'
+
+export interface CpuOptions {
+  /** Bytes of device memory a rank may take: `'1 GiB'`. On the CPU it plays the part of HBM. Default: an eighth of the machine's memory. */
+  readonly memory?: string | number
+  /** Bytes of host memory a rank may take for what is offloaded. Default: a quarter of the machine's memory. */
+  readonly host?: string | number
+  /** Threads of the compute pool that all ranks share. Default: as many as the process may use. */
+  readonly threads?: number
+  /** Instructions to use: 'avx512bf16', 'avx2' or 'scalar'. Default: the best there are. */
+  readonly path?: string
+}
+
+export interface DeviceDescription {
+  readonly backend: string
+  readonly name: string
+  readonly path: string
+  readonly threads: number
+  /** Per rank. */
+  readonly budgets: { readonly device: number; readonly host: number }
+}
+
+/** One device a backend in this process: opening it again closes the former, so that a cell that is run again does not hold memory twice. */
+let open: Device | undefined
+
+export class Device {
+  readonly #native: NativeDevice
+  readonly #runs = new Set<TrainingRun>()
+  readonly #rates = new Map<string, MeasuredRates>()
+  #closed = false
+
+  private constructor(
+    native: NativeDevice,
+    readonly budgets: { readonly device: number; readonly host: number },
+  ) {
+    this.#native = native
+  }
+
+  /** The CPU backend. Throws FpdtError `config` for a size that is none, `native` when the addon cannot be loaded. */
+  static async cpu(options: CpuOptions = {}): Promise<Device> {
+    const device = parseBytes(options.memory ?? Math.floor(totalmem() / 8), 'memory')
+    const host = parseBytes(options.host ?? Math.floor(totalmem() / 4), 'host')
+    const { threads = availableParallelism(), path } = options
+    if (!Number.isInteger(threads) || threads < 1 || threads > 256) throw new FpdtError('config', `threads ${String(threads)} is not a whole number from 1 to 256.`)
+    await open?.close()
+    open = new Device(openDevice({ backend: 'cpu', threads, ...(path ? { path } : {}) }), { device, host })
+    return open
+  }
+
+  get description(): DeviceDescription {
+    const { backend, name, path, threads } = this.#native.info()
+    return { backend, name, path, threads, budgets: this.budgets }
+  }
+  /** @internal */
+  get native(): NativeDevice {
+    this.#refuseClosed()
+    return this.#native
+  }
+
+  /** What training would take and how it would run, before anything does. Throws as `train`. */
+  plan(model: ModelConfig, options: TrainOptions): PlannedRun {
+    const training = planTraining(model, options, this.#machine())
+    return new PlannedRun(training, this)
+  }
+
+  /**
+   * Plans, allocates and fills in first parameters. Throws FpdtError `config` (what cannot work), `out_of_memory` (what
+   * does not fit, with the op and buffers of the peak and what would fit).
+   */
+  async train(model: ModelConfig, options: TrainOptions): Promise<TrainingRun> {
+    this.#refuseClosed()
+    const run = await TrainingRun.open(this, planTraining(model, options, this.#machine()))
+    this.#runs.add(run)
+    run.onClose(() => this.#runs.delete(run))
+    return run
+  }
+
+  /** The longest sequence, in tokens, that fits this device's budgets with these options. Plans only; allocates nothing. */
+  longestSequence(model: ModelConfig, options: Omit<TrainOptions, 'sequence'>): number {
+    return longestSequence(model, options, this.#machine())
+  }
+
+  /** Measured rates of this machine for a dtype; the first call takes about a second. */
+  rates(dtype: 'bf16' | 'f32' = 'bf16'): MeasuredRates {
+    let rates = this.#rates.get(dtype)
+    if (!rates) this.#rates.set(dtype, (rates = measureMachine(this.native, dtype)))
+    return rates
+  }
+
+  /** Ends all runs on it and gives all memory back. May be called again. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    if (open === this) open = undefined
+    for (const run of this.#runs) await run.close()
+    this.#native.close()
+  }
+
+  #machine(): Budgets {
+    const budgets: Partial<Record<Tier, number>> = { ...this.budgets }
+    return { budgets, threads: this.#native.info().threads }
+  }
+  #refuseClosed(): void {
+    if (this.#closed) throw new FpdtError('closed', 'this device is closed; open one with await Device.cpu({ … }).')
+  }
+}

@@ -1,0 +1,23 @@
+/**
+ * `fpdt`: the words a notebook uses. Works the same in any Node program.
+ *
+ *   import { Device, llama, adamW, longText } from 'fpdt'
+ *   const device = await Device.cpu({ memory: '1 GiB', host: '8 GiB' })
+ *   const model = llama({ layers: 4, width: 256, heads: 4, kvHeads: 2, feedForward: 688 })
+ *   const run = await device.train(model, { sequence: '32K', chunk: '4K', ranks: 2, optimizer: adamW({ rate: 3e-4 }) })
+ *   run.plan
+ *   await run.step(longText('lib.dom.d.ts'))
+ */
+export { FpdtError } from '../errors.js'
+export type { ModelConfig } from '../model/config.js'
+export { llama, type LlamaOptions } from '../model/llama.js'
+export { parameterCount } from '../model/parameters.js'
+export { GPT2_VOCABULARY, longText, type LongText } from '../model/tokens.js'
+export { MFU_FORMULA, modelFlops } from '../cost/flops.js'
+export type { StepSummary, Tier } from '../trace/schema.js'
+export { Device, type CpuOptions } from './device.js'
+export { PlannedRun } from './planned-run.js'
+export { formatBytes } from './sizes.js'
+export { Stepper } from './stepper.js'
+export { TrainingRun } from './training-run.js'
+export { adamW, type Optimizer, type TrainOptions } from './training-plan.js'

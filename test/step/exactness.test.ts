@@ -1,0 +1,123 @@
+import fc from 'fast-check'
+import { afterAll, describe, expect, it } from 'vitest'
+import { llama } from '../../kernel/src/model/llama.js'
+import type { TrainOptions } from '../../kernel/src/fpdt/training-plan.js'
+import { closeDevices, deviceOf, engine, gradientError, oracle, wholeError, randomTokens } from './harness.js'
+import { llamaStep, type Weights } from './reference/llama.js'
+
+afterAll(closeDevices)
+
+/** Odd sizes of everything: chunks that do not divide, parts that do not divide, grouped heads, 1 to 4 ranks. */
+const anyStep = fc
+  .record({
+    layers: fc.integer({ min: 1, max: 2 }),
+    width: fc.constantFrom(12, 20, 32),
+    group: fc.constantFrom(1, 2, 3),
+    kvPerRank: fc.constantFrom(1, 2),
+    headSize: fc.constantFrom(8, 16, 24),
+    feedForward: fc.integer({ min: 5, max: 40 }),
+    vocab: fc.integer({ min: 11, max: 60 }),
+    tied: fc.boolean(),
+    ranks: fc.constantFrom(1, 2, 3, 4),
+    local: fc.integer({ min: 1, max: 11 }),
+    chunks: fc.integer({ min: 1, max: 5 }),
+    missing: fc.integer({ min: 0, max: 5 }),
+    lookAhead: fc.constantFrom(0 as const, 1 as const),
+    prefetch: fc.integer({ min: 0, max: 2 }),
+    feedForwardRows: fc.integer({ min: 1, max: 11 }),
+    lossRows: fc.integer({ min: 1, max: 11 }),
+    seed: fc.integer({ min: 1, max: 1e6 }),
+  })
+  .map((o) => {
+    const kvHeads = o.kvPerRank * o.ranks
+    const model = llama({ layers: o.layers, width: o.width, heads: kvHeads * o.group, kvHeads, headSize: o.headSize, feedForward: o.feedForward, vocab: o.vocab, tied: o.tied })
+    const chunk = o.local * o.ranks
+    const sequence = Math.max(2, chunk * (o.chunks - 1) + 1, chunk * o.chunks - o.missing)
+    const { ranks, lookAhead, prefetch, seed } = o
+    const options: TrainOptions = { sequence, chunk, ranks, lookAhead, prefetch, feedForwardRows: Math.min(o.feedForwardRows, o.local), lossRows: Math.min(o.lossRows, o.local) }
+    return { model, options, seed, tokens: randomTokens(sequence, model.vocabulary, seed) }
+  })
+
+describe('the oracle', () => {
+  it('has the gradient of its own loss, by central differences', () => {
+    const sizes = { layers: 2, width: 8, heads: 2, kvHeads: 1, headSize: 8, feedForward: 6, vocabulary: 9, tied: true, theta: 100, normEps: 1e-5 }
+    const shapes: [string, number][] = [['embedding/table', 72], ['head/norm', 8]]
+    for (const l of [0, 1]) shapes.push([`layer ${l}/norm1`, 8], [`layer ${l}/norm2`, 8], [`layer ${l}/qkv`, 256], [`layer ${l}/out`, 128], [`layer ${l}/gateUp`, 96], [`layer ${l}/down`, 48])
+    const weights: Weights = new Map(shapes.map(([name, size], s) => [name, Float64Array.from({ length: size }, (_, i) => Math.sin(7 * s + 1.3 * i) * 0.6)]))
+    const tokens = [3, 1, 4, 1, 5, 8, 2]
+    const labels = [1, 4, 1, 5, -1, 2, -1]
+    const { gradients } = llamaStep(sizes, weights, tokens, labels)
+    for (const [name, values] of weights) {
+      for (const i of [0, Math.floor(values.length / 2), values.length - 1]) {
+        const at = (delta: number): number => {
+          const moved = new Map(weights).set(name, values.map((value, j) => (j === i ? value + delta : value)))
+          return llamaStep(sizes, moved, tokens, labels).loss
+        }
+        expect(gradients.get(name)![i]).toBeCloseTo((at(1e-5) - at(-1e-5)) / 2e-5, 7)
+      }
+    }
+  })
+})
+
+describe('a step in f32', () => {
+  it('has the loss and every gradient of an fp64 reference', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyStep, async ({ model, options, seed, tokens }) => {
+        const found = await engine(model, { ...options, dtype: 'f32' }, tokens, seed)
+        const expected = oracle(model, { ...options, dtype: 'f32' }, tokens, seed)
+        expect(Math.abs(found.loss / expected.loss - 1)).toBeLessThanOrEqual(2e-6)
+        const worst = gradientError(found.gradients, expected.gradients)
+        expect(worst.error, worst.tensor).toBeLessThanOrEqual(2e-5)
+        expect(Math.abs(found.gradientNorm / expected.gradientNorm - 1)).toBeLessThanOrEqual(1e-5)
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  it('is the same chunked and un-chunked, and on 1, 2 and 4 ranks', async () => {
+    const model = llama({ layers: 2, width: 32, heads: 8, kvHeads: 4, headSize: 8, feedForward: 44, vocab: 67 })
+    const tokens = randomTokens(93, 67, 5)
+    const reference = await engine(model, { sequence: 93, ranks: 1, system: 'ulysses', dtype: 'f32' }, tokens)
+    for (const ranks of [1, 2, 4]) {
+      for (const options of [{ system: 'ulysses' as const }, { chunk: 12 }, { chunk: 32 }]) {
+        const found = await engine(model, { sequence: 93, ranks, dtype: 'f32', ...options }, tokens)
+        expect(Math.abs(found.loss / reference.loss - 1)).toBeLessThanOrEqual(1e-6)
+        const worst = gradientError(found.gradients, reference.gradients)
+        // Two results, each within 1e-5 of the exact one (sums in another order).
+        expect(worst.error, `${ranks} ranks, ${JSON.stringify(options)}: ${worst.tensor}`).toBeLessThanOrEqual(2e-5)
+      }
+    }
+  })
+})
+
+describe('a step in bf16', () => {
+  it('stays near the fp64 reference of the same rounded weights', async () => {
+    const errors: number[] = []
+    await fc.assert(
+      fc.asyncProperty(anyStep, async ({ model, options, seed, tokens }) => {
+        const found = await engine(model, { ...options, dtype: 'bf16' }, tokens, seed)
+        const expected = oracle(model, { ...options, dtype: 'bf16' }, tokens, seed)
+        // A rounding to bf16 errs by up to 2^-9; about ten of them a layer, forward and backward, add up at random to 1 to 3 %. A
+        // handful of tokens can leave a gradient that is itself the difference of larger ones: hence the wider bound for one case.
+        expect(Math.abs(found.loss - expected.loss)).toBeLessThanOrEqual(0.02 * Math.max(1, expected.loss))
+        const error = wholeError(found.gradients, expected.gradients)
+        errors.push(error)
+        expect(error).toBeLessThanOrEqual(0.25)
+      }),
+      { numRuns: 25 },
+    )
+    expect(errors.sort((a, b) => a - b)[Math.floor(errors.length / 2)]).toBeLessThanOrEqual(0.03)
+  })
+})
+
+describe('determinism', () => {
+  it('gives the same bits with 1, 2 and 3 threads, and again', async () => {
+    const model = llama({ layers: 2, width: 48, heads: 4, kvHeads: 2, headSize: 64, feedForward: 72, vocab: 101 })
+    const tokens = randomTokens(700, 101, 9)
+    for (const dtype of ['bf16', 'f32'] as const) {
+      const run = (threads: number) => engine(model, { sequence: 700, chunk: 256, ranks: 2, dtype }, tokens, 3, deviceOf(threads))
+      const first = await run(1)
+      for (const threads of [1, 2, 3]) expect(await run(threads)).toEqual(first)
+    }
+  })
+})

@@ -1,0 +1,125 @@
+/** Runs one step through the engine and gives back what can be compared: loss and gradients by tensor, in f64. */
+import { type Device, openDevice } from '@fpdt/native'
+import { NativeStep } from '../../kernel/src/execute/native.js'
+import { readParameters, tensor, writeParameters } from '../../kernel/src/fpdt/parameters.js'
+import { planTraining, type TrainingPlan, type TrainOptions } from '../../kernel/src/fpdt/training-plan.js'
+import { fromBf16, toBf16 } from '../../kernel/src/model/bf16.js'
+import type { ModelConfig } from '../../kernel/src/model/config.js'
+import { groupsOf } from '../../kernel/src/model/parameters.js'
+import { fillNormal, randomSource } from '../../kernel/src/model/random.js'
+import { dealt, longText, stepTokens } from '../../kernel/src/model/tokens.js'
+import { paddedTokens } from '../../kernel/src/schedule/config.js'
+import { llamaStep, type Weights } from './reference/llama.js'
+
+export interface Outcome {
+  readonly loss: number
+  readonly gradientNorm: number
+  readonly gradients: Weights
+}
+
+export const THREADS = 2
+const devices = new Map<string, Device>()
+/** One device per thread count and path for all tests of a file. */
+export function deviceOf(threads = THREADS, path?: string): Device {
+  const key = `${threads} ${path}`
+  let device = devices.get(key)
+  if (!device) devices.set(key, (device = openDevice({ backend: 'cpu', threads, ...(path ? { path } : {}) })))
+  return device
+}
+export function closeDevices(): void {
+  for (const device of devices.values()) device.close()
+  devices.clear()
+}
+
+/** Weights large enough that attention is far from uniform and every path matters; exact in the dtype that computes. */
+export function randomWeights(training: TrainingPlan, seed: number): Map<string, Float32Array> {
+  const next = randomSource(seed)
+  return new Map(
+    groupsOf(training.buffers.layout).map((group) => {
+      const values = new Float32Array(group.padded)
+      for (const part of group.parts) {
+        const size = part.shape.reduce((product, extent) => product * extent, 1)
+        const target = values.subarray(part.offset, part.offset + size)
+        fillNormal(target, part.shape.length === 1 ? 0.2 : 1.5 / Math.sqrt(part.shape[1]!), next)
+        if (part.shape.length === 1) for (let i = 0; i < size; i++) target[i] += 1
+      }
+      return [group.name, training.config.dtype === 'bf16' ? fromBf16(toBf16(values)) : values]
+    }),
+  )
+}
+
+export function randomTokens(count: number, vocabulary: number, seed: number): Uint32Array {
+  const next = randomSource(seed)
+  return Uint32Array.from({ length: count }, () => next() % vocabulary)
+}
+
+/** Loss and gradients of one step of the engine. */
+export async function engine(model: ModelConfig, options: TrainOptions, tokens: Uint32Array, seed = 1, device = deviceOf()): Promise<Outcome> {
+  const training = planTraining(model, options, { budgets: {}, threads: device.info().threads })
+  const { config, buffers, plan } = training
+  const native = new NativeStep(device, plan)
+  try {
+    native.poison() // whatever is read before it is written shows
+    writeParameters(native, training, randomWeights(training, seed))
+    const inputs = stepTokens(longText(tokens), 0, config.tokens, paddedTokens(config), model.vocabulary)
+    for (let rank = 0; rank < config.ranks; rank++) {
+      for (let i = 0; i < config.chunks; i++) {
+        native.write(buffers.tokens(i), 'host', rank, dealt(inputs.tokens, config.chunk, config.ranks, i, rank))
+        native.write(buffers.labels(i), 'host', rank, dealt(inputs.labels, config.chunk, config.ranks, i, rank))
+      }
+    }
+    const parameters = Float64Array.of(1e-3, 0.1, 0.05, 1 / inputs.valid)
+    const before = plan.listing.findIndex((line) => line.startsWith('adamW')) - 1
+    await native.run(parameters, before)
+    const joined = readParameters(native, training, 'gradientPart', before)
+    await native.run(parameters)
+    const scalar = (bytes: Uint8Array): number => new Float64Array(bytes.buffer, bytes.byteOffset, 1)[0]!
+    return {
+      loss: scalar(native.read(buffers.loss, 'host', 0)),
+      gradientNorm: Math.sqrt(scalar(native.read(buffers.gradientNorm, 'host', 0))),
+      gradients: byTensor(training, joined),
+    }
+  } finally {
+    native.close()
+  }
+}
+
+/** The same step by the fp64 oracle. */
+export function oracle(model: ModelConfig, options: TrainOptions, tokens: Uint32Array, seed = 1): Outcome {
+  const training = planTraining(model, options, { budgets: {}, threads: THREADS })
+  const weights = byTensor(training, randomWeights(training, seed))
+  const inputs = stepTokens(longText(tokens), 0, training.config.tokens, training.config.tokens, model.vocabulary)
+  const { loss, gradients } = llamaStep(model, weights, inputs.tokens, inputs.labels)
+  return { loss, gradients, gradientNorm: Math.sqrt([...gradients.values()].reduce((sum, values) => sum + square(values), 0)) }
+}
+
+export function byTensor(training: TrainingPlan, values: ReadonlyMap<string, Float32Array>): Weights {
+  return new Map(groupsOf(training.buffers.layout).flatMap((group) => group.parts.map((part) => [`${group.name}/${part.name}`, Float64Array.from(tensor(values, group, part.name))] as const)))
+}
+
+/** Largest norm-wise relative error over tensors; the denominator is at least 1e-3 of the rms gradient norm, for gradients that are all but zero. */
+export function gradientError(actual: Weights, expected: Weights): { error: number; tensor: string } {
+  const norms = [...expected.values()].map((values) => Math.sqrt(square(values)))
+  const floor = 1e-3 * Math.sqrt(norms.reduce((sum, norm) => sum + norm * norm, 0) / norms.length)
+  let worst = { error: 0, tensor: '' }
+  for (const [name, values] of expected) {
+    const found = actual.get(name)!
+    const difference = Math.sqrt(square(values.map((value, i) => value - found[i]!)))
+    const error = difference / Math.max(Math.sqrt(square(values)), floor)
+    if (!(error <= worst.error)) worst = { error, tensor: name }
+  }
+  return worst
+}
+/** Relative error of the gradient as one long vector. */
+export function wholeError(actual: Weights, expected: Weights): number {
+  let [difference, whole] = [0, 0]
+  for (const [name, values] of expected) {
+    const found = actual.get(name)!
+    difference += square(values.map((value, i) => value - found[i]!))
+    whole += square(values)
+  }
+  return Math.sqrt(difference / whole)
+}
+function square(values: Float64Array): number {
+  return values.reduce((sum, value) => sum + value * value, 0)
+}
