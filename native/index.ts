@@ -142,7 +142,7 @@ export function openDevice(options: DeviceOptions): Device {
 
 /**
  * Runs one kernel, on this thread, on the memory of typed arrays. Operands and parameters are those of KERNELS, in order;
- * the workspace is filled with NaN bytes. Throws `argument` for wrong counts, `shape` where an operand is smaller than the
+ * the workspace holds NaN bytes at first, later what was left there. Throws `argument` for wrong counts, `shape` where an operand is smaller than the
  * parameters say, and what the kernel throws.
  */
 export function call(

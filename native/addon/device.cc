@@ -92,10 +92,9 @@ void DeviceObject::call(const Napi::CallbackInfo& info) {
     }
 
     const auto workspace_bytes = static_cast<size_t>(integer(info[3], "workspaceBytes", 0, int64_t{1} << 40));
-    std::unique_ptr<Arena> workspace;
-    if (workspace_bytes) {
-      workspace = backend().allocate(Tier::device, workspace_bytes, 0);
-      std::memset(workspace->data(), 0xff, workspace_bytes);  // NaN: a kernel that reads what it did not write shows it
+    if (workspace_bytes > (workspace_ ? workspace_->bytes() : 0)) {
+      workspace_ = backend().allocate(Tier::device, workspace_bytes, 0);
+      std::memset(workspace_->data(), 0xff, workspace_bytes);  // NaN: a kernel that reads what it did not write shows it
     }
     const std::span<const double> step = items<double>(info[5], "step");
     if (step.size() != kStepParameters) throw Error("shape", "step has " + std::to_string(step.size()) + " numbers; it needs 4");
@@ -103,7 +102,7 @@ void DeviceObject::call(const Napi::CallbackInfo& info) {
         .kernel = kernel->kernel,
         .operands = operands,
         .parameters = parameters,
-        .workspace = workspace ? workspace->data() : nullptr,
+        .workspace = workspace_bytes ? workspace_->data() : nullptr,
         .workspace_bytes = workspace_bytes,
         .step = step,
         .rank = static_cast<int>(integer(info[4], "rank", 0, kMostRanks - 1)),
@@ -116,6 +115,7 @@ void DeviceObject::close(const Napi::CallbackInfo& info) {
   const std::set<ExecutorObject*> open = Environment::of(info.Env()).open;  // a copy: shut() takes itself out
   for (ExecutorObject* executor : open)
     if (executor->backend() == backend_) executor->shut();
+  workspace_.reset();
   backend_.reset();
 }
 

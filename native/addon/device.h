@@ -25,6 +25,7 @@ class DeviceObject : public Napi::ObjectWrap<DeviceObject> {
   Backend& backend() const;
 
   std::shared_ptr<Backend> backend_;  // empty once closed
+  std::unique_ptr<Arena> workspace_;  // of call: the largest that was asked for, kept, since mapping one costs more than a small kernel
 };
 
 }  // namespace fpdt::addon

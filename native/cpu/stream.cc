@@ -1,8 +1,9 @@
 // A stream of the CPU is the thread that drives it: every call returns when its work is done, so an event that was recorded
-// has happened and waiting for it is nothing.
-#include <ctime>
-
+// has happened and nobody need wait for it. Its time is that of the work before it, not of the call that records it: a
+// kernel ends before its turn does, however long the thread then waits for a core.
+#include <algorithm>
 #include <array>
+#include <ctime>
 
 #include "../core/error.h"
 #include "parts.h"
@@ -12,11 +13,8 @@ namespace {
 
 class Moment final : public Event {
  public:
-  double time_ns() const override { return time_ns_; }
-  void stamp() { time_ns_ = monotonic_ns(); }
-
- private:
-  double time_ns_ = 0;
+  double time_ns() const override { return time; }
+  double time = 0;
 };
 
 class ThreadStream final : public Stream {
@@ -24,36 +22,37 @@ class ThreadStream final : public Stream {
   ThreadStream(std::shared_ptr<Pool> pool, Path path) : pool_(std::move(pool)), path_(path) {}
 
   std::unique_ptr<Event> make_event() override { return std::make_unique<Moment>(); }
-  void record(Event& event) override { static_cast<Moment&>(event).stamp(); }
+  void record(Event& event) override { static_cast<Moment&>(event).time = done_ns_; }
   void begin(Event& event) override { begin_ = &static_cast<Moment&>(event); }
-  void wait(const Event&) override {}
+  void wait(const Event& event) override { done_ns_ = std::max(done_ns_, event.time_ns()); }
   void synchronize(const Event&) override {}
 
   void run(const KernelCall& call) override {
     const KernelFunction function = kernel_function(call.kernel);
     FPDT_CHECK(function, "the cpu backend has no kernel " << static_cast<int>(call.kernel));
     Pool::Turn turn(*pool_);
-    stamp_begin();
-    function(call, *pool_, path_);
+    timed([&] { function(call, *pool_, path_); });
   }
   void copy(void* to, const void* from, size_t bytes) override {
-    stamp_begin();
-    cpu::copy(to, from, bytes);
+    timed([&] { cpu::copy(to, from, bytes); });
   }
   void exchange(const Exchange& what, int phase) override {
-    stamp_begin();
-    cpu::exchange(what, phase, kept_);
+    timed([&] { cpu::exchange(what, phase, kept_); });
   }
 
  private:
-  void stamp_begin() {
-    if (begin_) begin_->stamp();
+  template <class Work>
+  void timed(Work&& work) {
+    if (begin_) begin_->time = monotonic_ns();
     begin_ = nullptr;
+    work();
+    done_ns_ = monotonic_ns();
   }
 
   const std::shared_ptr<Pool> pool_;
   const Path path_;
-  Moment* begin_ = nullptr;  // to stamp when the next piece of work begins
+  Moment* begin_ = nullptr;           // to be given the time when the next piece of work begins
+  double done_ns_ = monotonic_ns();   // when all that this stream did or waited for was done
   std::array<double, kAllReduceElements> kept_;
 };
 
