@@ -33,6 +33,12 @@ function pathsOf(text: string): string[] {
     .filter((word) => !word.split('/').some((part) => generated.has(part)))
 }
 
+/** Folders that begin a line of a drawn tree (a fenced block without a language). */
+function drawnFolders(text: string): string[] {
+  const blocks = [...text.matchAll(/^```(\w*)\n(.*?)^```$/gms)].filter((match) => match[1] === '').map((match) => match[2] as string)
+  return blocks.flatMap((block) => [...block.matchAll(/^\s*([\w./-]+\/)(?=\s)/gm)].map((match) => match[1] as string))
+}
+
 /** Whether some file or folder of the tree is `path` or ends in it; `*` and `{a,b}` as in a shell, each alternative on its own. */
 function exists(path: string): boolean {
   const braces = /\{([^}]*)\}/.exec(path)
@@ -48,7 +54,7 @@ describe.each(['README.md', 'ARCHITECTURE.md'])('%s', (name) => {
     expect(pathsOf(text()).length).toBeGreaterThan(0)
   })
   it('names only paths that exist', () => {
-    expect(pathsOf(text()).filter((path) => !exists(path))).toEqual([])
+    expect([...pathsOf(text()), ...drawnFolders(text())].filter((path) => !exists(path))).toEqual([])
   })
   it('links only to files that exist', () => {
     expect(linksOf(text()).filter((link) => !existsSync(join(root, normalize(link))))).toEqual([])
@@ -73,6 +79,9 @@ describe('the reading of paths', () => {
   })
   it('knows a path that is not there, also among alternatives', () => {
     expect(['schedule/opps.ts', 'schedule/{ops,opps}.ts', 'rnel/src/errors.ts', 'native/cores/'].filter(exists)).toEqual([])
+  })
+  it('takes the folders of a drawn tree, and no code for one', () => {
+    expect(drawnFolders('```\nkernel/    words\n  src/plan/  more\n```\n```ts\nnot/ a tree\n```\n')).toEqual(['kernel/', 'src/plan/'])
   })
   it('takes links within the repository only', () => {
     expect(linksOf('[a](test/map.test.ts#x) [b](https://example.org/a) [c](#here)')).toEqual(['test/map.test.ts'])
