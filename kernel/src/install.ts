@@ -11,7 +11,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { FpdtError } from './errors.js'
 
-/** What is installed: the kernel's entry file, and the built extension's folder. */
+/** What is installed: the kernel's entry file, and the folder of the built extension with `install.json` beside it. */
 export interface Built {
   readonly entry: string
   readonly extension: string
@@ -42,13 +42,8 @@ export function install(dataFolder: string, { entry, extension }: Built = built)
   })
   const labextension = replaceFolder(join(dataFolder, 'labextensions/@fpdt/labextension'), (folder) => {
     cpSync(extension, folder, { recursive: true })
-    // JupyterLab's extension manager shows these words where it cannot uninstall by itself.
-    const about = {
-      packageManager: 'npm',
-      packageName: 'fpdt',
-      uninstallInstructions: `Remove the folder ${join(dataFolder, 'labextensions/@fpdt/labextension')}`,
-    }
-    writeFileSync(join(folder, 'install.json'), `${JSON.stringify(about, null, 2)}\n`)
+    // The words with which JupyterLab's extension manager says how to uninstall.
+    cpSync(join(extension, '../install.json'), join(folder, 'install.json'))
   })
   return { kernelspec, extension: labextension }
 }

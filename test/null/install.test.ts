@@ -20,6 +20,7 @@ describe('install', () => {
     writeFileSync(built.entry, 'console.log(process.argv[2])')
     writeFileSync(join(built.extension, 'package.json'), '{ "name": "@fpdt/labextension" }')
     writeFileSync(join(built.extension, 'static/remoteEntry.1.js'), '')
+    writeFileSync(join(folder, 'install.json'), '{ "packageManager": "npm" }')
   })
   afterEach(() => {
     rmSync(folder, { recursive: true, force: true })
@@ -56,7 +57,7 @@ describe('install', () => {
     writeFileSync(join(built.extension, 'static/remoteEntry.2.js'), '')
     install(folder, built)
     expect(readdirSync(join(extension, 'static'))).toEqual(['remoteEntry.2.js'])
-    expect(json(extension, 'install.json').uninstallInstructions).toContain(extension)
+    expect(json(extension, 'install.json').packageManager).toBe('npm')
     expect(readdirSync(join(folder, 'labextensions/@fpdt'))).toEqual(['labextension'])
   })
 
