@@ -1,9 +1,9 @@
 /**
  * Tables to bytes and back: a table is one self-contained Arrow IPC stream (schema and one record batch), numeric columns
- * only, with code tables and units as metadata, so that any Arrow reader can make sense of it. The only file that knows Arrow.
+ * only, with code tables and units as metadata, so that any Arrow reader can make sense of it. The only file that imports Arrow.
  *
- * Bytes come out of files that anyone may have written: decoding refuses, in words, whatever is not exactly such a stream, and
- * allocates nothing that the bytes themselves do not justify.
+ * Bytes come out of files that anyone may have written: decoding refuses, in words, whatever is not exactly such a stream
+ * (`arrow-reader.ts`), and allocates nothing that the bytes themselves do not justify.
  */
 import {
   type DataType,
@@ -11,7 +11,6 @@ import {
   Float64,
   makeData,
   RecordBatch,
-  RecordBatchReader,
   RecordBatchStreamWriter,
   Schema,
   Struct,
@@ -20,6 +19,7 @@ import {
   Uint32,
 } from 'apache-arrow'
 import { FpdtError } from '../errors.js'
+import { type NumericTable, readNumericTable } from './arrow-reader.js'
 import {
   CATEGORIES,
   type Columns,
@@ -95,37 +95,21 @@ function encode<S extends Spec>(table: string, spec: S, columns: Columns<S>): Ui
 
 function decode<S extends Spec>(table: string, spec: S, bytes: Uint8Array): Columns<S> {
   const broken = (reason: string): FpdtError => new FpdtError('payload', `the ${table} table cannot be read: ${reason}`)
-  const [batch, ...more] = batchesOf(bytes, broken)
-  if (!batch) throw broken('it has no rows and no schema')
-  if (more.length > 0) throw broken(`it has ${more.length + 1} record batches, not one`)
-  const { fields, metadata } = batch.schema
+  const { metadata, columns } = read()
   if (metadata.get('schema') !== RUN_SCHEMA || metadata.get('table') !== table) throw broken(`it is not the ${table} table of an ${RUN_SCHEMA}`)
   if (metadata.get('version') !== String(RUN_VERSION)) throw broken(`it has version ${metadata.get('version')}, and version ${RUN_VERSION} is known`)
-  const names = Object.keys(spec)
-  const found = fields.map((field) => `${field.name} ${field.type}`).join(', ')
-  const wanted = names.map((name) => `${name} ${spec[name]}`).join(', ')
+  const found = columns.map(({ name, type }) => `${name} ${type}`).join(', ')
+  const wanted = Object.entries(spec)
+    .map(([name, type]) => `${name} ${type}`)
+    .join(', ')
   if (found !== wanted) throw broken(`its columns are ${found.slice(0, 400)}, not ${wanted}`)
-  const rows = batch.numRows
-  const columns = names.map((name, i) => {
-    const child = batch.data.children[i]
-    const values: unknown = child?.values
-    const Numbers = ARRAYS[spec[name]]
-    if (child?.length !== rows || child.nullCount !== 0)
-      throw broken(`column ${name} has ${child?.length} rows with ${child?.nullCount} nulls, not ${rows} numbers`)
-    // A batch may say that it has more rows than its bytes hold.
-    if (!(values instanceof Numbers) || values.length < rows) throw broken(`column ${name} holds fewer bytes than its ${rows} rows take`)
-    return [name, new Numbers(values.subarray(0, rows) as never)]
-  })
-  return Object.fromEntries(columns) as Columns<S>
-}
+  return Object.fromEntries(columns.map(({ name, values }) => [name, values])) as Columns<S>
 
-function batchesOf(bytes: Uint8Array, broken: (reason: string) => FpdtError): RecordBatch[] {
-  // Each message of the stream begins with the continuation marker; anything else (the file format, JSON) is not read at all.
-  if (bytes.length < 8 || new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true) !== 0xffffffff)
-    throw broken(`its ${bytes.length} bytes are no Arrow stream`)
-  try {
-    return [...RecordBatchReader.from(bytes)]
-  } catch (error) {
-    throw broken(`its ${bytes.length} bytes are no whole Arrow stream (${error instanceof Error ? error.message : String(error)})`)
+  function read(): NumericTable {
+    try {
+      return readNumericTable(bytes)
+    } catch (error) {
+      throw broken(`its ${bytes.length} bytes are no Arrow stream of numbers: ${error instanceof Error ? error.message : String(error)}`)
+    }
   }
 }
