@@ -10,6 +10,7 @@ const PANEL = 48
 const MAX_PANELS = 4
 const TILE_BF16 = 192
 const TILE_F32 = 96
+/** Extent of the smallest block of a backward pass, which has a counter of its own. */
 const MIN_BLOCK = 96
 /** Widest vector, in elements of f32: rows of packed f32 tiles are whole vectors. */
 const LANES = 16
@@ -39,13 +40,15 @@ function forwardTiles(headSize: number): number {
   return 2 * k + 4 * TILE_F32 * PANEL + (2 * MAX_PANELS + 1) * PANEL * row
 }
 
+/** Two kv tiles, one q tile, and what lies between them. */
 function backwardTiles(headSize: number, bf16: boolean): number {
   const row = 4 * roundUp(headSize, LANES)
-  // k, v, q, dO as rows, q and dO transposed, dq, dk, dv; p, ds; lse, delta and the mask of a row
-  const f32 = 9 * TILE_F32 * row + 2 * 4 * TILE_F32 * TILE_F32 + 3 * 4 * TILE_F32
+  // twice: k, v, dk, dv; then q and dO, both as rows and transposed, dq; p, ds; lse, delta and the mask of a row
+  const f32 = (2 * 4 + 5) * TILE_F32 * row + 2 * 4 * TILE_F32 * TILE_F32 + 3 * 4 * TILE_F32
   if (!bf16 || (headSize !== 64 && headSize !== 128)) return f32
-  // k, v as rows; k, q, dO as pairs of rows; q, dO transposed: bf16. dq, dk, dv: f32. p, ds, ds as pairs: bf16.
-  const dotProducts = 7 * TILE_BF16 * 2 * headSize + 3 * TILE_BF16 * 4 * headSize + 3 * TILE_BF16 * 2 * TILE_BF16 + 3 * 4 * TILE_BF16
+  // bf16: twice k and v as rows and k as pairs of rows, q and dO transposed and as pairs; f32: twice dk and dv, dq; bf16: p, ds, ds as pairs
+  const packed = (2 * 3 + 4) * TILE_BF16 * 2 * headSize
+  const dotProducts = packed + (2 * 2 + 1) * TILE_BF16 * 4 * headSize + 3 * TILE_BF16 * 2 * TILE_BF16 + 3 * 4 * TILE_BF16
   return Math.max(f32, dotProducts)
 }
 

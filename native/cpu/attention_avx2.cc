@@ -1,0 +1,20 @@
+// Chunk attention in f32 arithmetic with AVX2 and FMA: attention_f32.h for this target.
+#ifdef __x86_64__
+#include "attention.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+#include "simd_avx2.h"
+// The vectors first: the target holds for all that follows.
+#include "attention_f32.h"
+
+namespace fpdt::cpu::avx2 {
+
+void attend(const Attend& a, Pool& pool, Carver workspace) { AttentionF32<Avx2>::attend(a, pool, workspace); }
+void attend_backward(const AttendBackward& a, Pool& pool, Carver workspace) {
+  AttentionF32<Avx2>::attend_backward(a, pool, workspace);
+}
+
+}  // namespace fpdt::cpu::avx2
+#pragma GCC pop_options
+#endif
