@@ -2,10 +2,10 @@
 import { FpdtError } from '../errors.js'
 import type { NativeStep } from '../execute/native.js'
 import { fromBf16 } from '../model/bf16.js'
-import { NONE, PHASES, type Phase, TIERS, type StepSummary, type Tier } from '../trace/schema.js'
+import { KINDS, PHASES, type Phase, TIERS, type StepSummary, type Tier } from '../trace/schema.js'
 import type { TrainingPlan } from './training-plan.js'
 
-/** Where to stop: after the last op of the first stretch that matches all that is named. */
+/** A place in the algorithm; what is not named matches anything. */
 export interface Target {
   readonly phase?: Phase
   readonly layer?: number
@@ -56,7 +56,10 @@ export class Stepper {
     this.#line = line
     return this.training.plan.words(line)
   }
-  /** Runs to the end of the next stretch of ops at that place: `until({ layer: 1, phase: 'backward', kv: 2 })`. */
+  /**
+   * Runs until the computation at a place is done: past the next compute ops there that follow each other.
+   * `until({ layer: 1, phase: 'backward', kv: 2 })`: row 2 of the attention's backward, with what makes it final.
+   */
   async until(target: Target): Promise<string> {
     const { entries } = this.training.plan
     const wanted: [ArrayLike<number>, number | undefined][] = [
@@ -65,12 +68,16 @@ export class Stepper {
       [entries.q, target.q],
       [entries.kv, target.kv],
     ]
-    const matches = (entry: number): boolean => wanted.every(([column, value]) => value === undefined || (value !== NONE && column[entry] === value))
-    let entry = this.native.entryAt(this.#line) + 1
-    while (entry < entries.length && !matches(entry)) entry++
-    if (entry === entries.length) throw new FpdtError('config', `no op ahead is at ${JSON.stringify(target)}; the step stands at op ${this.#line}: ${this.training.plan.words(this.#line)}.`)
-    while (entry + 1 < entries.length && matches(entry + 1)) entry++
-    return this.to(entries.op[entry])
+    const matches = (entry: number): boolean => wanted.every(([column, value]) => value === undefined || column[entry] === value)
+    const isCompute = KINDS.indexOf('compute')
+    let last = -1
+    for (let entry = this.native.entryAt(this.#line) + 1; entry < entries.length; entry++) {
+      if (entries.kind[entry] !== isCompute) continue
+      if (matches(entry)) last = entry
+      else if (last >= 0) break
+    }
+    if (last < 0) throw new FpdtError('config', `no computation ahead is at ${JSON.stringify(target)}; the step stands at op ${this.#line}: ${this.training.plan.words(this.#line)}.`)
+    return this.to(entries.op[last])
   }
 
   /** Values of a buffer where it stands now: on the device when it is there, else on the host. Throws FpdtError `not_resident`. */

@@ -1,0 +1,91 @@
+import { afterAll, describe, expect, it } from 'vitest'
+import { Device } from '../../kernel/src/fpdt/device.js'
+import { longestSequence, planTraining, type TrainOptions } from '../../kernel/src/fpdt/training-plan.js'
+import { llama } from '../../kernel/src/model/llama.js'
+import { randomTokens } from './harness.js'
+
+const model = llama({ layers: 3, width: 64, heads: 4, kvHeads: 2, headSize: 16, feedForward: 96, vocab: 257 })
+const text = randomTokens(5000, 257, 1)
+const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', threads: 2 })
+afterAll(() => device.close())
+
+const cases: TrainOptions[] = [
+  { sequence: 1024, chunk: 128, ranks: 2 },
+  { sequence: 1000, chunk: 136, ranks: 1, dtype: 'f32' },
+  { sequence: 1024, chunk: 128, ranks: 2, lookAhead: 0, prefetch: 0 },
+  { sequence: 515, chunk: 64, ranks: 2, prefetch: 2, lossRows: 7 },
+  { sequence: 1024, ranks: 2, system: 'ulysses' },
+  { sequence: 301, ranks: 1, system: 'ulysses', dtype: 'f32' },
+]
+
+describe('bytes of a step', () => {
+  it.each(cases)('predicted = allocated = highest byte touched: %o', async (options) => {
+    const run = await device.train(model, options)
+    await run.step(text)
+    for (const { tier } of run.head.tiers) {
+      const { predicted, allocated, touched, allocationsDuringSteps } = run.memory(tier)
+      expect(allocated).toBe(predicted)
+      expect(touched).toBe(predicted)
+      expect(allocationsDuringSteps).toBe(0)
+    }
+    await run.close()
+  })
+
+  it('are the same on the device for 4 chunks and 16, by real runs', async () => {
+    const touched = async (sequence: number): Promise<number | null> => {
+      const run = await device.train(model, { sequence, chunk: 128, ranks: 2 })
+      await run.step(text)
+      const bytes = run.memory('device').touched
+      await run.close()
+      return bytes
+    }
+    expect(await touched(16 * 128)).toBe(await touched(4 * 128))
+  })
+
+  it('shows a live peak that never exceeds the arena, and what it was made of', async () => {
+    const run = await device.train(model, { sequence: 1024, chunk: 128, ranks: 2 })
+    await run.step(text)
+    const bundle = await run.bundle()
+    const { peaks } = (bundle['application/vnd.fpdt.run.v1+json'] as { head: typeof run.head }).head
+    expect(peaks.map(({ tier }) => tier)).toEqual(['device', 'host'])
+    for (const peak of peaks) {
+      expect(peak.bytes).toBeGreaterThan(0)
+      expect(peak.bytes).toBeLessThanOrEqual(run.memory(peak.tier).predicted)
+      expect(peak.buffers.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(peak.bytes)
+      expect(peak.words).toMatch(/@(compute|fetch|offload|collective)/)
+    }
+    await run.close()
+  })
+})
+
+describe('what does not fit', () => {
+  const threads = 2
+  it('is refused before anything runs, with the op, the buffers and a chunk that fits', () => {
+    const budgets = { device: 3 * 2 ** 20, host: 64 * 2 ** 20 }
+    const attempt = (): unknown => planTraining(model, { sequence: 65536, chunk: 8192, ranks: 2 }, { budgets, threads })
+    expect(attempt).toThrow(/the device tier needs \d+ bytes .* at op \d+.* the largest there: .*Chunk \d+ fits the device/s)
+    try {
+      attempt()
+    } catch (error) {
+      const chunk = Number(/Chunk (\d+) fits/.exec((error as Error).message)?.[1])
+      // What the message proposes must be true.
+      expect(planTraining(model, { sequence: 4096, chunk, ranks: 2 }, { budgets, threads }).plan.arenaBytes.device).toBeLessThanOrEqual(budgets.device)
+    }
+  })
+  it('says so when no chunk helps', () => {
+    expect(() => planTraining(model, { sequence: 4096, chunk: 512, ranks: 2 }, { budgets: { device: 2 ** 16 }, threads })).toThrow(/No chunk fits: parameters, gradients and optimizer state alone take/)
+  })
+  it('finds the longest sequence: one chunk more does not fit', () => {
+    const budgets = { device: 8 * 2 ** 20, host: 6 * 2 ** 20 }
+    const options = { chunk: 256, ranks: 2 } as const
+    const longest = longestSequence(model, options, { budgets, threads })
+    const host = (sequence: number): number => planTraining(model, { ...options, sequence }, { budgets: {}, threads }).plan.arenaBytes.host
+    expect(longest).toBeGreaterThan(16 * 256)
+    expect(host(longest)).toBeLessThanOrEqual(budgets.host)
+    expect(host(longest + 256)).toBeGreaterThan(budgets.host)
+    const whole = longestSequence(model, { ranks: 2, system: 'ulysses' }, { budgets, threads })
+    const device = (sequence: number): number => planTraining(model, { ranks: 2, system: 'ulysses', sequence }, { budgets: {}, threads }).plan.arenaBytes.device
+    expect(device(whole)).toBeLessThanOrEqual(budgets.device)
+    expect(device(whole + 256)).toBeGreaterThan(budgets.device)
+  })
+})

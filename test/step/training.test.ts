@@ -1,0 +1,188 @@
+import { writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, describe, expect, it } from 'vitest'
+import { DISPLAY_HOST, type DisplayHost } from '../../kernel/src/display.js'
+import { FpdtError } from '../../kernel/src/errors.js'
+import { Device } from '../../kernel/src/fpdt/device.js'
+import { adamW } from '../../kernel/src/fpdt/training-plan.js'
+import { llama } from '../../kernel/src/model/llama.js'
+import { longText } from '../../kernel/src/model/tokens.js'
+import { byTensor, randomTokens } from './harness.js'
+import { adamW as oracleAdamW, llamaStep, type Weights } from './reference/llama.js'
+
+const model = llama({ layers: 2, width: 32, heads: 4, kvHeads: 2, headSize: 16, feedForward: 40, vocab: 97 })
+const text = randomTokens(4000, 97, 2)
+const device = await Device.cpu({ memory: '256 MiB', host: '256 MiB', threads: 2 })
+afterAll(() => device.close())
+afterEach(() => {
+  delete (globalThis as { [DISPLAY_HOST]?: DisplayHost })[DISPLAY_HOST]
+})
+
+const code = async (attempt: () => unknown): Promise<string> => {
+  try {
+    await attempt()
+    return 'no error'
+  } catch (error) {
+    return error instanceof FpdtError ? `${error.code}: ${error.message}` : String(error)
+  }
+}
+
+describe('five steps', () => {
+  it('follow AdamW in fp64: losses, gradient norms and parameters', async () => {
+    const optimizer = adamW({ rate: 3e-3, decay: 0.1, maxNorm: 0.5 })
+    const sequence = 61
+    const run = await device.train(model, { sequence, chunk: 16, ranks: 2, dtype: 'f32', optimizer, seed: 7 })
+    const weights: Weights = byTensor(run.training, run.parameters())
+    const zeros = (): Weights => new Map([...weights].map(([name, values]) => [name, new Float64Array(values.length)]))
+    const [m, v] = [zeros(), zeros()]
+    for (let step = 1; step <= 5; step++) {
+      const summary = await run.step(text)
+      const tokens = text.subarray((step - 1) * sequence, step * sequence)
+      const labels = Array.from({ length: sequence }, (_, t) => (t + 1 < sequence ? tokens[t + 1]! : -1))
+      const { loss, gradients } = llamaStep(model, weights, tokens, labels)
+      const norm = oracleAdamW(weights, m, v, gradients, step, optimizer)
+      expect(Math.abs(summary.loss! / loss - 1)).toBeLessThanOrEqual(5e-6)
+      expect(Math.abs(summary.gradient_norm! / norm - 1)).toBeLessThanOrEqual(5e-5)
+    }
+    // Adam divides by the root of the second moment: where a gradient is all but zero its rounding decides the direction, and a
+    // parameter may be off by a few rates. Norm-wise that is nothing.
+    for (const [name, values] of byTensor(run.training, run.parameters())) {
+      const expected = weights.get(name)!
+      const difference = Math.sqrt(values.reduce((sum, value, i) => sum + (value - expected[i]!) ** 2, 0))
+      expect(difference / Math.sqrt(expected.reduce((sum, value) => sum + value * value, 0)), name).toBeLessThanOrEqual(1e-4)
+    }
+    await run.close()
+  })
+
+  it('learn: the loss of a repeated text falls, in bf16, the same on 1 and 2 ranks', async () => {
+    const losses = async (ranks: number): Promise<number[]> => {
+      const run = await device.train(model, { sequence: 200, chunk: 50, ranks, optimizer: adamW({ rate: 1e-2 }) })
+      const found: number[] = []
+      for await (const { loss } of run.steps(text.subarray(0, 200), 8)) found.push(loss!)
+      expect(run.head.message).toMatch(/repeated/)
+      await run.close()
+      return found
+    }
+    const [one, two] = [await losses(1), await losses(2)]
+    expect(one.at(-1)!).toBeLessThan(one[0]! - 0.5)
+    for (const [i, loss] of one.entries()) expect(Math.abs(two[i]! / loss - 1)).toBeLessThan(0.01)
+  })
+})
+
+describe('a stepper', () => {
+  it('stops where it is told to, shows values where they stand, and its step counts like any other', async () => {
+    const options = { sequence: 64, chunk: 16, ranks: 2, dtype: 'f32' as const, seed: 3 }
+    const whole = await device.train(model, options)
+    const { loss } = await whole.step(text)
+    const run = await device.train(model, options)
+    const at = await run.stepper(text)
+    expect(await at.until({ phase: 'forward', layer: 1, q: 2, kv: 1 })).toMatch(/attend state\[1,2\] \+= q\[1,2\] k\[1,1\] v\[1,1\]/)
+    const q = at.peek('q[1,2]')
+    expect([q.tier, q.shape, q.values.length]).toEqual(['device', [16, 2, 16], 512])
+    expect(q.values.every((value) => Number.isFinite(value))).toBe(true)
+    expect(at.peek('k[1,0]').tier).toBe('host')
+    expect(await code(() => at.peek('dq[0,0]'))).toMatch(/^not_resident: dq\[0,0\] is not on the device tier after op \d+/)
+    expect(await code(() => at.peek('nonsense'))).toMatch(/^not_resident: no value is called nonsense/)
+    expect(await code(() => run.step(text))).toMatch(/^busy: a step cannot begin while a stepper is under way; close it/)
+    expect(await code(() => at.to(0))).toMatch(/^config: op 0 is not ahead/)
+    const summary = await at.complete()
+    expect(summary.loss).toBe(loss)
+    expect(byTensor(run.training, run.parameters())).toEqual(byTensor(whole.training, whole.parameters()))
+    await run.close()
+    await whole.close()
+  })
+
+  it('drops its step when it is closed', async () => {
+    const run = await device.train(model, { sequence: 64, chunk: 16, ranks: 2 })
+    const before = run.parameters()
+    const at = await run.stepper(text)
+    await at.until({ phase: 'backward', layer: 0 })
+    await at.close()
+    expect(run.parameters()).toEqual(before)
+    expect(run.stepsDone).toBe(0)
+    expect((await run.step(text)).step).toBe(1)
+    await run.close()
+  })
+})
+
+describe('an interrupt', () => {
+  it('rejects at once, keeps whole steps, and the next step works', async () => {
+    let interrupt = (): void => {}
+    const host: DisplayHost = {
+      display: () => {},
+      onInterrupt: (callback) => {
+        interrupt = callback
+        return () => {}
+      },
+    }
+    ;(globalThis as { [DISPLAY_HOST]?: DisplayHost })[DISPLAY_HOST] = host
+    const run = await device.train(model, { sequence: 4000, chunk: 500, ranks: 2, seed: 5 })
+    const first = await run.step(text)
+    const before = run.parameters()
+    const running = run.step(text)
+    await new Promise((resolve) => setImmediate(resolve))
+    const asked = performance.now()
+    interrupt()
+    expect(await code(() => running)).toMatch(/^stopped: stopped during step 2/)
+    expect(performance.now() - asked).toBeLessThan(20)
+    const again = await run.step(text)
+    expect(again.step).toBe(run.stepsDone)
+    if (again.step === 2) expect(before).not.toEqual(run.parameters()) // the dropped step was done again
+    expect(first.step).toBe(1)
+    await run.close()
+  })
+})
+
+describe('bad input', () => {
+  it.each([
+    [{ sequence: 64, chunk: 15, ranks: 2 }, /^config: chunk 15 is not a multiple of the 2 ranks that share it; try 14 or 16/],
+    [{ sequence: 64, chunk: 0 }, /^config: chunk 0 is not a size/],
+    [{ sequence: 64, chunk: 16, ranks: 3 }, /^config: ranks 3 does not divide the 4 query heads and 2 key\/value heads.*Try 1 or 2/],
+    [{ sequence: -5, chunk: 16 }, /^config: sequence -5 is not a size/],
+    [{ sequence: '64 apples', chunk: 16 }, /^config: sequence "64 apples" is not a size; write '32K'/],
+    [{ sequence: 64, chunk: 16, dtype: 'fp8' as never }, /^config: dtype "fp8" is not one of 'bf16', 'f32'/],
+    [{ sequence: 64, chunk: 16, chunks: 4 } as never, /^config: option chunks is not known; known are sequence, chunk/],
+    [{ sequence: 64, chunk: 16, system: 'ring' as never }, /^config: system "ring" is not one of/],
+  ])('%o is refused in words', async (options, words) => {
+    expect(await code(() => device.train(model, options))).toMatch(words)
+  })
+  it('a model that cannot be is refused in words', async () => {
+    expect(await code(() => device.train({ ...model, headSize: 12 }, { sequence: 64, chunk: 16 }))).toMatch(/^config: headSize 12 is not a multiple of 8/)
+    expect(await code(() => device.train({ ...model, kvHeads: 3 }, { sequence: 64, chunk: 16 }))).toMatch(/^config: kvHeads 3 does not divide heads 4/)
+    expect(await code(() => llama({ layers: 2, width: 30, heads: 4 }))).toMatch(/^config: width 30 is not a multiple of the 4 heads/)
+    expect(await code(() => llama({ layers: 2, width: 32, heads: 4, vocabulary: 5 } as never))).toMatch(/^config: llama\(\{ vocabulary \}\) is not a size of the model/)
+  })
+  it('a text that is missing, empty or foreign to the vocabulary is refused before anything runs', async () => {
+    const run = await device.train(model, { sequence: 64, chunk: 16, ranks: 2 })
+    const before = run.parameters()
+    expect(await code(() => run.step('no-such-file.txt'))).toMatch(/^text: longText\('no-such-file.txt'\): there is no file .*no-such-file.txt/)
+    const empty = join(tmpdir(), `fpdt-empty-${process.pid}.txt`)
+    writeFileSync(empty, '')
+    expect(await code(() => run.step(empty))).toMatch(/^text: .* has 0 tokens; training needs at least 2/)
+    expect(await code(() => run.step(Uint32Array.of(1, 2, 97, 3)))).toMatch(/^token: token 97 at position 2 of 4 tokens is outside the model's vocabulary of 97 words; give the model vocab: 98 or more/)
+    expect(run.parameters()).toEqual(before)
+    expect((await run.step(text)).step).toBe(1)
+    await run.close()
+    expect(await code(() => run.step(text))).toMatch(/^closed: this run is closed/)
+  })
+  it('loss or gradient that is not finite leaves the parameters as they were', async () => {
+    const run = await device.train(model, { sequence: 64, chunk: 16, ranks: 2, optimizer: adamW({ rate: 1e30 }) })
+    await run.step(text)
+    const before = run.parameters()
+    expect(await code(() => run.step(text))).toMatch(/^not_finite: the (loss|gradient norm) of step 2 is not finite; parameters keep their values of 1 steps/)
+    expect(run.parameters()).toEqual(before)
+    await run.close()
+  })
+})
+
+describe('longText', () => {
+  it('cuts the built-in text into GPT-2 tokens', () => {
+    const { tokens } = longText('lib.dom.d.ts')
+    expect(tokens.length).toBe(757_634)
+  })
+  it('takes a text itself and tokens', () => {
+    expect([...longText('Hello world\n').tokens]).toEqual([15496, 995, 198])
+    expect(longText(Uint32Array.of(5, 6)).tokens.length).toBe(2)
+  })
+})
