@@ -47,6 +47,7 @@ export class OutputOrder {
   force(): void {
     const epochs = this.#lanes.flatMap((lane) => lane.tokens.map((token) => ('epoch' in token ? token.epoch : 0)))
     this.#closed = Math.max(this.#closed, ...epochs)
+    this.#advance()
     for (const lane of this.#text) lane.ended = Math.max(lane.ended, this.#outcome?.cell ?? 0)
     this.#advance()
   }

@@ -70,13 +70,15 @@ export class Assistant {
       return { items: Array.isArray(result) ? result : (result?.items ?? []), place: position }
     }).catch(() => ({ items: [], place: { line: 0, character: 0 } }))
 
-    const range = items.find((item) => item.textEdit !== undefined)?.textEdit?.range
+    // In strings every item says what it replaces. Elsewhere only odd ones do (`[Symbol.iterator]` replaces the dot too): left out.
+    const range = items.every((item) => item.textEdit !== undefined) ? items[0]?.textEdit?.range : undefined
     const start = range === undefined ? offset - wordBefore(code, offset) : offset - (place.character - range.start.character)
     const end = range === undefined ? offset : offset + (range.end.character - place.character)
     const prefix = code.slice(start, offset)
     const order = ({ sortText = '', label }: Completion) => `${sortText} ${label}`
     // Names of other modules that an editor would import on the way are not offered: the edit could not be made.
-    const found = items.filter((item) => item.label.startsWith(prefix) && item.additionalTextEdits === undefined).sort((a, b) => (order(a) < order(b) ? -1 : 1))
+    const isPlain = (item: Completion) => item.additionalTextEdits === undefined && (item.textEdit === undefined || range !== undefined)
+    const found = items.filter((item) => item.label.startsWith(prefix) && isPlain(item)).sort((a, b) => (order(a) < order(b) ? -1 : 1))
     const matches = [...new Map(found.map((item) => [item.label, item])).values()]
     const [from, to] = [codePoints(code, start), codePoints(code, end)]
     const types = matches.map(({ label, kind = 0 }) => ({ text: label, type: KINDS[kind] ?? '', start: from, end: to }))

@@ -56,13 +56,14 @@ export class Evaluator {
   }
 
   async #evaluate(task: Task, cell: Cell): Promise<Outcome> {
-    const value = await this.#execute(task.code, cell.file)
+    const { value } = await this.#execute(task.code, cell.file)
     if (value !== undefined && !task.silent) await this.#showResult(value)
     await Promise.all(cell.pending)
     const expressions: Record<string, (Shown & { status: 'ok' }) | Failure> = {}
     for (const [name, code] of Object.entries(task.expressions)) {
       try {
-        expressions[name] = { status: 'ok', data: await present(await this.#execute(code, cell.file)), metadata: {} }
+        const { value } = await this.#execute(code, cell.file)
+        expressions[name] = { status: 'ok', data: await present(value), metadata: {} }
       } catch (thrown) {
         expressions[name] = failureOf(thrown)
       }
@@ -70,7 +71,8 @@ export class Evaluator {
     return { expressions }
   }
 
-  async #execute(source: string, file: string): Promise<unknown> {
+  /** The scope rather than its value: a promise in `value` would be waited for. */
+  async #execute(source: string, file: string): Promise<Scope> {
     const { code, names, positions } = transpileCell(source, file)
     rememberCell(file, source, positions)
     for (const name of names) declareGlobal(name)
@@ -88,7 +90,7 @@ export class Evaluator {
       throw located(error as Error, file, source, positions)
     }
     await run(stop, scope)
-    return scope.value
+    return scope
   }
 
   async #showResult(value: unknown): Promise<void> {

@@ -26,6 +26,8 @@ export interface Stop extends Int32Array {
 }
 
 const callbacks = new Set<() => void>()
+/** The last cell that began. */
+let latest = 0
 
 export const stop = Object.assign(new Int32Array(new SharedArrayBuffer(8)), {
   raise(): void {
@@ -44,6 +46,7 @@ export const stop = Object.assign(new Int32Array(new SharedArrayBuffer(8)), {
 
 /** Marks a cell as running, 0 for none. An interrupt meant for an earlier one no longer counts. */
 export function setCurrent(id: number): void {
+  if (id !== 0) latest = id
   Atomics.store(stop, FLAG, 0)
   Atomics.store(stop, CURRENT, id)
 }
@@ -63,6 +66,8 @@ export function listenForInterrupts(fd: number, interrupted: (cell: number) => v
   worker.on('message', (cell: number) => {
     // The main thread is free, so nothing is left that the flag could stop.
     Atomics.compareExchange(stop, FLAG, 1, 0)
+    // The flag may have ended the cell before this message came; what belongs to a later one is not meant.
+    if (cell !== 0 && cell !== latest) return
     for (const callback of callbacks) callback()
     interrupted(cell)
   })

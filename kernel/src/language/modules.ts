@@ -64,7 +64,7 @@ export class CellModules {
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error
       const { message } = error as Error
-      throw new FpdtError('not-built', `'${specifier}' is not built: ${message}; run \`npm run build\` in the kernel's sources (${fileURLToPath(OWN_PACKAGE)})`)
+      throw new FpdtError('not-built', `'${specifier}' is not built: ${message}; run \`npm run build\` in ${fileURLToPath(new URL('../..', OWN_PACKAGE))}`)
     }
   }
 

@@ -17,6 +17,7 @@ export class OutputWriter {
   constructor(
     private readonly nonce: string,
     private readonly send: (note: Note) => void,
+    private readonly write: (fd: 1 | 2, chunk: Buffer | string) => void = writeAll,
   ) {}
 
   /** The stream that stands in for process.stdout or process.stderr: synchronous, and each write goes to the cell it was made in. */
@@ -36,7 +37,7 @@ export class OutputWriter {
 
   text(fd: 1 | 2, chunk: Buffer | string): void {
     this.#enter(fd, cells.getStore()?.id ?? this.#current)
-    writeAll(fd, chunk)
+    this.write(fd, chunk)
     // What native code writes belongs to the running cell again.
     if (this.#owner !== this.#current) this.#enter(fd, this.#current)
   }
@@ -65,7 +66,7 @@ export class OutputWriter {
 
   #mark(fd: 1 | 2, mark: string): void {
     try {
-      writeAll(fd, mark)
+      this.write(fd, mark)
     } catch {
       // User code may have closed the descriptor; the supervisor then goes on without the mark after a while.
     }

@@ -1,0 +1,229 @@
+/** A small Jupyter client for tests: starts the built kernel with a connection file, speaks to all its sockets. */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Dealer, Subscriber } from 'zeromq'
+import { type Content, type Message, Session } from '../../kernel/src/jupyter/message.js'
+import { Wire } from '../../kernel/src/jupyter/wire.js'
+
+export const MAIN = fileURLToPath(new URL('../../kernel/lib/main.js', import.meta.url))
+const KEY = 'b7f1c3a0'
+const CHANNELS = ['shell', 'control', 'stdin', 'hb'] as const
+type Channel = (typeof CHANNELS)[number]
+
+export interface Run {
+  readonly reply: Content
+  /** Everything on IOPub between `busy` and `idle`, without execute_input. */
+  readonly outputs: readonly { readonly type: string; readonly content: Content }[]
+  readonly stdout: string
+  readonly stderr: string
+  /** text/plain of the result. */
+  readonly result: string | undefined
+  readonly error: { readonly ename: string; readonly evalue: string; readonly traceback: string } | undefined
+}
+
+export class TestKernel {
+  readonly received: Message[] = []
+  readonly exit: Promise<number | null>
+  /** What the supervisor wrote to the terminal of the server. */
+  log = ''
+  readonly #wire = new Wire(KEY)
+  readonly #session = new Session()
+  readonly #waiting = new Set<() => void>()
+  readonly #iopub = new Subscriber({ linger: 0 })
+
+  private constructor(
+    readonly process: ChildProcess,
+    readonly folder: string,
+    private readonly sockets: Record<Channel, Dealer>,
+    iopubPort: number,
+  ) {
+    this.exit = new Promise((resolve) => process.on('exit', resolve))
+    process.stderr?.on('data', (chunk) => {
+      this.log += chunk
+    })
+    this.#iopub.connect(`tcp://127.0.0.1:${iopubPort}`)
+    this.#iopub.subscribe()
+    void this.#listen(this.#iopub)
+    for (const channel of ['shell', 'control', 'stdin'] as const) void this.#listen(sockets[channel])
+  }
+
+  /** In a folder of its own, unless the test prepared one. */
+  static async start(folder = mkdtempSync(join(tmpdir(), 'fpdt-kernel-'))): Promise<TestKernel> {
+    if (!existsSync(MAIN)) throw new Error(`${MAIN} is missing; build the kernel first: npx tsc -p kernel`)
+    const [iopub, ...ports] = (await freePorts(5)) as [number, ...number[]]
+    const [shell, control, stdin, hb] = ports as [number, number, number, number]
+    const connection = { transport: 'tcp', ip: '127.0.0.1', key: KEY, signature_scheme: 'hmac-sha256', iopub_port: iopub, shell_port: shell, control_port: control, stdin_port: stdin, hb_port: hb }
+    const file = join(folder, 'connection.json')
+    writeFileSync(file, JSON.stringify(connection))
+    const child = spawn(process.execPath, [MAIN, file], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, JUPYTER_DATA_DIR: folder } })
+    const connect = (port: number) => {
+      const socket = new Dealer({ linger: 0 })
+      socket.connect(`tcp://127.0.0.1:${port}`)
+      return socket
+    }
+    const kernel = new TestKernel(child, folder, { shell: connect(shell), control: connect(control), stdin: connect(stdin), hb: connect(hb) }, iopub)
+    await kernel.until(({ header }) => header.msg_type === 'iopub_welcome')
+    return kernel
+  }
+
+  /** Sends a request and waits for its reply and its idle, if one comes. */
+  async request(channel: 'shell' | 'control', type: string, content: object): Promise<Content> {
+    const sent = this.send(channel, type, content)
+    const reply = await this.until(({ header, parent }) => parent.msg_id === sent && header.msg_type === type.replace('_request', '_reply') && header.msg_type !== type)
+    await this.idle(sent)
+    return reply.content
+  }
+
+  idle(request: string): Promise<Message> {
+    return this.until(({ parent, content }) => parent.msg_id === request && content.execution_state === 'idle')
+  }
+
+  /** Returns the message's id. */
+  send(channel: 'shell' | 'control', type: string, content: object): string {
+    const message = this.#session.message(type, content)
+    void this.sendFrames(channel, this.#wire.encode(message))
+    return message.header.msg_id
+  }
+
+  /** A signed request as frames, for tests that spoil it. */
+  frames(type: string, content: object): Uint8Array[] {
+    return this.#wire.encode(this.#session.message(type, content))
+  }
+
+  async sendFrames(channel: Channel, frames: Uint8Array[]): Promise<void> {
+    const before = this.#sending.get(channel) ?? Promise.resolve()
+    const sent = before.then(() => this.sockets[channel].send(frames))
+    this.#sending.set(channel, sent)
+    await sent
+  }
+  readonly #sending = new Map<Channel, Promise<void>>()
+
+  receiveHeartbeat(): Promise<Buffer[]> {
+    return this.sockets.hb.receive()
+  }
+
+  async run(code: string, options: object = {}): Promise<Run> {
+    const sent = this.send('shell', 'execute_request', { code, silent: false, store_history: true, user_expressions: {}, allow_stdin: false, stop_on_error: true, ...options })
+    return this.finished(sent)
+  }
+
+  /** The run that an execute_request of that id asked for. */
+  async finished(sent: string): Promise<Run> {
+    const reply = await this.until(({ header, parent }) => parent.msg_id === sent && header.msg_type === 'execute_reply')
+    await this.idle(sent)
+    const outputs = this.outputsOf(sent)
+    const text = (name: string) => outputs.flatMap(({ type, content }) => (type === 'stream' && content.name === name ? [content.text as string] : [])).join('')
+    const result = outputs.find(({ type }) => type === 'execute_result')?.content.data as Record<string, string> | undefined
+    const error = outputs.find(({ type }) => type === 'error')?.content as { ename: string; evalue: string; traceback: string[] } | undefined
+    return {
+      reply: reply.content,
+      outputs,
+      stdout: text('stdout'),
+      stderr: text('stderr'),
+      result: result?.['text/plain'],
+      error: error && { ...error, traceback: error.traceback.join('\n') },
+    }
+  }
+
+  outputsOf(sent: string): Run['outputs'] {
+    return this.received
+      .filter(({ header, parent }) => parent.msg_id === sent && !/^(status|execute_input|execute_reply)$/.test(header.msg_type))
+      .map(({ header, content }) => ({ type: header.msg_type, content }))
+  }
+
+  async until(predicate: (message: Message) => boolean, timeout_ms = 20_000): Promise<Message> {
+    const deadline = Date.now() + timeout_ms
+    for (;;) {
+      const found = this.received.find(predicate)
+      if (found !== undefined) return found
+      if (Date.now() > deadline) throw new Error(`no such message within ${timeout_ms} ms; the kernel said: ${this.log}`)
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, 200)
+        const wake = () => {
+          clearTimeout(timer)
+          this.#waiting.delete(wake)
+          resolve()
+        }
+        this.#waiting.add(wake)
+      })
+    }
+  }
+
+  interrupt(): Promise<Content> {
+    return this.request('control', 'interrupt_request', {})
+  }
+
+  /** Process id of the executor. */
+  async executor(): Promise<number> {
+    return Number((await this.run('process.pid')).result)
+  }
+
+  /** Ends the kernel however it is, and removes its folder. */
+  async close(): Promise<void> {
+    if (this.process.exitCode === null && this.process.signalCode === null) {
+      this.process.kill('SIGTERM')
+      await this.exit
+    }
+    for (const socket of [...Object.values(this.sockets), this.#iopub]) socket.close()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  async #listen(socket: Dealer | Subscriber): Promise<void> {
+    for await (const frames of socket) {
+      const message = this.#wire.decode(frames as Buffer[])
+      if ('refused' in message) throw new Error(`the kernel sent a message that is none: ${message.refused}`)
+      this.received.push(message)
+      for (const wake of [...this.#waiting]) wake()
+    }
+  }
+}
+
+/** Whether a process runs; one that is dead but not yet waited for does not. */
+export function isAlive(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+/** All living descendants of a process. */
+export function descendants(pid: number): number[] {
+  const children = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((id) => isAlive(id) && parentOf(id) === pid)
+  return children.flatMap((child) => [child, ...descendants(child)])
+}
+
+function parentOf(pid: number): number | undefined {
+  try {
+    return Number(/^PPid:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
+  } catch {
+    return undefined
+  }
+}
+
+/** Waits until a condition holds. */
+export async function eventually(holds: () => boolean, timeout_ms = 10_000): Promise<void> {
+  const deadline = Date.now() + timeout_ms
+  while (!holds()) {
+    if (Date.now() > deadline) throw new Error(`not within ${timeout_ms} ms: ${holds}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, () => new Promise<ReturnType<typeof createServer>>((resolve) => {
+      const server = createServer().listen(0, '127.0.0.1', () => resolve(server))
+    })),
+  )
+  const ports = servers.map((server) => (server.address() as { port: number }).port)
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
+  return ports
+}

@@ -1,0 +1,51 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { History, historyPath } from '../../../kernel/src/jupyter/history.js'
+
+let folder: string
+let path: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'fpdt-history-'))
+  path = join(folder, 'fpdt', 'history.jsonl')
+})
+afterEach(() => rmSync(folder, { recursive: true }))
+
+const find = (history: History, request: object) => (history.reply(request as never) as { history: unknown[][] }).history
+
+describe('history', () => {
+  it('lies in the data directory of Jupyter', () => {
+    expect(historyPath({ JUPYTER_DATA_DIR: '/data' })).toBe('/data/fpdt/history.jsonl')
+    expect(historyPath({ XDG_DATA_HOME: '/xdg' })).toBe('/xdg/jupyter/fpdt/history.jsonl')
+  })
+
+  it('finds by tail, range and search, over sessions', async () => {
+    const earlier = new History(path)
+    earlier.add(1, 'old', '1')
+    await new Promise((resolve) => setTimeout(resolve, 5)) // a session is named by its millisecond
+    const now = new History(path)
+    for (const [line, source] of ['a()', 'b()', 'a()'].entries()) now.add(line + 1, source, undefined)
+    expect(find(now, { hist_access_type: 'tail', n: 3 }).map(([, , source]) => source)).toEqual(['a()', 'b()', 'a()'])
+    expect(find(now, { hist_access_type: 'range', session: 0, start: 2, stop: 3 }).map(([, line, source]) => [line, source])).toEqual([[2, 'b()']])
+    expect(find(now, { hist_access_type: 'range', session: -1, start: 1, stop: null, output: true }).map(([, , pair]) => pair)).toEqual([['old', '1']])
+    expect(find(now, { hist_access_type: 'search', pattern: '?()', unique: true }).map(([, , source]) => source)).toEqual(['a()', 'b()'])
+    expect(find(now, { hist_access_type: 'search', pattern: '*)', n: 1 }).map(([, line]) => line)).toEqual([3])
+  })
+
+  it('survives a torn line and keeps the newest 10,000', () => {
+    new History(path).add(1, 'first', undefined)
+    const line = (n: number) => JSON.stringify({ session: 1, line: n, source: `${n}` })
+    writeFileSync(path, `${Array.from({ length: 20_001 }, (_, i) => line(i)).join('\n')}\n{"session":1,"li`)
+    const history = new History(path)
+    expect(find(history, { hist_access_type: 'tail', n: 1 })[0]?.[2]).toBe('20000')
+    expect(readFileSync(path, 'utf8').trimEnd().split('\n')).toHaveLength(10_000)
+  })
+
+  it('works without a place to write', () => {
+    writeFileSync(join(folder, 'fpdt'), 'a file where the folder should be')
+    const history = new History(path)
+    history.add(1, 'kept in memory', undefined)
+    expect(find(history, { hist_access_type: 'tail', n: 1 })[0]?.[2]).toBe('kept in memory')
+  })
+})
