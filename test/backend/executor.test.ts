@@ -182,7 +182,6 @@ describe('run', () => {
 
 describe('cancel', () => {
   it('leaves all entries to one n done and none above begun, on every rank; going on gives the same bytes', async () => {
-    let stoppedMidway = 0
     await fc.assert(
       fc.asyncProperty(scenario, fc.array(fc.integer({ min: 0, max: 400 }), { minLength: 1, maxLength: 6 }), async ({ ranks, entries }, delays) => {
         const executor = load(ranks, entries)
@@ -195,7 +194,6 @@ describe('cancel', () => {
           const ended = await run
           expect(ended.stopped).toBe(ended.reached < entries.length - 1)
           expect(ended.reached).toBeGreaterThanOrEqual(reached)
-          if (ended.stopped && ended.reached >= 0) stoppedMidway++
           reached = ended.reached
           spans.push(...spanRows(executor.takeSpans()))
           expectPrefix(spans, ranks, reached)
@@ -207,7 +205,42 @@ describe('cancel', () => {
       }),
       { numRuns: 60 },
     )
-    expect(stoppedMidway).toBeGreaterThan(10) // else the delays miss what they are to hit
+  })
+
+  it('stops long programs midway, again and again, and they still end with the same bytes', async () => {
+    const bytes = 1 << 20
+    const entries = withWaits(
+      Array.from({ length: 100 }, () => [
+        copy('offload', 0, 0, bytes),
+        zero(0, bytes / 2),
+        copy('fetch', 0, bytes, bytes),
+        collective('allReduce', [onDevice(bytes, 4096)], [512]),
+      ]).flat(),
+    )
+    const executor = device().load(program(2, { device: 2 * bytes, host: bytes }, entries))
+    const ranks: Naive[] = [0, 1].map((rank) => {
+      const start = { device: new Uint8Array(2 * bytes).fill(rank + 1), host: new Uint8Array(bytes) }
+      executor.write('device', rank, 0, start.device)
+      return start
+    })
+    const spans: SpanRow[] = []
+    const stops = new Set<number>()
+    for (let ended = { reached: -1, stopped: true }; ended.stopped; ) {
+      const run = executor.run(undefined, STEP)
+      spin(200)
+      executor.cancel()
+      ended = await run
+      stops.add(ended.reached)
+      spans.push(...spanRows(executor.takeSpans()))
+      expectPrefix(spans, 2, ended.reached)
+    }
+    expect(stops.size).toBeGreaterThan(2) // the whole takes a tenth of a second, so a fifth of a millisecond stops it early
+    interpret(entries, ranks)
+    for (const [rank, { device, host }] of ranks.entries()) {
+      expect(Buffer.compare(executor.read('device', rank, 0, 2 * bytes), device)).toBe(0)
+      expect(Buffer.compare(executor.read('host', rank, 0, bytes), host)).toBe(0)
+    }
+    executor.close()
   })
 
   it('may drop the rest: reset starts over', async () => {
@@ -275,7 +308,7 @@ describe('a kernel that fails on one rank', () => {
 })
 
 describe('during a run', () => {
-  const entries = Array.from({ length: 100 }, () => zero(0, 1 << 22))
+  const entries = Array.from({ length: 300 }, () => zero(0, 1 << 22))
 
   it('run, reset, read, write and poison are refused; spans can be taken', async () => {
     const executor = device().load(program(1, { device: 1 << 22, host: 64 }, entries))

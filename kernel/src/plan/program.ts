@@ -17,7 +17,7 @@ export interface Program {
   /** Index into `STREAMS`. */
   readonly stream: Uint8Array
 
-  /** Operands in calling order; a missing optional operand has tier NO_TIER. A compute entry's last operand is its workspace (tier NO_TIER when it needs none). */
+  /** Operands in calling order; a missing optional operand has tier NO_TIER. A copy has two, from and to. A compute entry's last operand is its workspace (tier NO_TIER when it needs none). */
   readonly operandStart: Uint32Array
   readonly operandTier: Uint8Array
   /** Byte offset into the arena of that tier. */
