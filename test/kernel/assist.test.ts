@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { TestKernel, descendants, eventually } from './client.js'
+import { descendants, eventually, TestKernel } from './client.js'
 
 let kernel: TestKernel
 beforeAll(async () => {
@@ -59,7 +59,11 @@ describe('completion', () => {
   it('knows fpdt', async () => expect((await matches('import * as trace from "fpdt/trace"\ntrace.|')).length).toBeGreaterThan(0))
 
   it('completes strings in place', async () => {
-    expect(await complete('import { a } from "node:read|"')).toMatchObject({ matches: expect.arrayContaining(['node:readline']), cursor_start: 19, cursor_end: 28 })
+    expect(await complete('import { a } from "node:read|"')).toMatchObject({
+      matches: expect.arrayContaining(['node:readline']),
+      cursor_start: 19,
+      cursor_end: 28,
+    })
   })
 
   it('answers for text that makes no sense', async () => expect(await matches('%%% ((( |')).toEqual(expect.any(Array)))
@@ -74,7 +78,10 @@ describe('completion', () => {
 
 describe('inspection', () => {
   it('shows the type of a name of an earlier cell', async () => {
-    const reply = (await kernel.request('shell', 'inspect_request', { code: 'model', cursor_pos: 3, detail_level: 0 })) as { found: boolean; data: Record<string, string> }
+    const reply = (await kernel.request('shell', 'inspect_request', { code: 'model', cursor_pos: 3, detail_level: 0 })) as {
+      found: boolean
+      data: Record<string, string>
+    }
     expect(reply.found).toBe(true)
     expect(reply.data['text/plain']).toContain('layers: number')
   })
@@ -85,6 +92,7 @@ describe('inspection', () => {
 })
 
 import { readFileSync } from 'node:fs'
+
 function languageServers(): number[] {
   return descendants(kernel.process.pid as number).filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--lsp'))
 }

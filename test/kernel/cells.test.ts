@@ -27,7 +27,7 @@ describe('a cell', () => {
     'if (true) { var inner = 1 }\ninner': '1',
     'interface I { a: number }\nconst i = { a: 1 } satisfies I; i': '{ a: 1 }',
     'new Map([[1, { a: null }]])': 'Map(1) { 1 => { a: null } }',
-    'null': 'null',
+    null: 'null',
   }
   for (const [code, shown] of Object.entries(values)) {
     it(`shows ${shown} for ${JSON.stringify(code)}`, async () => expect(await result(code)).toBe(shown))
@@ -45,7 +45,17 @@ describe('a cell', () => {
 
 describe('names', () => {
   it('live on in later cells and may be declared again as anything', async () => {
-    const kinds = ['const v = 1', 'let v = 2', 'var v = 3', 'class v {}', 'function v() {}', 'enum v { A }', 'import v from "node:os"', 'import * as v from "node:fs"', 'const { v } = { v: 4 }']
+    const kinds = [
+      'const v = 1',
+      'let v = 2',
+      'var v = 3',
+      'class v {}',
+      'function v() {}',
+      'enum v { A }',
+      'import v from "node:os"',
+      'import * as v from "node:fs"',
+      'const { v } = { v: 4 }',
+    ]
     for (const first of kinds) {
       for (const second of kinds) {
         expect((await kernel.run(first)).error).toBeUndefined()
@@ -70,7 +80,8 @@ describe('names', () => {
     expect((await kernel.run('let twice = 1\nlet twice = 2')).error?.ename).toBe('SyntaxError')
   })
 
-  it('may hide a global that has only a getter', async () => expect(await result('import * as crypto from "node:crypto"\ntypeof crypto.createHash')).toBe("'function'"))
+  it('may hide a global that has only a getter', async () =>
+    expect(await result('import * as crypto from "node:crypto"\ntypeof crypto.createHash')).toBe("'function'"))
 })
 
 describe('imports', () => {
@@ -96,7 +107,11 @@ describe('imports', () => {
     writeFileSync(`${kernel.folder}/b.ts`, 'export enum B { Two = 2 }\nexport const b: number = B.Two\n')
     writeFileSync(`${kernel.folder}/c.mjs`, 'export { a as c } from "./a.ts"\n')
     writeFileSync(`${kernel.folder}/d.json`, '{ "d": 5 }')
-    expect(await result('import { a } from "./a.ts"\nimport { a as same } from "./a"\nimport { c } from "./c.mjs"\nimport json from "./d.json"\n;[a, same, c, json.d]')).toBe('[ 3, 3, 3, 5 ]')
+    expect(
+      await result(
+        'import { a } from "./a.ts"\nimport { a as same } from "./a"\nimport { c } from "./c.mjs"\nimport json from "./d.json"\n;[a, same, c, json.d]',
+      ),
+    ).toBe('[ 3, 3, 3, 5 ]')
     expect(await result('(await import("./a.ts")).a')).toBe('3')
   })
 
@@ -108,17 +123,24 @@ describe('imports', () => {
 
   it('of `fpdt` in cells and in local files mean the copy beside the kernel', async () => {
     writeFileSync(`${kernel.folder}/own.ts`, 'import * as trace from "fpdt/trace"\nexport { trace }\n')
-    expect(await result('import * as trace from "fpdt/trace"\nimport { trace as same } from "./own.ts"\ntrace === same && Object.keys(trace).length > 0')).toBe('true')
+    expect(await result('import * as trace from "fpdt/trace"\nimport { trace as same } from "./own.ts"\ntrace === same && Object.keys(trace).length > 0')).toBe(
+      'true',
+    )
   })
 
   it('name an export that does not exist', async () => {
-    expect((await kernel.run('import { nothing } from "node:fs"')).error).toMatchObject({ ename: 'SyntaxError', evalue: expect.stringContaining("'node:fs' has no export named 'nothing'") })
+    expect((await kernel.run('import { nothing } from "node:fs"')).error).toMatchObject({
+      ename: 'SyntaxError',
+      evalue: expect.stringContaining("'node:fs' has no export named 'nothing'"),
+    })
   })
 })
 
 describe('errors', () => {
   it('are shown with the lines of the cell, innermost first, without frames of the kernel', async () => {
-    const { error, reply, outputs } = await kernel.run('function fail(depth: number): number {\n  if (depth === 0) throw new RangeError("too deep")\n  return fail(depth - 1)\n}\n\nfail(1)')
+    const { error, reply, outputs } = await kernel.run(
+      'function fail(depth: number): number {\n  if (depth === 0) throw new RangeError("too deep")\n  return fail(depth - 1)\n}\n\nfail(1)',
+    )
     const cell = `Cell [${reply.execution_count}]`
     expect(error?.traceback).toBe(
       [
@@ -175,7 +197,9 @@ describe('errors', () => {
   })
 
   it('of timers and forgotten promises are printed where they were caused, and end nothing', async () => {
-    const { stderr } = await kernel.run('setTimeout(() => { throw new Error("in a timer") }, 1); Promise.reject(new Error("forgotten")); await new Promise((r) => setTimeout(r, 50))')
+    const { stderr } = await kernel.run(
+      'setTimeout(() => { throw new Error("in a timer") }, 1); Promise.reject(new Error("forgotten")); await new Promise((r) => setTimeout(r, 50))',
+    )
     expect(stderr).toContain('in a timer')
     expect(stderr).toContain('forgotten')
     expect(await result('1')).toBe('1')

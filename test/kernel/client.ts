@@ -1,6 +1,6 @@
 /** A small Jupyter client for tests: starts the built kernel with a connection file, speaks to all its sockets. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -56,7 +56,17 @@ export class TestKernel {
     if (!existsSync(MAIN)) throw new Error(`${MAIN} is missing; build the kernel first: npx tsc -p kernel`)
     const [iopub, ...ports] = (await freePorts(5)) as [number, ...number[]]
     const [shell, control, stdin, hb] = ports as [number, number, number, number]
-    const connection = { transport: 'tcp', ip: '127.0.0.1', key: KEY, signature_scheme: 'hmac-sha256', iopub_port: iopub, shell_port: shell, control_port: control, stdin_port: stdin, hb_port: hb }
+    const connection = {
+      transport: 'tcp',
+      ip: '127.0.0.1',
+      key: KEY,
+      signature_scheme: 'hmac-sha256',
+      iopub_port: iopub,
+      shell_port: shell,
+      control_port: control,
+      stdin_port: stdin,
+      hb_port: hb,
+    }
     const file = join(folder, 'connection.json')
     writeFileSync(file, JSON.stringify(connection))
     const child = spawn(process.execPath, [MAIN, file], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, JUPYTER_DATA_DIR: folder } })
@@ -73,7 +83,9 @@ export class TestKernel {
   /** Sends a request and waits for its reply and its idle, if one comes. */
   async request(channel: 'shell' | 'control', type: string, content: object): Promise<Content> {
     const sent = this.send(channel, type, content)
-    const reply = await this.until(({ header, parent }) => parent.msg_id === sent && header.msg_type === type.replace('_request', '_reply') && header.msg_type !== type)
+    const reply = await this.until(
+      ({ header, parent }) => parent.msg_id === sent && header.msg_type === type.replace('_request', '_reply') && header.msg_type !== type,
+    )
     await this.idle(sent)
     return reply.content
   }
@@ -107,7 +119,15 @@ export class TestKernel {
   }
 
   async run(code: string, options: object = {}): Promise<Run> {
-    const sent = this.send('shell', 'execute_request', { code, silent: false, store_history: true, user_expressions: {}, allow_stdin: false, stop_on_error: true, ...options })
+    const sent = this.send('shell', 'execute_request', {
+      code,
+      silent: false,
+      store_history: true,
+      user_expressions: {},
+      allow_stdin: false,
+      stop_on_error: true,
+      ...options,
+    })
     return this.finished(sent)
   }
 
@@ -219,9 +239,13 @@ export async function eventually(holds: () => boolean, timeout_ms = 10_000): Pro
 
 async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
-    Array.from({ length: count }, () => new Promise<ReturnType<typeof createServer>>((resolve) => {
-      const server = createServer().listen(0, '127.0.0.1', () => resolve(server))
-    })),
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((resolve) => {
+          const server = createServer().listen(0, '127.0.0.1', () => resolve(server))
+        }),
+    ),
   )
   const ports = servers.map((server) => (server.address() as { port: number }).port)
   await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))

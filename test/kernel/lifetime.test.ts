@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { TestKernel, descendants, eventually, isAlive } from './client.js'
+import { descendants, eventually, isAlive, TestKernel } from './client.js'
 
 async function start(): Promise<TestKernel> {
   const kernel = await TestKernel.start()
@@ -75,7 +75,9 @@ describe('the kernel', () => {
   it('killed during a busy loop leaves no process behind', async () => {
     const kernel = await start()
     await kernel.request('shell', 'complete_request', { code: 'Math.', cursor_pos: 5 })
-    const sent = kernel.send('shell', 'execute_request', { code: 'import { spawn } from "node:child_process"\nspawn("sleep", ["1000"]); console.log("go"); while (true) {}' })
+    const sent = kernel.send('shell', 'execute_request', {
+      code: 'import { spawn } from "node:child_process"\nspawn("sleep", ["1000"]); console.log("go"); while (true) {}',
+    })
     await kernel.until(({ parent, content }) => parent.msg_id === sent && content.text === 'go\n')
     const processes = descendants(kernel.process.pid as number)
     expect(processes.length).toBeGreaterThanOrEqual(3)

@@ -9,8 +9,12 @@ afterAll(() => kernel.close())
 
 describe('text', () => {
   it('of both streams and displays stays in order', async () => {
-    const { outputs } = await kernel.run('console.log(1); console.error(2); console.log(3); display({ "text/html": "4" }); console.error(5); void process.stdout.write("6")')
-    expect(outputs.map(({ type, content }) => content.text ?? (type === 'display_data' ? (content.data as Record<string, string>)['text/html'] : type))).toEqual(['1\n', '2\n', '3\n', '4', '5\n', '6'])
+    const { outputs } = await kernel.run(
+      'console.log(1); console.error(2); console.log(3); display({ "text/html": "4" }); console.error(5); void process.stdout.write("6")',
+    )
+    expect(
+      outputs.map(({ type, content }) => content.text ?? (type === 'display_data' ? (content.data as Record<string, string>)['text/html'] : type)),
+    ).toEqual(['1\n', '2\n', '3\n', '4', '5\n', '6'])
   })
 
   it('of subprocesses, which write to the file descriptors, takes its place among it', async () => {
@@ -55,7 +59,10 @@ describe('display', () => {
     const { outputs } = await kernel.run(`${shown}display(new Shown()); new Shown()`)
     expect(outputs).toEqual([
       { type: 'display_data', content: { data: { 'text/html': '<b>x</b>', 'text/plain': 'Shown {}' }, metadata: {}, transient: {} } },
-      { type: 'execute_result', content: { data: { 'text/html': '<b>x</b>', 'text/plain': 'Shown {}' }, metadata: {}, execution_count: kernel.received.length && expect.any(Number) } },
+      {
+        type: 'execute_result',
+        content: { data: { 'text/html': '<b>x</b>', 'text/plain': 'Shown {}' }, metadata: {}, execution_count: kernel.received.length && expect.any(Number) },
+      },
     ])
   })
 
@@ -78,7 +85,9 @@ describe('display', () => {
   })
 
   it('is there for libraries through the host', async () => {
-    const { outputs } = await kernel.run('(globalThis as any)[Symbol.for("fpdt.display.host")].display({ "text/plain": "x" }, { displayId: "h", metadata: { m: 1 } })')
+    const { outputs } = await kernel.run(
+      '(globalThis as any)[Symbol.for("fpdt.display.host")].display({ "text/plain": "x" }, { displayId: "h", metadata: { m: 1 } })',
+    )
     expect(outputs).toEqual([{ type: 'display_data', content: { data: { 'text/plain': 'x' }, metadata: { m: 1 }, transient: { display_id: 'h' } } }])
   })
 

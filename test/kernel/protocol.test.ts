@@ -7,7 +7,8 @@ beforeAll(async () => {
 })
 afterAll(() => kernel.close())
 
-const states = (id: string) => kernel.received.filter(({ header, parent }) => parent.msg_id === id && header.msg_type === 'status').map(({ content }) => content.execution_state)
+const states = (id: string) =>
+  kernel.received.filter(({ header, parent }) => parent.msg_id === id && header.msg_type === 'status').map(({ content }) => content.execution_state)
 
 describe('requests', () => {
   it('stand between busy and idle, on shell and on control, and all messages have one session', async () => {
@@ -69,7 +70,8 @@ describe('execute_request', () => {
   })
 
   it('that fails stops those queued behind it, unless told otherwise', async () => {
-    const burst = (stop_on_error: boolean) => ['throw new Error("first")', 'globalThis.second = true'].map((code) => kernel.send('shell', 'execute_request', { code, stop_on_error }))
+    const burst = (stop_on_error: boolean) =>
+      ['throw new Error("first")', 'globalThis.second = true'].map((code) => kernel.send('shell', 'execute_request', { code, stop_on_error }))
     const stopped = await Promise.all(burst(true).map((id) => kernel.finished(id)))
     expect(stopped[1]?.reply).toMatchObject({ status: 'error', ename: 'Aborted' })
     expect((await kernel.run('typeof second')).result).toBe("'undefined'")
@@ -83,7 +85,9 @@ describe('comms', () => {
 
   it('of an unknown target are closed on IOPub, and their messages ignored', async () => {
     const sent = kernel.send('shell', 'comm_open', { comm_id: 'c1', target_name: 'nobody', data: {} })
-    expect(await kernel.until(({ header, parent }) => parent.msg_id === sent && header.msg_type === 'comm_close')).toMatchObject({ content: { comm_id: 'c1', data: {} } })
+    expect(await kernel.until(({ header, parent }) => parent.msg_id === sent && header.msg_type === 'comm_close')).toMatchObject({
+      content: { comm_id: 'c1', data: {} },
+    })
     await kernel.idle(kernel.send('shell', 'comm_msg', { comm_id: 'c1', data: {} }))
     expect((await kernel.run('1')).result).toBe('1')
   })
@@ -98,7 +102,13 @@ describe('is_complete_request', () => {
 describe('history_request', () => {
   it('finds what was run, with its result', async () => {
     await kernel.run('"needle" + 1')
-    const { history } = (await kernel.request('shell', 'history_request', { hist_access_type: 'search', pattern: '*needle*', output: true, raw: true, n: 1 })) as { history: unknown[][] }
+    const { history } = (await kernel.request('shell', 'history_request', {
+      hist_access_type: 'search',
+      pattern: '*needle*',
+      output: true,
+      raw: true,
+      n: 1,
+    })) as { history: unknown[][] }
     expect(history[0]?.[2]).toEqual(['"needle" + 1', "'needle1'"])
   })
 })

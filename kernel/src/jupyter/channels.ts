@@ -6,7 +6,7 @@
  *     heartbeat               Router   echoes whatever comes
  */
 import { Router, XPublisher } from 'zeromq'
-import { type Connection, type Port, address } from './connection.js'
+import { address, type Connection, type Port } from './connection.js'
 import type { Message } from './message.js'
 import type { Wire } from './wire.js'
 

@@ -51,7 +51,11 @@ export class ExecutorProcess {
   run(task: Task): Promise<Outcome> {
     if (!this.#isAlive) this.#start()
     if (this.#loss !== undefined) {
-      this.onOutput(task.cell, { kind: 'stream', name: 'stderr', text: `The process that runs the cells ${this.#loss} since the last cell. All variables are gone.\n` })
+      this.onOutput(task.cell, {
+        kind: 'stream',
+        name: 'stderr',
+        text: `The process that runs the cells ${this.#loss} since the last cell. All variables are gone.\n`,
+      })
       this.#loss = undefined
     }
     return new Promise((resolve) => {
@@ -72,7 +76,8 @@ export class ExecutorProcess {
         setTimeout(() => this.#control(`insist ${cell}`), INSIST_MS),
         setTimeout(() => {
           running.interrupt = 'announced'
-          const text = 'This cell does not stop: it is inside a package or native code. Interrupt again to end it together with its process; all variables will be gone.\n'
+          const text =
+            'This cell does not stop: it is inside a package or native code. Interrupt again to end it together with its process; all variables will be gone.\n'
           this.onOutput(cell, { kind: 'stream', name: 'stderr', text })
         }, NOTICE_MS),
       )
@@ -141,8 +146,13 @@ export class ExecutorProcess {
     this.onLoss()
     const running = this.#running
     if (running === undefined) this.#loss = how
-    else if (running.interrupt === 'killed') this.#finish(running.task.cell, died('KeyboardInterrupt', 'the cell was ended together with its process; all variables are gone'))
-    else this.#finish(running.task.cell, died('ExecutorDied', `the process that runs the cells ${how} while this cell ran; all variables are gone, the next cell starts anew`))
+    else if (running.interrupt === 'killed')
+      this.#finish(running.task.cell, died('KeyboardInterrupt', 'the cell was ended together with its process; all variables are gone'))
+    else
+      this.#finish(
+        running.task.cell,
+        died('ExecutorDied', `the process that runs the cells ${how} while this cell ran; all variables are gone, the next cell starts anew`),
+      )
     // One that cannot even start is not started over and over.
     if (wasReady) this.#start()
   }

@@ -11,7 +11,7 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { LanguageServer } from './language-server.js'
 import { ownModule } from './modules.js'
-import { type Node, boundNames, parse } from './syntax.js'
+import { boundNames, type Node, parse } from './syntax.js'
 
 interface Completion {
   readonly label: string
@@ -26,8 +26,13 @@ interface Place {
   readonly character: number
 }
 
+type Question<T> = (server: LanguageServer, textDocument: { uri: string }, position: Place) => Promise<T>
+
 /** LSP's CompletionItemKind by number, in the words JupyterLab has icons for. */
-const KINDS = ' text method function function property property class interface module property unit value enum keyword snippet color file reference folder enum constant class event operator type'.split(' ')
+const KINDS =
+  ' text method function function property property class interface module property unit value enum keyword snippet color file reference folder enum constant class event operator type'.split(
+    ' ',
+  )
 
 const GLOBALS = `
 /** Shows a value in the output of this cell: its own MIME bundle if it has one, else as text. */
@@ -66,7 +71,10 @@ export class Assistant {
   async complete(code: string, cursor: number): Promise<object> {
     const offset = utf16Offset(code, cursor)
     const { items, place } = await this.#ask(code, offset, async (server, textDocument, position) => {
-      const result = (await server.request('textDocument/completion', { textDocument, position, context: { triggerKind: 1 } })) as { items?: Completion[] } | Completion[] | null
+      const result = (await server.request('textDocument/completion', { textDocument, position, context: { triggerKind: 1 } })) as
+        | { items?: Completion[] }
+        | Completion[]
+        | null
       return { items: Array.isArray(result) ? result : (result?.items ?? []), place: position }
     }).catch(() => ({ items: [], place: { line: 0, character: 0 } }))
 
@@ -99,19 +107,27 @@ export class Assistant {
     return { status: 'ok', found: true, data: { 'text/markdown': text, 'text/plain': plain }, metadata: {} }
   }
 
-  #ask<T>(code: string, offset: number, question: (server: LanguageServer, textDocument: { uri: string }, position: Place) => Promise<T>): Promise<T> {
-    const turn = this.#turn.then(async () => {
-      const server = await this.#current()
-      this.#shareExecuted(server)
-      const { text, shift } = this.#module(code, false)
-      const uri = this.#uri('cell')
-      const version = ++this.#asked
-      if (version === 1) server.notify('textDocument/didOpen', document(uri, text))
-      else server.notify('textDocument/didChange', { textDocument: { uri, version }, contentChanges: [{ text }] })
-      return question(server, { uri }, placeOf(text, shift(offset)))
-    })
+  #ask<T>(code: string, offset: number, question: Question<T>): Promise<T> {
+    const turn = this.#turn.then(() => this.#askNow(code, offset, question))
     this.#turn = turn.catch(() => {})
     return turn
+  }
+
+  async #askNow<T>(code: string, offset: number, question: Question<T>, isRetry = false): Promise<T> {
+    const server = await this.#current()
+    this.#shareExecuted(server)
+    const { text, shift } = this.#module(code, false)
+    const uri = this.#uri('cell')
+    const version = ++this.#asked
+    if (version === 1) server.notify('textDocument/didOpen', document(uri, text))
+    else server.notify('textDocument/didChange', { textDocument: { uri, version }, contentChanges: [{ text }] })
+    try {
+      return await question(server, { uri }, placeOf(text, shift(offset)))
+    } catch (error) {
+      // One that died while it was asked is replaced, once.
+      if (server.isOpen || isRetry) throw error
+      return this.#askNow(code, offset, question, true)
+    }
   }
 
   async #current(): Promise<LanguageServer> {
@@ -174,13 +190,16 @@ function nodeTypes(): string {
 /** `from 'fpdt'` means the kernel's own copy, for types as at run time. */
 function withOwnPaths(source: string): { readonly text: string; readonly shift: (offset: number) => number } {
   const edits: { readonly at: number; readonly growth: number }[] = []
-  const text = source.replace(/(\bfrom\s*|\bimport\s*\(?\s*)(['"])(fpdt(?:\/[\w-]+)?)\2/g, (all, before: string, quote: string, specifier: string, at: number) => {
-    const url = ownModule(specifier)
-    if (url === undefined || !existsSync(url)) return all
-    const replaced = `${before}${quote}${fileURLToPath(url)}${quote}`
-    edits.push({ at: at + all.length, growth: replaced.length - all.length })
-    return replaced
-  })
+  const text = source.replace(
+    /(\bfrom\s*|\bimport\s*\(?\s*)(['"])(fpdt(?:\/[\w-]+)?)\2/g,
+    (all, before: string, quote: string, specifier: string, at: number) => {
+      const url = ownModule(specifier)
+      if (url === undefined || !existsSync(url)) return all
+      const replaced = `${before}${quote}${fileURLToPath(url)}${quote}`
+      edits.push({ at: at + all.length, growth: replaced.length - all.length })
+      return replaced
+    },
+  )
   return { text, shift: (offset) => edits.reduce((sum, { at, growth }) => (offset >= at ? sum + growth : sum), offset) }
 }
 
@@ -190,7 +209,9 @@ function declaredNames(source: string): { readonly declared: Set<string>; readon
   const exported = new Set<string>()
   const body = parse(source).program.body as unknown as Node[]
   if (body.length === 0) {
-    for (const [, name] of source.matchAll(/^\s*(?:export\s+)?(?:const|let|var|function\*?|async\s+function\*?|(?:abstract\s+)?class|interface|type|enum|namespace)\s+([\w$]+)/gm)) {
+    for (const [, name] of source.matchAll(
+      /^\s*(?:export\s+)?(?:const|let|var|function\*?|async\s+function\*?|(?:abstract\s+)?class|interface|type|enum|namespace)\s+([\w$]+)/gm,
+    )) {
       declared.add(name as string)
     }
   }
@@ -206,7 +227,8 @@ function declaredNames(source: string): { readonly declared: Set<string>; readon
       declared.add(name)
       if (inner !== undefined && inner !== null && statement.type === 'ExportNamedDeclaration') exported.add(name)
     }
-    for (const specifier of (statement.type === 'ExportNamedDeclaration' ? statement.specifiers : []) as Node[]) exported.add((specifier.exported as Node).name as string)
+    for (const specifier of (statement.type === 'ExportNamedDeclaration' ? statement.specifiers : []) as Node[])
+      exported.add((specifier.exported as Node).name as string)
   }
   return { declared, exported }
 }

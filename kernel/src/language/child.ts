@@ -5,6 +5,7 @@
 import { Evaluator } from './evaluate.js'
 import { KeyboardInterrupt, listenForInterrupts } from './interrupt.js'
 import { OutputWriter } from './output.js'
+import { hidePromiseBooks } from './present.js'
 import { CONTROL_FD, type Note, type Task } from './protocol.js'
 import { failureOf, installStackTraces } from './traceback.js'
 
@@ -17,6 +18,7 @@ Object.defineProperty(process, 'stdout', { value: output.standardStream(1), conf
 Object.defineProperty(process, 'stderr', { value: output.standardStream(2), configurable: true, enumerable: true })
 
 installStackTraces()
+hidePromiseBooks()
 const evaluator = new Evaluator(process.cwd(), output)
 listenForInterrupts(CONTROL_FD, (cell) => evaluator.interrupt(cell))
 

@@ -10,7 +10,7 @@
  * Costs 16 % on an empty loop. `interrupt.ts` is what `$$stop` is at run time.
  */
 import type MagicString from 'magic-string'
-import { type Node, isFunction, walk } from './syntax.js'
+import { isFunction, type Node, walk } from './syntax.js'
 
 const CHECK = 'if($$stop[0])$$stop.raise();'
 const LOOPS = new Set(['WhileStatement', 'DoWhileStatement', 'ForStatement', 'ForInStatement', 'ForOfStatement'])

@@ -44,10 +44,12 @@ export class LanguageServer {
     const id = ++this.#sent
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#settle(id, { error: { message: `${method} took more than ${REQUEST_MS} ms` } }), REQUEST_MS)
-      const done = <T>(settle: (value: T) => void) => (value: T) => {
-        clearTimeout(timer)
-        settle(value)
-      }
+      const done =
+        <T>(settle: (value: T) => void) =>
+        (value: T) => {
+          clearTimeout(timer)
+          settle(value)
+        }
       this.#pending.set(id, { resolve: done(resolve), reject: done(reject) })
       this.#write({ id, method, params })
     })

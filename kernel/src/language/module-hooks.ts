@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import type { LoadHook, ResolveHook } from 'node:module'
 import { fileURLToPath } from 'node:url'
-import { ownModule } from './modules.js'
+import { CELLS_FILE, ownModule } from './modules.js'
 import { parse } from './syntax.js'
 import { transpileModule } from './transpile.js'
 
@@ -17,7 +17,7 @@ export const resolve: ResolveHook = async (specifier, context, next) => {
   const own = ownModule(specifier)
   if (own !== undefined) return { url: own.href, format: 'module', shortCircuit: true }
   const resolved = await resolveTypeScript(specifier, context, next)
-  if (!isLocal(resolved.url) || resolved.format === 'commonjs') return resolved
+  if (!isLocal(resolved.url, context.parentURL) || resolved.format === 'commonjs') return resolved
   const isJson = resolved.url.endsWith('.json')
   return {
     ...resolved,
@@ -52,8 +52,10 @@ const resolveTypeScript: ResolveHook = async (specifier, context, next) => {
   }
 }
 
-function isLocal(url: string): boolean {
-  return url.startsWith('file:') && !url.includes('/node_modules/') && !url.includes('?') && VERSIONED.test(url)
+/** A file of the user: imported by a cell or by another such file. The kernel's own files are loaded once. */
+function isLocal(url: string, parent = ''): boolean {
+  const isImportedByUser = parent.includes('?v=') || parent.endsWith(`/${CELLS_FILE}`)
+  return isImportedByUser && url.startsWith('file:') && !url.includes('/node_modules/') && !url.includes('?') && VERSIONED.test(url)
 }
 
 /** Changes when the file or any local file it reaches by static imports changes. */
@@ -72,7 +74,10 @@ function version(path: string): string {
     for (const imported of localImports(file, stamp)) visit(imported)
   }
   visit(path)
-  return createHash('sha1').update(JSON.stringify([...seen])).digest('hex').slice(0, 12)
+  return createHash('sha1')
+    .update(JSON.stringify([...seen]))
+    .digest('hex')
+    .slice(0, 12)
 }
 
 const importsOf = new Map<string, { readonly stamp: string; readonly files: readonly string[] }>()
@@ -82,12 +87,17 @@ function localImports(file: string, stamp: string): readonly string[] {
   const known = importsOf.get(file)
   if (known?.stamp === stamp) return known.files
   const { staticImports, staticExports } = parse(readFileSync(file, 'utf8')).module
-  const specifiers = [...staticImports.map((i) => i.moduleRequest.value), ...staticExports.flatMap((e) => e.entries.flatMap((x) => x.moduleRequest?.value ?? []))]
-  const files = specifiers.filter((s) => s.startsWith('.')).flatMap((s) => {
-    const target = fileURLToPath(new URL(s, `file://${file}`))
-    // Whichever of these exists; the others fail to stat and do not count.
-    return [target, target.replace(/\.(m?)js$/, '.$1ts'), `${target}.ts`, `${target}/index.ts`].filter((path) => VERSIONED.test(path))
-  })
+  const specifiers = [
+    ...staticImports.map((i) => i.moduleRequest.value),
+    ...staticExports.flatMap((e) => e.entries.flatMap((x) => x.moduleRequest?.value ?? [])),
+  ]
+  const files = specifiers
+    .filter((s) => s.startsWith('.'))
+    .flatMap((s) => {
+      const target = fileURLToPath(new URL(s, `file://${file}`))
+      // Whichever of these exists; the others fail to stat and do not count.
+      return [target, target.replace(/\.(m?)js$/, '.$1ts'), `${target}.ts`, `${target}/index.ts`].filter((path) => VERSIONED.test(path))
+    })
   importsOf.set(file, { stamp, files })
   return files
 }

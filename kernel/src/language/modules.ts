@@ -11,6 +11,9 @@ import { FpdtError } from '../errors.js'
 type ImportOptions = { readonly with?: Readonly<Record<string, string>> }
 type Namespace = Readonly<Record<string, unknown>>
 
+/** The file that cells claim to be, in the folder the kernel was started in; imports resolve from it, and it need not exist. */
+export const CELLS_FILE = 'cells.mjs'
+
 const OWN_PACKAGE = new URL('../', import.meta.url)
 
 /** `fpdt` -> lib/fpdt/index.js, `fpdt/trace` -> lib/trace/index.js; undefined for all else. */
@@ -27,8 +30,7 @@ export class CellModules {
   #hooked = false
 
   constructor(private readonly folder: string) {
-    // The main loader resolves relative to the file a script claims to be; it need not exist.
-    const filename = join(folder, 'cells.mjs')
+    const filename = join(folder, CELLS_FILE)
     this.#import = new vm.Script('(specifier, options) => import(specifier, options)', {
       filename,
       importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER as never,

@@ -2,7 +2,7 @@
 import { writeSync } from 'node:fs'
 import { Writable } from 'node:stream'
 import { type Cell, cells } from './cell.js'
-import { type Note, type Outcome, type Output, encodeMark } from './protocol.js'
+import { encodeMark, type Note, type Outcome, type Output } from './protocol.js'
 
 type Stream = 1 | 2 | 'ipc'
 

@@ -1,5 +1,5 @@
 /** A value -> what a front end shows: its own MIME bundle where it has one, else Node's `util.inspect` as text/plain. */
-import { inspect } from 'node:util'
+import { type InspectOptions, inspect } from 'node:util'
 import { DISPLAY_ID, type MimeBundle, TO_MIME } from '../display.js'
 
 /** May return a promise: Deno's convention allows an asynchronous method. Always contains text/plain. */
@@ -20,6 +20,23 @@ export function displayIdOf(value: unknown): string | undefined {
 
 export function plain(value: unknown): string {
   return inspect(value, { colors: false })
+}
+
+/**
+ * AsyncLocalStorage of Node 20 hangs its books on every promise as enumerable symbols, and a promise that somebody forgot to await is shown often.
+ * They are hidden when a promise is inspected; at its creation that would slow every `await` down.
+ */
+export function hidePromiseBooks(): void {
+  Object.defineProperty(Promise.prototype, inspect.custom, {
+    configurable: true,
+    value(this: Promise<unknown>, _depth: number, options: InspectOptions, inspectPlainly: typeof inspect) {
+      for (const symbol of Object.getOwnPropertySymbols(this)) {
+        if (/^(?:async_id_symbol|trigger_async_id_symbol|kResourceStore)$/.test(symbol.description ?? ''))
+          Object.defineProperty(this, symbol, { enumerable: false })
+      }
+      return inspectPlainly(this, { ...options, customInspect: false })
+    },
+  })
 }
 
 function hasProperties(value: unknown): boolean {

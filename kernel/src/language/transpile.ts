@@ -11,11 +11,11 @@
  * of earlier cells see the newer value. So `const` is not enforced at run time (the type checker still marks it), and a cell that declares
  * `Buffer` replaces it for all code of the process. Loop variables stay local: a global one costs 50 % in a hot loop. Names with `$$` are ours.
  */
-import { TraceMap, originalPositionFor } from '@jridgewell/trace-mapping'
+import { originalPositionFor, TraceMap } from '@jridgewell/trace-mapping'
 import MagicString from 'magic-string'
 import { transformSync } from 'oxc-transform'
 import { instrument } from './instrument.js'
-import { type Node, SourceError, boundNames, isFunction, parse, walk } from './syntax.js'
+import { boundNames, isFunction, type Node, parse, SourceError, walk } from './syntax.js'
 
 export interface Position {
   readonly line: number
@@ -87,9 +87,12 @@ function strip(source: string, file: string, shown = source): { code: string; ma
   if (result.errors[0] !== undefined) throw SourceError.from(result.errors[0], file, shown)
   const declarations = (program.body as unknown as Node[]).map((statement) => (statement.declaration as Node | null | undefined) ?? statement)
   const using = declarations.find(({ kind }) => kind === 'using' || kind === 'await using')
-  if (using !== undefined) throw SourceError.at(using.start, 'a `using` declaration would be disposed before the next cell sees it; use `const` and dispose it yourself', file, shown)
+  if (using !== undefined)
+    throw SourceError.at(using.start, 'a `using` declaration would be disposed before the next cell sees it; use `const` and dispose it yourself', file, shown)
   const merging = declarations
-    .filter(({ type, declare, id }) => (type === 'TSEnumDeclaration' || type === 'TSModuleDeclaration') && declare !== true && (id as Node).type === 'Identifier')
+    .filter(
+      ({ type, declare, id }) => (type === 'TSEnumDeclaration' || type === 'TSModuleDeclaration') && declare !== true && (id as Node).type === 'Identifier',
+    )
     .map(({ id }) => (id as Node).name as string)
   return { code: result.code, map: result.map as object, merging }
 }
@@ -208,7 +211,8 @@ function nameOf(node: Node): string {
 
 function keepLastValue(body: readonly Node[], code: MagicString): void {
   const last = body.findLast((statement) => statement.type !== 'EmptyStatement')
-  const value = last?.type === 'ExpressionStatement' ? (last.expression as Node) : last?.type === 'ExportDefaultDeclaration' ? (last.declaration as Node) : undefined
+  const value =
+    last?.type === 'ExpressionStatement' ? (last.expression as Node) : last?.type === 'ExportDefaultDeclaration' ? (last.declaration as Node) : undefined
   if (value === undefined || value.type === 'FunctionDeclaration' || value.type === 'ClassDeclaration') return
   // Kept on the cell, not returned: an async function would wait for a promise it returns.
   code.appendLeft(value.start, '$$cell.value = (')

@@ -12,23 +12,38 @@ const json = fc.dictionary(fc.string(), fc.jsonValue())
 describe('wire', () => {
   it('reads back what it wrote, binary buffers byte for byte', () => {
     fc.assert(
-      fc.property(json, json, fc.array(frame), fc.array(fc.uint8Array({ minLength: 1, maxLength: 8 }).filter((id) => id[0] !== 60)), (content, metadata, buffers, identities) => {
-        const sent = { ...session.message('comm_msg', content, undefined, { metadata, buffers }), identities }
-        const read = new Wire(KEY).decode(new Wire(KEY).encode(sent))
-        expect(read).toMatchObject({ header: sent.header, parent: {}, content: plain(content), metadata: plain(metadata) })
-        expect((read as typeof sent).buffers.map((b) => [...b])).toEqual(buffers.map((b) => [...b]))
-        expect((read as typeof sent).identities.map((b) => [...b])).toEqual(identities.map((b) => [...b]))
-      }),
+      fc.property(
+        json,
+        json,
+        fc.array(frame),
+        fc.array(fc.uint8Array({ minLength: 1, maxLength: 8 }).filter((id) => id[0] !== 60)),
+        (content, metadata, buffers, identities) => {
+          const sent = { ...session.message('comm_msg', content, undefined, { metadata, buffers }), identities }
+          const read = new Wire(KEY).decode(new Wire(KEY).encode(sent))
+          expect(read).toMatchObject({ header: sent.header, parent: {}, content: plain(content), metadata: plain(metadata) })
+          expect((read as typeof sent).buffers.map((b) => [...b])).toEqual(buffers.map((b) => [...b]))
+          expect((read as typeof sent).identities.map((b) => [...b])).toEqual(identities.map((b) => [...b]))
+        },
+      ),
     )
   })
 
   it('refuses arbitrary frames and never throws', () => {
     const delimiter = fc.constant(new Uint8Array(Buffer.from('<IDS|MSG>')))
     fc.assert(
-      fc.property(fc.array(fc.oneof(frame, delimiter, json.map((value) => new Uint8Array(Buffer.from(JSON.stringify(value)))))), (frames) => {
-        expect(new Wire(KEY).decode(frames)).toHaveProperty('refused')
-        expect(() => new Wire('').decode(frames)).not.toThrow()
-      }),
+      fc.property(
+        fc.array(
+          fc.oneof(
+            frame,
+            delimiter,
+            json.map((value) => new Uint8Array(Buffer.from(JSON.stringify(value)))),
+          ),
+        ),
+        (frames) => {
+          expect(new Wire(KEY).decode(frames)).toHaveProperty('refused')
+          expect(() => new Wire('').decode(frames)).not.toThrow()
+        },
+      ),
       { numRuns: 1000 },
     )
   })

@@ -3,12 +3,16 @@ import { describe, expect, it } from 'vitest'
 import { OutputOrder } from '../../../kernel/src/jupyter/output-order.js'
 import { type Cell, cells } from '../../../kernel/src/language/cell.js'
 import { OutputWriter } from '../../../kernel/src/language/output.js'
-import { MarkReader, type Note, encodeMark } from '../../../kernel/src/language/protocol.js'
+import { encodeMark, MarkReader, type Note } from '../../../kernel/src/language/protocol.js'
 
 const cell = (id: number): Cell => ({ id, file: `Cell [${id}]`, interrupted: false, pending: [] })
 
 /** A program of a cell: what it prints where, on behalf of which cell. */
-const step = fc.record({ where: fc.constantFrom('stdout', 'stderr', 'display'), cell: fc.integer({ min: 1, max: 3 }), text: fc.string({ minLength: 1, maxLength: 8 }) })
+const step = fc.record({
+  where: fc.constantFrom('stdout', 'stderr', 'display'),
+  cell: fc.integer({ min: 1, max: 3 }),
+  text: fc.string({ minLength: 1, maxLength: 8 }),
+})
 
 describe('output order', () => {
   it('is the order of writing, however the three streams are cut and interleaved', () => {
@@ -16,7 +20,11 @@ describe('output order', () => {
       fc.property(fc.array(step, { maxLength: 30 }), fc.infiniteStream(fc.nat(2)), fc.infiniteStream(fc.integer({ min: 1, max: 40 })), (steps, lanes, cuts) => {
         const streams: [Buffer[], Buffer[]] = [[], []]
         const notes: Note[] = []
-        const writer = new OutputWriter('n', (note) => notes.push(note), (fd, chunk) => streams[fd - 1]?.push(Buffer.from(chunk)))
+        const writer = new OutputWriter(
+          'n',
+          (note) => notes.push(note),
+          (fd, chunk) => streams[fd - 1]?.push(Buffer.from(chunk)),
+        )
         writer.begin(cell(3))
         for (const { where, cell: id, text } of steps) {
           cells.run(cell(id), () => {
@@ -70,7 +78,11 @@ describe('output order', () => {
 
   it('goes on without a mark that was lost, when told to', () => {
     const seen: string[] = []
-    const order = new OutputOrder('n', (_, output) => seen.push(output.kind), () => seen.push('end'))
+    const order = new OutputOrder(
+      'n',
+      (_, output) => seen.push(output.kind),
+      () => seen.push('end'),
+    )
     order.note({ kind: 'output', epoch: 5, cell: 1, output: { kind: 'clear', wait: false } })
     order.note({ kind: 'end', cell: 1, outcome: { expressions: {} } })
     expect(seen).toEqual([])

@@ -1,8 +1,8 @@
-import { readFileSync, readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import vm from 'node:vm'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { SourceError, parse } from '../../../kernel/src/language/syntax.js'
+import { parse, SourceError } from '../../../kernel/src/language/syntax.js'
 import { transpileCell, transpileModule } from '../../../kernel/src/language/transpile.js'
 
 /** Runs cells one after another in a fresh realm, as the evaluator does in its own. */
@@ -19,7 +19,12 @@ function notebook(modules: Record<string, Record<string, unknown>> = {}) {
   const run = async (source: string): Promise<unknown> => {
     const { code, names } = transpileCell(source, 'Cell [1]')
     for (const name of names) if (!(name in context)) context[name] = undefined
-    const scope = { value: undefined as unknown, import: async (specifier: string) => modules[specifier], dynamicImport: async (specifier: string) => modules[specifier], meta: { url: 'here' } }
+    const scope = {
+      value: undefined as unknown,
+      import: async (specifier: string) => modules[specifier],
+      dynamicImport: async (specifier: string) => modules[specifier],
+      meta: { url: 'here' },
+    }
     await vm.runInContext(code, context, { filename: 'Cell [1]' })(stop, scope)
     return scope.value
   }
@@ -29,12 +34,12 @@ function notebook(modules: Record<string, Record<string, unknown>> = {}) {
 describe('transpile: what a cell leaves behind', () => {
   it('every kind of declaration is seen by the next cell', async () => {
     const { run } = notebook({ m: { default: 1, named: 2 } })
-    await run('const a = 1, { b, c: [d = 4, ...e], ...f } = { b: 2, c: [undefined, 5, 6], g: 7 }\nlet h\nvar i = 8\nfunction j() { return 9 }\nclass K { static l = 10 }\nenum M { N = 11 }')
+    await run(
+      'const a = 1, { b, c: [d = 4, ...e], ...f } = { b: 2, c: [undefined, 5, 6], g: 7 }\nlet h\nvar i = 8\nfunction j() { return 9 }\nclass K { static l = 10 }\nenum M { N = 11 }',
+    )
     await run('import o, { named as p } from "m"\nimport * as q from "m"\nimport { type T } from "m"')
     await run('for (var r = 0; r < 3; r++) {}\nfor (var { s } of [{ s: 12 }]) {}\n{ var t = 13 }')
-    expect(await run('JSON.stringify([a, b, d, e, f, h, i, j(), K.l, M.N, o, p, q.named, r, s, t])')).toBe(
-      '[1,2,4,[5,6],{"g":7},null,8,9,10,11,1,2,2,3,12,13]',
-    )
+    expect(await run('JSON.stringify([a, b, d, e, f, h, i, j(), K.l, M.N, o, p, q.named, r, s, t])')).toBe('[1,2,4,[5,6],{"g":7},null,8,9,10,11,1,2,2,3,12,13]')
   })
 
   it('block-scoped names stay in their block', async () => {
@@ -127,11 +132,23 @@ describe('transpile: stopping', () => {
     })
   }
 
-  it('passes awaited values on', async () => expect(await notebook().run('const f = async (x) => (await x) + await (await x)\nawait f(Promise.resolve(2))')).toBe(4))
+  it('passes awaited values on', async () =>
+    expect(await notebook().run('const f = async (x) => (await x) + await (await x)\nawait f(Promise.resolve(2))')).toBe(4))
 })
 
 describe('transpile: positions', () => {
-  const padding = fc.constantFrom('const pad: number = 1', 'interface I { a: 1 }', '', '// comment', 'type T = string | number', 'enum E { A }', 'function g<T>(x: T): T { return x }', 'for (const i of [1]) void (i as any)', 'import type { X } from "x"', 'class C<T> { constructor(private a?: T) {} }')
+  const padding = fc.constantFrom(
+    'const pad: number = 1',
+    'interface I { a: 1 }',
+    '',
+    '// comment',
+    'type T = string | number',
+    'enum E { A }',
+    'function g<T>(x: T): T { return x }',
+    'for (const i of [1]) void (i as any)',
+    'import type { X } from "x"',
+    'class C<T> { constructor(private a?: T) {} }',
+  )
 
   it('of an error are those of the source, whatever stands around it', async () => {
     await fc.assert(
@@ -139,7 +156,9 @@ describe('transpile: positions', () => {
         const source = [...before, `${' '.repeat(indent)}throw new Error("here")`, ...after.filter((line) => !before.includes(line))].join('\n')
         const { code, names, positions } = transpileCell(source, 'Cell [7]')
         const context = vm.createContext(Object.fromEntries(names.map((name) => [name, undefined])))
-        const error = await vm.runInContext(code, context, { filename: 'Cell [7]' })([0], {}).catch((thrown: Error) => thrown)
+        const error = await vm
+          .runInContext(code, context, { filename: 'Cell [7]' })([0], {})
+          .catch((thrown: Error) => thrown)
         const [, line, column] = /Cell \[7\]:(\d+):(\d+)/.exec(error.stack) ?? []
         expect(positions(Number(line), Number(column))).toEqual({ line: before.length + 1, column: indent + 7 })
       }),
@@ -154,7 +173,45 @@ describe('transpile: positions', () => {
   })
 
   it('never fail with another error, whatever the text', () => {
-    const token = fc.constantFrom('const', 'let', 'a', '=', '{', '}', '(', ')', '=>', '[', ']', ',', ';', '\n', '1', '"s"', '`', 'function', 'class', 'await', 'for', 'of', 'import', 'from', 'export', 'default', 'async', ':', 'number', '...', '?', '.', 'var', 'if', 'while', 'enum', '*')
+    const token = fc.constantFrom(
+      'const',
+      'let',
+      'a',
+      '=',
+      '{',
+      '}',
+      '(',
+      ')',
+      '=>',
+      '[',
+      ']',
+      ',',
+      ';',
+      '\n',
+      '1',
+      '"s"',
+      '`',
+      'function',
+      'class',
+      'await',
+      'for',
+      'of',
+      'import',
+      'from',
+      'export',
+      'default',
+      'async',
+      ':',
+      'number',
+      '...',
+      '?',
+      '.',
+      'var',
+      'if',
+      'while',
+      'enum',
+      '*',
+    )
     fc.assert(
       fc.property(fc.array(token, { maxLength: 12 }), (tokens) => {
         const source = tokens.join(' ')

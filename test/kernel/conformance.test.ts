@@ -1,0 +1,59 @@
+/** Runs conformance.py under the repository's Python environment; each of its unittests is a test here. */
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { describe, expect, it } from 'vitest'
+import { MAIN } from './client.js'
+
+interface Line {
+  readonly test: string
+  readonly status: 'passed' | 'failed' | 'skipped'
+  readonly detail: string
+}
+
+/** jupyter_kernel_test has 13; one asks for a pager, which `?` would open: TypeScript has no such syntax. */
+const SKIPPED = ['Conformance.test_pager']
+
+const lines = await run()
+
+describe('jupyter_client', () => {
+  it('ran the whole suite', () => {
+    expect(lines.length).toBeGreaterThanOrEqual(18)
+    expect(lines.filter(({ status }) => status === 'skipped').map(({ test }) => test)).toEqual(SKIPPED)
+  })
+
+  for (const { test, status, detail } of lines) {
+    it.skipIf(status === 'skipped')(test, () => {
+      if (status === 'failed') expect.fail(detail)
+    })
+  }
+})
+
+async function run(): Promise<Line[]> {
+  const folder = mkdtempSync(join(tmpdir(), 'fpdt-conformance-'))
+  try {
+    const spec = join(folder, 'kernels', 'fpdt')
+    mkdirSync(spec, { recursive: true })
+    writeFileSync(
+      join(spec, 'kernel.json'),
+      JSON.stringify({
+        argv: [process.execPath, MAIN, '{connection_file}'],
+        display_name: 'TypeScript (FPDT)',
+        language: 'typescript',
+        interrupt_mode: 'message',
+      }),
+    )
+    const file = (path: string) => fileURLToPath(new URL(path, import.meta.url))
+    const env = { ...process.env, JUPYTER_PATH: folder, JUPYTER_DATA_DIR: folder, JUPYTER_RUNTIME_DIR: folder }
+    const { stdout } = await promisify(execFile)(file('../../.venv/bin/python'), [file('./conformance.py')], { env, cwd: folder, timeout: 120_000 })
+    return stdout
+      .split('\n')
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line))
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
