@@ -26,8 +26,9 @@ export function check(ops: Iterable<Op>, initial: Iterable<Initial>, ranks?: num
 /** The same ops, each checked before it is passed on; the end is checked when they are exhausted. */
 export function* checked(ops: Iterable<Op>, initial: Iterable<Initial>, ranks?: number): Generator<Op, void, undefined> {
   const source = ops[Symbol.iterator]()
-  const state = new Residencies(initial)
-  const shapes = new Shapes(ranks)
+  const standing = [...initial]
+  const state = new Residencies(standing)
+  const shapes = new Shapes(standing, ranks)
   const before: string[] = []
   let line = 0
   try {
@@ -184,7 +185,12 @@ function isCopy(op: Op): boolean {
 class Shapes {
   private readonly values = new Map<string, Value>()
 
-  constructor(private ranks: number | undefined) {}
+  constructor(
+    standing: readonly Initial[],
+    private ranks: number | undefined,
+  ) {
+    for (const { value } of standing) this.values.set(value.name, value)
+  }
 
   check(op: Op): void {
     if (op.kind === 'compute') this.computeOperands(op)

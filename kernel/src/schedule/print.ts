@@ -301,10 +301,9 @@ function sides(words: readonly string[], arrow: string, known: (name: string) =>
   if (at < 0) refuse(`the line lacks ${arrow}`)
   return [words.slice(0, at).map(known), words.slice(at + 1).map(known)]
 }
-/** The shorter of the two exact forms: 10000, 1e-5. */
+/** Exact either way: 10000, 1e-5. */
 function printNumber(number: number): string {
-  const [plain, scientific] = [String(number), number.toExponential().replace('e+', 'e')]
-  return scientific.length < plain.length ? scientific : plain
+  return number !== 0 && Math.abs(number) < 1e-3 ? number.toExponential() : String(number)
 }
 function parseNumber(text: string): number {
   const number = Number(text)

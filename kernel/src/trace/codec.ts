@@ -5,19 +5,7 @@
  * Bytes come out of files that anyone may have written: decoding refuses, in words, whatever is not exactly such a stream
  * (`arrow-reader.ts`), and allocates nothing that the bytes themselves do not justify.
  */
-import {
-  type DataType,
-  Field,
-  Float64,
-  makeData,
-  RecordBatch,
-  RecordBatchStreamWriter,
-  Schema,
-  Struct,
-  Uint8,
-  Uint16,
-  Uint32,
-} from 'apache-arrow'
+import { type DataType, Field, Float64, makeData, RecordBatch, RecordBatchStreamWriter, Schema, Struct, Uint8, Uint16, Uint32 } from 'apache-arrow'
 import { FpdtError } from '../errors.js'
 import { type NumericTable, readNumericTable } from './arrow-reader.js'
 import {

@@ -1,0 +1,169 @@
+import { tableFromIPC } from 'apache-arrow'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { FpdtError } from '../../../kernel/src/errors.js'
+import { decodeMemory, decodeSpans, encodeMemory, encodeSpans } from '../../../kernel/src/trace/codec.js'
+import type { RunTables } from '../../../kernel/src/trace/draw/index.js'
+import { decodeSavedRun, keepNewest, saveRun } from '../../../kernel/src/trace/saved.js'
+import {
+  type ColumnType,
+  MEMORY_COLUMNS,
+  type MemoryColumns,
+  RUN_SCHEMA,
+  RUN_VERSION,
+  type RunHead,
+  SPAN_COLUMNS,
+  type SpanColumns,
+} from '../../../kernel/src/trace/schema.js'
+
+const ARRAYS = { Uint8: Uint8Array, Uint16: Uint16Array, Uint32: Uint32Array, Float64: Float64Array }
+const cell = { Uint8: fc.nat(0xff), Uint16: fc.nat(0xffff), Uint32: fc.nat(0xffffffff), Float64: fc.double({ noNaN: true }) }
+function table<T>(spec: Record<string, ColumnType>, most = 50): fc.Arbitrary<T> {
+  const columns = (rows: number) =>
+    Object.fromEntries(
+      Object.entries(spec).map(([name, type]) => [name, fc.array(cell[type], { minLength: rows, maxLength: rows }).map((list) => ARRAYS[type].from(list))]),
+    )
+  return fc.nat(most).chain((rows) => fc.record(columns(rows))) as fc.Arbitrary<unknown> as fc.Arbitrary<T>
+}
+const anySpans = table<SpanColumns>(SPAN_COLUMNS)
+const anyMemory = table<MemoryColumns>(MEMORY_COLUMNS)
+const head = { schema: RUN_SCHEMA, version: RUN_VERSION, title: 'a run', kept: { spans: 0, of: 0, steps: [], reason: '' } } as unknown as RunHead
+/** Steps of `counts` spans, one memory row each: it begins 8 bytes and never ends them. */
+function steps(counts: readonly number[]): RunTables {
+  const stepOf = counts.flatMap((count, step) => Array.from({ length: count }, () => step + 1))
+  const rows = stepOf.length
+  const spec = (columns: Record<string, ColumnType>) => Object.fromEntries(Object.entries(columns).map(([name, type]) => [name, new ARRAYS[type](rows)]))
+  const time_ns = Float64Array.from({ length: rows }, (_, row) => 10 * row)
+  const spans = { ...spec(SPAN_COLUMNS), step: Uint32Array.from(stepOf), start_ns: time_ns } as SpanColumns
+  const memory = {
+    ...spec(MEMORY_COLUMNS),
+    step: Uint32Array.from(stepOf),
+    time_ns,
+    delta_bytes: new Float64Array(rows).fill(8),
+    total_bytes: time_ns.map((_, row) => 8 * (row + 1)),
+  } as MemoryColumns
+  return { head, listing: ['zero x = @compute'], spans, memory }
+}
+
+describe('codec', () => {
+  it('gives back what it encodes', () => {
+    fc.assert(
+      fc.property(anySpans, anyMemory, (spans, memory) => {
+        expect(decodeSpans(encodeSpans(spans))).toEqual(spans)
+        expect(decodeMemory(encodeMemory(memory))).toEqual(memory)
+      }),
+    )
+  })
+
+  it('writes what any Arrow reader understands, code tables and units included', () => {
+    fc.assert(
+      fc.property(anySpans, (spans) => {
+        const read = tableFromIPC(encodeSpans(spans))
+        expect(read.schema.fields.map(({ name }) => name)).toEqual(Object.keys(SPAN_COLUMNS))
+        expect(read.schema.fields[3].metadata.get('codes')).toContain('compute')
+        expect(read.schema.fields.find(({ name }) => name === 'start_ns')?.metadata.get('unit')).toBe('ns')
+        expect([...(read.getChild('bytes') ?? [])]).toEqual([...spans.bytes])
+      }),
+    )
+  })
+
+  it('reads bytes at any alignment', () => {
+    const bytes = encodeMemory(steps([3]).memory)
+    const shifted = new Uint8Array(bytes.length + 3)
+    shifted.set(bytes, 3)
+    expect(decodeMemory(shifted.subarray(3))).toEqual(steps([3]).memory)
+  })
+
+  it('refuses every truncation but the one that leaves out the end mark', () => {
+    const bytes = encodeMemory(steps([3]).memory)
+    for (let length = 0; length < bytes.length - 8; length++) expect(() => decodeMemory(bytes.slice(0, length)), `${length} bytes`).toThrow(FpdtError)
+  })
+
+  // The counts and offsets that a hostile file would lie about, wherever they stand. apache-arrow's own reader loops for
+  // minutes on some of these; this test would run into its time limit.
+  it('never hangs, crashes or hands out a wrong table, whatever word of the stream is overwritten', () => {
+    const bytes = encodeMemory(steps([5]).memory)
+    for (let at = 0; at + 4 <= bytes.length; at++) {
+      for (const word of [0x7fffffff, 0xffffffff, 0x10000000, 0]) {
+        const hostile = bytes.slice()
+        new DataView(hostile.buffer).setUint32(at, word, true)
+        const read = attempt(() => decodeMemory(hostile))
+        if (read instanceof FpdtError) expect(read.code).toBe('payload')
+        else expect(Object.values(read).map((column) => column.length)).toEqual(Object.keys(MEMORY_COLUMNS).map(() => 5))
+      }
+    }
+  }, 20_000)
+
+  it('refuses the other table, and bytes that are something else', () => {
+    const { spans, memory } = steps([2])
+    expect(() => decodeMemory(encodeSpans(spans))).toThrow('it is not the memory table')
+    expect(() => decodeSpans(encodeMemory(memory))).toThrow('it is not the spans table')
+    expect(() => decodeSpans(new TextEncoder().encode('{"schema": "fpdt.run"}'))).toThrow('no Arrow message begins at byte 0')
+    expect(() => decodeSpans(new Uint8Array(0))).toThrow(FpdtError)
+  })
+})
+
+describe('saved run', () => {
+  it('gives back head, listing and tables, through JSON', async () => {
+    await fc.assert(
+      fc.asyncProperty(anySpans, anyMemory, fc.array(fc.string().map((text) => text.replaceAll('\n', ' ').padEnd(1))), async (spans, memory, listing) => {
+        const saved = JSON.parse(JSON.stringify(await saveRun({ head, listing, spans, memory })))
+        const read = await decodeSavedRun(saved)
+        expect(read.listing).toEqual(listing.map((line) => new TextDecoder().decode(new TextEncoder().encode(line))))
+        expect({ spans: read.spans, memory: read.memory }).toEqual({ spans, memory })
+        expect(read.head.title).toBe(head.title)
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  it('keeps whole newest steps, and says so', () => {
+    const kept = keepNewest(steps([5, 4, 3]), 8)
+    expect([...kept.spans.step]).toEqual([2, 2, 2, 2, 3, 3, 3])
+    expect(kept.head.kept).toEqual({ spans: 7, of: 12, steps: [2, 3], reason: 'the newest 2 steps of 3: a saved run holds at most 8 spans' })
+    expect(keepNewest(steps([5, 4, 3]), 12).head.kept).toEqual({ spans: 12, of: 12, steps: [1, 2, 3], reason: 'everything' })
+  })
+
+  it('opens the memory of the kept steps with what stood before them', () => {
+    const { memory } = keepNewest(steps([5, 4, 3]), 8)
+    expect([...memory.delta_bytes]).toEqual([40, 8, 8, 8, 8, 8, 8, 8])
+    expect([...memory.total_bytes]).toEqual([40, 48, 56, 64, 72, 80, 88, 96])
+    expect([...memory.step]).toEqual([2, 2, 2, 2, 2, 3, 3, 3])
+  })
+
+  it('keeps the beginning of a step that alone is too long', () => {
+    const kept = keepNewest(steps([5, 20]), 8)
+    expect([...kept.spans.start_ns]).toEqual([50, 60, 70, 80, 90, 100, 110, 120])
+    expect(kept.head.kept.reason).toContain('the beginning of step 2, which alone has 20 spans')
+    expect(Math.max(...kept.memory.time_ns)).toBeLessThan(130)
+  })
+
+  it.each([
+    ['nothing', null, 'it has no head'],
+    ['another format', { head: { schema: 'speedscope' } }, 'its head is not of an fpdt.run'],
+    ['a newer version', { head: { ...head, version: 2 } }, 'it has version 2'],
+  ])('refuses %s', async (_, payload, words) => {
+    await expect(decodeSavedRun(payload)).rejects.toThrow(words)
+  })
+
+  it('refuses tables that are cut, lie about their rows, or unpack without end', async () => {
+    const saved = await saveRun(steps([4]))
+    const withSpans = (change: object) => ({ ...saved, tables: { ...saved.tables, spans: { ...saved.tables.spans, ...change } } })
+    await expect(decodeSavedRun(withSpans({ data: saved.tables.spans.data.slice(0, 400) }))).rejects.toThrow('the spans table is not whole gzip')
+    await expect(decodeSavedRun(withSpans({ data: '!!!' }))).rejects.toThrow('is not base64')
+    await expect(decodeSavedRun(withSpans({ rows: 5 }))).rejects.toThrow('its spans table says 5 and holds 4')
+    await expect(decodeSavedRun(withSpans({ encoding: 'arrow-file' }))).rejects.toThrow('not arrow-stream+gzip+base64')
+    const bomb = new Blob([new Uint8Array(300 * 2 ** 20)]).stream().pipeThrough(new CompressionStream('gzip'))
+    const data = Buffer.from(await new Response(bomb).arrayBuffer()).toString('base64')
+    await expect(decodeSavedRun(withSpans({ data }))).rejects.toThrow('unpacks to more than 268435456 bytes')
+  }, 30_000)
+})
+
+function attempt<T>(run: () => T): T | FpdtError {
+  try {
+    return run()
+  } catch (error) {
+    if (error instanceof FpdtError) return error
+    throw error
+  }
+}
