@@ -9,9 +9,10 @@ beforeAll(async () => {
 afterAll(() => kernel.close())
 
 /** Starts a cell, waits until it prints `go`, interrupts it. */
-async function interrupted(code: string) {
+async function interrupted(code: string, after_ms = 0) {
   const sent = kernel.send('shell', 'execute_request', { code })
   await kernel.until(({ header, parent, content }) => parent.msg_id === sent && header.msg_type === 'stream' && String(content.text).includes('go'))
+  await new Promise((resolve) => setTimeout(resolve, after_ms))
   const start = performance.now()
   await kernel.interrupt()
   const run = await kernel.finished(sent)
@@ -41,6 +42,12 @@ describe('interrupt', () => {
       expect((await kernel.run('kept + 1')).result).toBe('42')
     })
   }
+
+  it('stops a loop that has long been optimised', async () => {
+    const { error, took_ms } = await interrupted('console.log("go"); let sum = 0; for (let i = 0; ; i++) sum += i % 7', 1500)
+    expect(error?.ename).toBe('KeyboardInterrupt')
+    expect(took_ms).toBeLessThan(2000)
+  })
 
   it('lets finally blocks clean up', async () => {
     await interrupted('let cleaned = 0; console.log("go"); try { while (true) {} } finally { for (let i = 0; i < 3; i++) cleaned++ }')

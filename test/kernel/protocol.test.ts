@@ -65,8 +65,10 @@ describe('execute_request', () => {
   })
 
   it('evaluates user expressions, each by itself', async () => {
-    const { reply } = await kernel.run('const u = 3', { user_expressions: { good: 'u + 1', bad: 'nowhere' } })
+    const { reply } = await kernel.run('const u = 3\nconst late = () => { throw new Error("x") }', { user_expressions: { good: 'u + 1', bad: 'nowhere' } })
     expect(reply.user_expressions).toMatchObject({ good: { status: 'ok', data: { 'text/plain': '4' } }, bad: { status: 'error', ename: 'ReferenceError' } })
+    // Lines of the cell are still its own, not those of the expressions.
+    expect((await kernel.run('late()')).error?.traceback).toContain(`at late (Cell [${reply.execution_count}] line 2:28)`)
   })
 
   it('that fails stops those queued behind it, unless told otherwise', async () => {

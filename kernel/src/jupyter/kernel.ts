@@ -10,7 +10,7 @@ import { Channels, type RequestChannel } from './channels.js'
 import type { Connection } from './connection.js'
 import type { ExecutorProcess } from './executor-process.js'
 import { History, historyPath } from './history.js'
-import { type Content, type ErrorContent, type Message, PROTOCOL_VERSION, Session } from './message.js'
+import { type ErrorContent, type Message, PROTOCOL_VERSION, Session } from './message.js'
 import { Outputs } from './outputs.js'
 import { Wire } from './wire.js'
 

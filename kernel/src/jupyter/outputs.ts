@@ -52,18 +52,23 @@ export class Outputs {
   #publish(cell: number, output: Output): void {
     const { request, count } = this.#requests.get(cell) ?? {}
     if (request === undefined || count === undefined || request.content.silent === true) return
-    switch (output.kind) {
-      case 'stream':
-        return this.publish('stream', { name: output.name, text: output.text }, request)
-      case 'display': {
-        const { data, metadata, displayId, update } = output
-        const transient = displayId === undefined ? {} : { display_id: displayId }
-        return this.publish(update ? 'update_display_data' : 'display_data', { data, metadata, transient }, request)
-      }
-      case 'result':
-        return this.publish('execute_result', { data: output.data, metadata: output.metadata, execution_count: count }, request)
-      case 'clear':
-        return this.publish('clear_output', { wait: output.wait }, request)
+    const [type, content] = contentOf(output, count)
+    this.publish(type, content, request)
+  }
+}
+
+function contentOf(output: Output, count: number): [type: string, content: object] {
+  switch (output.kind) {
+    case 'stream':
+      return ['stream', { name: output.name, text: output.text }]
+    case 'display': {
+      const { data, metadata, displayId, update } = output
+      const transient = displayId === undefined ? {} : { display_id: displayId }
+      return [update ? 'update_display_data' : 'display_data', { data, metadata, transient }]
     }
+    case 'result':
+      return ['execute_result', { data: output.data, metadata: output.metadata, execution_count: count }]
+    case 'clear':
+      return ['clear_output', { wait: output.wait }]
   }
 }

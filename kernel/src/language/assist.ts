@@ -26,6 +26,19 @@ interface Place {
   readonly character: number
 }
 
+interface Names {
+  readonly declared: ReadonlySet<string>
+  /** By the cell itself. */
+  readonly exported: ReadonlySet<string>
+}
+
+interface CellModule {
+  readonly source: string
+  readonly names: Names
+  /** Name -> the module that had last declared it when this cell ran. */
+  readonly imports: ReadonlyMap<string, string>
+}
+
 type Question<T> = (server: LanguageServer, textDocument: { uri: string }, position: Place) => Promise<T>
 
 /** LSP's CompletionItemKind by number, in the words JupyterLab has icons for. */
@@ -45,9 +58,13 @@ declare namespace display {
 
 export class Assistant {
   #server: Promise<LanguageServer> | undefined
+  #cells = new Map<string, CellModule>()
   /** Which module last declared a name. */
   #definers = new Map<string, string>()
-  #shared = 0
+  /** How many of `executed` have been read. */
+  #read = 0
+  /** The modules that the server has. */
+  #open = new Set<string>()
   #asked = 0
   /** Completions come in turn: each edits the one document of the cell at hand. */
   #turn: Promise<unknown> = Promise.resolve()
@@ -62,8 +79,10 @@ export class Assistant {
   close(): void {
     void this.#server?.then((server) => server.close()).catch(() => {})
     this.#server = undefined
+    this.#cells = new Map()
     this.#definers = new Map()
-    this.#shared = 0
+    this.#read = 0
+    this.#open = new Set()
     this.#asked = 0
   }
 
@@ -115,8 +134,11 @@ export class Assistant {
 
   async #askNow<T>(code: string, offset: number, question: Question<T>, isRetry = false): Promise<T> {
     const server = await this.#current()
-    this.#shareExecuted(server)
-    const { text, shift } = this.#module(code, false)
+    this.#readExecuted()
+    this.#share(server)
+    const names = declaredNames(code)
+    const imports = new Map([...this.#definers].filter(([name]) => !names.declared.has(name)))
+    const { text, shift } = moduleText({ source: code, names, imports })
     const uri = this.#uri('cell')
     const version = ++this.#asked
     if (version === 1) server.notify('textDocument/didOpen', document(uri, text))
@@ -140,32 +162,46 @@ export class Assistant {
     return started
   }
 
-  #shareExecuted(server: LanguageServer): void {
-    for (; this.#shared < this.executed.length; this.#shared++) {
-      const source = this.executed[this.#shared] as string
+  #readExecuted(): void {
+    for (; this.#read < this.executed.length; this.#read++) {
+      const source = this.executed[this.#read] as string
       const names = declaredNames(source)
-      const module = `cell${this.#shared + 1}`
-      server.notify('textDocument/didOpen', document(this.#uri(module), this.#module(source, true).text))
+      if (names.declared.size === 0) continue
+      const imports = new Map([...this.#definers].filter(([name]) => !names.declared.has(name) && source.includes(name)))
+      const module = `cell${this.#read + 1}`
+      this.#cells.set(module, { source, names, imports })
       for (const name of names.declared) this.#definers.set(name, module)
     }
   }
 
-  /** A cell as a module. `shift` gives the offset in it of an offset in the cell. */
-  #module(source: string, isExecuted: boolean): { readonly text: string; readonly shift: (offset: number) => number } {
-    const own = declaredNames(source)
-    const imports = [...this.#definers]
-      // The open cell may be about to use any name; an executed one is done.
-      .filter(([name]) => !own.declared.has(name) && (!isExecuted || source.includes(name)))
-      .map(([name, module]) => `import { ${name} } from './${moduleName(module)}.js'`)
-    const head = `${nodeTypes()}/// <reference path="./${moduleName('globals')}.d.ts" />\n${imports.join(';')}\n`
-    const exports = [...own.declared].filter((name) => !own.exported.has(name))
-    const { text, shift } = withOwnPaths(source)
-    return { text: `${head}${text}\nexport { ${exports.join(', ')} }\n`, shift: (offset) => head.length + shift(offset) }
+  /** Gives the server the modules that names of now depend on, and takes back the others: a document costs it 5 ms, and cells run often. */
+  #share(server: LanguageServer): void {
+    const needed = new Set<string>()
+    const need = (module: string): void => {
+      if (needed.has(module)) return
+      needed.add(module)
+      for (const imported of this.#cells.get(module)?.imports.values() ?? []) need(imported)
+    }
+    for (const module of this.#definers.values()) need(module)
+    for (const module of needed) {
+      if (!this.#open.has(module)) server.notify('textDocument/didOpen', document(this.#uri(module), moduleText(this.#cells.get(module) as CellModule).text))
+    }
+    for (const module of this.#open) if (!needed.has(module)) server.notify('textDocument/didClose', { textDocument: { uri: this.#uri(module) } })
+    this.#open = needed
   }
 
   #uri(module: string, extension = 'ts'): string {
     return pathToFileURL(join(this.folder, `${moduleName(module)}.${extension}`)).href
   }
+}
+
+/** A cell as a module. `shift` gives the offset in it of an offset in the cell. */
+function moduleText({ source, names, imports }: CellModule): { readonly text: string; readonly shift: (offset: number) => number } {
+  const statements = [...imports].map(([name, module]) => `import { ${name} } from './${moduleName(module)}.js'`)
+  const head = `${nodeTypes()}/// <reference path="./${moduleName('globals')}.d.ts" />\n${statements.join(';')}\n`
+  const exports = [...names.declared].filter((name) => !names.exported.has(name))
+  const { text, shift } = withOwnPaths(source)
+  return { text: `${head}${text}\nexport { ${exports.join(', ')} }\n`, shift: (offset) => head.length + shift(offset) }
 }
 
 /** No file of that name exists; it is told from the user's own by its look. */
@@ -204,7 +240,7 @@ function withOwnPaths(source: string): { readonly text: string; readonly shift: 
 }
 
 /** Top-level names, types included. While the cell does not parse, what its declarations look like. */
-function declaredNames(source: string): { readonly declared: Set<string>; readonly exported: Set<string> } {
+function declaredNames(source: string): Names {
   const declared = new Set<string>()
   const exported = new Set<string>()
   const body = parse(source).program.body as unknown as Node[]

@@ -62,7 +62,7 @@ export class Evaluator {
     const expressions: Record<string, (Shown & { status: 'ok' }) | Failure> = {}
     for (const [name, code] of Object.entries(task.expressions)) {
       try {
-        const { value } = await this.#execute(code, cell.file)
+        const { value } = await this.#execute(code, `expression ${name}`)
         expressions[name] = { status: 'ok', data: await present(value), metadata: {} }
       } catch (thrown) {
         expressions[name] = failureOf(thrown)

@@ -68,8 +68,17 @@ export function listenForInterrupts(fd: number, interrupted: (cell: number) => v
     Atomics.compareExchange(stop, FLAG, 1, 0)
     // The flag may have ended the cell before this message came; what belongs to a later one is not meant.
     if (cell !== 0 && cell !== latest) return
-    for (const callback of callbacks) callback()
     interrupted(cell)
+    for (const callback of callbacks) {
+      try {
+        callback()
+      } catch (error) {
+        // Reported like every error nobody catches, but the others are told too.
+        setImmediate(() => {
+          throw error
+        })
+      }
+    }
   })
   worker.unref()
 }

@@ -14,7 +14,7 @@ export function parse(source: string, lang: 'ts' | 'js' = 'ts'): ParseResult {
 }
 
 /** Calls `enter` on every node, parents first; children of a node are left out when it returns false. */
-export function walk(node: Node, enter: (node: Node) => boolean | undefined | void): void {
+export function walk(node: Node, enter: (node: Node) => unknown): void {
   if (enter(node) === false) return
   for (const key of visitorKeys[node.type] ?? []) {
     const child = node[key]

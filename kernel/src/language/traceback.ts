@@ -13,10 +13,13 @@ interface Origin {
 }
 
 const cellOrigins = new Map<string, Origin>()
+const REMEMBERED_CELLS = 2000
 
 /** Call before a cell's code runs: from now on its frames are shown with the positions of `source`. */
 export function rememberCell(file: string, source: string, positions: Positions): void {
+  cellOrigins.delete(file) // a Map keeps the place of a key that is set again
   cellOrigins.set(file, { source, positions })
+  if (cellOrigins.size > REMEMBERED_CELLS) cellOrigins.delete(cellOrigins.keys().next().value as string)
 }
 
 /** Makes `error.stack` itself right, so that what user code prints or logs is right too. */

@@ -55,9 +55,9 @@ export function transpileCell(source: string, file: string): CellCode {
   code.prepend(`(async ($$stop, $$cell) => {"use strict";${resets}`)
   code.append('\n})')
   const positions = compose(
-    throughMap(mapOf(code)),
+    throughMap(() => mapOf(code)),
     ({ line, column }) => (line === 1 ? undefined : { line: line - 1, column }),
-    throughMap(stripped.map),
+    throughMap(() => stripped.map),
     ({ line, column }) => ({ line, column: isLiteral && line === 1 ? column - 1 : column }),
   )
   return { code: code.toString(), names: [...names], positions }
@@ -70,7 +70,13 @@ export function transpileModule(source: string, file: string): { readonly code: 
   instrument(parse(stripped.code, 'js').program as unknown as Node, code)
   // Other threads of the process load the same text and have no flag.
   code.prepend("const $$stop=globalThis[Symbol.for('fpdt.stop')]??{resume:(v)=>v};")
-  return { code: code.toString(), positions: compose(throughMap(mapOf(code)), throughMap(stripped.map)) }
+  return {
+    code: code.toString(),
+    positions: compose(
+      throughMap(() => mapOf(code)),
+      throughMap(() => stripped.map),
+    ),
+  }
 }
 
 /** Types removed, enums and parameter properties emitted; imports that this cell does not use are kept, the next one may use them. */
@@ -229,11 +235,11 @@ function compose(...steps: readonly Step[]): Positions {
   }
 }
 
-/** Decoded when the first error needs it: most cells have none. */
-function throughMap(map: object): Step {
+/** Made and decoded when the first error needs it: most cells have none. */
+function throughMap(map: () => object): Step {
   let trace: TraceMap | undefined
   return ({ line, column }) => {
-    trace ??= new TraceMap(map as never)
+    trace ??= new TraceMap(map() as never)
     const original = originalPositionFor(trace, { line, column: column - 1 })
     return original.line === null ? undefined : { line: original.line, column: original.column + 1 }
   }
