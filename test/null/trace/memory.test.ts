@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { simulate } from '../../../kernel/src/execute/simulate.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
 import { plan } from '../../../kernel/src/plan/plan.js'
-import { at, compute, fetch, free } from '../../../kernel/src/schedule/emit.js'
+import { at, compute, fetch, free, offload } from '../../../kernel/src/schedule/emit.js'
 import type { Value } from '../../../kernel/src/schedule/values.js'
 import { memoryColumns, peaksOf } from '../../../kernel/src/trace/memory.js'
 import { CATEGORIES, type MemoryColumns, TIERS } from '../../../kernel/src/trace/schema.js'
@@ -177,5 +177,25 @@ describe('summarize', () => {
     )
     expect(summary).toMatchObject({ duration_ns: 15, exposedCopy_ns: 10, exposedCollective_ns: 0, hiddenCopyShare: 0 })
     expect(summary.ranks[0].busy_ns).toMatchObject({ compute: 5, fetch: 10 })
+  })
+
+  it('follows the wait of a copy back to the copy whose bytes it took over', () => {
+    // zero x 0..5, offload x 5..25, then y is fetched into the bytes of x 25..35, norm 35..40.
+    const [x, y, out] = ['x', 'y', 'out'].map((name): Value => ({ name, dtype: 'f32', shape: [4, 8], category: 'hidden' }))
+    const w: Value = { name: 'w', dtype: 'f32', shape: [8], category: 'parameters' }
+    const here = at('forward')
+    const given = [
+      { value: y, tier: 'host' as const, written: true },
+      { value: w, tier: 'device' as const, written: true },
+    ]
+    const toHost = [compute(here, 'zero', { out: x }), offload(here, x), ...free(here, 'device', x), ...free(here, 'host', x)]
+    const ops = [...toHost, fetch(here, y), compute(here, 'norm', { out, x: y, weight: w }, { eps: 1 }), ...free(here, 'device', y, out)]
+    const program = lower(plan(ops, { ranks: 1, initial: given, workspace: () => 0 }))
+    const [rank] = summarize(
+      program,
+      simulate(program, (entry) => [5, 20, 10, 5][entry]),
+    ).ranks
+    expect(rank.exposed_ns).toMatchObject({ offload: 20, fetch: 10 })
+    expect(rank.busy_ns.compute).toBe(10)
   })
 })
