@@ -28,7 +28,7 @@ export class NativeStep {
     readonly plan: Plan,
   ) {
     this.program = lower(plan)
-    this.#executor = device.load(this.program)
+    this.#executor = loaded(device, this.program)
   }
 
   /** Runs on from where the last call ended, up to and with the op at `line` (by default to the end). */
@@ -102,5 +102,14 @@ export class NativeStep {
 
   #offset(value: Value, tier: Tier, line?: number): number {
     return this.plan.offsetOf(whole(value).name, tier, line) + byteRange(value)[0]
+  }
+}
+
+function loaded(device: NativeDevice, program: Program): Executor {
+  try {
+    return device.load(program)
+  } catch (error) {
+    const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined
+    throw code ? new FpdtError(code, (error as Error).message, { cause: error }) : error
   }
 }

@@ -215,7 +215,7 @@ export class TrainingRun {
     } catch (error) {
       if (isRunError(error)) {
         this.#native.reset()
-        throw new FpdtError(error.code, `${error.message} on rank ${error.rank}, in ${this.training.plan.words(this.#native.program.op[error.entry])}. The step is dropped.`, { cause: error })
+        throw new FpdtError(error.code, `${this.training.plan.words(this.#native.program.op[error.entry])}: ${error.message}. The step is dropped.`, { cause: error })
       }
       throw error
     } finally {
