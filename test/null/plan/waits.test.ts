@@ -4,6 +4,10 @@ import { simulate } from '../../../kernel/src/execute/simulate.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
 import { type Plan, plan } from '../../../kernel/src/plan/plan.js'
 import { type Waits, waitsOf } from '../../../kernel/src/plan/waits.js'
+import { buffers } from '../../../kernel/src/schedule/buffers.js'
+import { fpdtStep, standing } from '../../../kernel/src/schedule/step.js'
+import { ulyssesStep, unchunked } from '../../../kernel/src/schedule/ulysses.js'
+import { anyConfig } from '../schedule/arbitrary.js'
 import { conflicts, hazard, randomDurations } from './hazards.js'
 import { type RandomSchedule, randomSchedule, workspace } from './random-schedule.js'
 
@@ -22,6 +26,21 @@ describe('waits', () => {
       { numRuns: 300 },
     )
   })
+
+  it('make every run of a training step safe, FPDT and Ulysses, whatever its sizes', () => {
+    fc.assert(
+      fc.property(anyConfig.filter(({ model, chunks }) => model.layers <= 2 && chunks <= 4), fc.boolean(), (config, sharedCompute) => {
+        const whole = unchunked(config)
+        for (const [sizes, step] of [[config, fpdtStep], [whole, ulyssesStep]] as const) {
+          const b = buffers(sizes)
+          const made = plan(step(sizes, b), { ranks: sizes.ranks, initial: standing(sizes, b), workspace: () => 300 })
+          const pairs = conflicts(made)
+          for (const seed of SEEDS) expect(hazard(made, pairs, simulate(lower(made), randomDurations(seed), { sharedCompute }))).toBeNull()
+        }
+      }),
+      { numRuns: 20 },
+    )
+  }, 120_000)
 
   it('are all needed: without any one of them, and with what it waited for slow, there is a hazard', () => {
     fc.assert(

@@ -27,7 +27,7 @@ export const anyConfig: fc.Arbitrary<StepConfig> = fc
     const kvHeads = o.kvPerRank * o.ranks
     const model = llama({ layers: o.layers, width: o.width, heads: kvHeads * o.group, kvHeads, headSize: o.headSize, feedForward: o.feedForward, vocab: o.vocab, tied: o.tied })
     const chunk = o.local * o.ranks
-    const sequence = Math.max(chunk * (o.chunks - 1) + 1, chunk * o.chunks - o.missing)
+    const sequence = Math.max(2, chunk * (o.chunks - 1) + 1, chunk * o.chunks - o.missing)
     const rows = (n: number): number => Math.min(n, o.local)
     const { ranks, lookAhead, prefetch, dtype } = o
     return stepConfig({ model, sequence, chunk, ranks, lookAhead, prefetch, dtype, feedForwardRows: rows(o.feedForwardRows), lossRows: rows(o.lossRows) })
