@@ -20,8 +20,8 @@ INLINE inline void swiglu_row(T* __restrict out, const T* __restrict gate, const
 
 // silu(g) = g s with s = sigmoid(g), so silu′(g) = s (1 + g (1 - s)).
 template <class T>
-INLINE inline void swiglu_row_backward(T* __restrict dgate, T* __restrict dup, const T* __restrict dout, const T* __restrict gate,
-                                       const T* __restrict up, long width) {
+INLINE inline void swiglu_row_backward(T* __restrict dgate, T* __restrict dup, const T* __restrict dout,
+                                       const T* __restrict gate, const T* __restrict up, long width) {
   for (long i = 0; i < width; i++) {
     const float g = to_f32(gate[i]), d = to_f32(dout[i]);
     const float s = 1 / (1 + exp_f32(-g));

@@ -35,7 +35,7 @@ INLINE inline double exponentials(float* x, long n, float most) {
   return total;
 }
 
-// Row of T at the first byte of a row of f32. Block by block through a copy: what is written lies before what is still to be read.
+// Row of T at the first byte of a row of f32. Block by block through a copy: what is written lies before what is yet to be read.
 template <class T>
 INLINE inline void narrow_scaled(void* row, long n, float scale) {
   float wide[kBlock];
@@ -77,13 +77,15 @@ void crossEntropy(const KernelCall& call, Pool& pool, Path path) {
   FPDT_CHECK(call.workspace_bytes >= sizeof(double) * rows, "crossEntropy workspace of " << call.workspace_bytes << " bytes");
   for (long t = 0; t < rows; t++)
     if (labels[t] < -1 || labels[t] >= vocabulary)
-      throw Error("token", "label " + std::to_string(labels[t]) + " in row " + std::to_string(t) + " is not in the vocabulary 0 .. " +
-                               std::to_string(vocabulary - 1) + " and not -1 (ignored); the text was encoded for another model");
+      throw Error("token", "label " + std::to_string(labels[t]) + " in row " + std::to_string(t) +
+                               " is not in the vocabulary 0 .. " + std::to_string(vocabulary - 1) + " and not -1 (ignored); the text was encoded for another model");
   double* row_losses = static_cast<double*>(call.workspace);
   with_dtype(call.integer(3), [&](auto t) {
     using T = decltype(t);
     pool.for_each(rows, [&](int, long row) {
-      with_path(path, [&]() INLINE { row_losses[row] = row_loss<T>(logits + row * vocabulary, vocabulary, labels[row], inverse_valid); });
+      with_path(path, [&]() INLINE {
+        row_losses[row] = row_loss<T>(logits + row * vocabulary, vocabulary, labels[row], inverse_valid);
+      });
     });
   });
   double sum = first ? 0 : *loss;

@@ -13,8 +13,8 @@ namespace {
 void check_tokens(const int32_t* tokens, long rows, long vocabulary) {
   for (long t = 0; t < rows; t++)
     if (tokens[t] < 0 || tokens[t] >= vocabulary)
-      throw Error("token", "token " + std::to_string(tokens[t]) + " in row " + std::to_string(t) + " is not in the vocabulary 0 .. " +
-                               std::to_string(vocabulary - 1) + "; the text was encoded for another model");
+      throw Error("token", "token " + std::to_string(tokens[t]) + " in row " + std::to_string(t) +
+                               " is not in the vocabulary 0 .. " + std::to_string(vocabulary - 1) + "; the text was encoded for another model");
 }
 
 }  // namespace

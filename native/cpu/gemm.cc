@@ -2,8 +2,8 @@
 //
 //   C (rows, columns) = A (rows, depth) B (depth, columns)
 //
-// An item of the pool is one tile of C. Its sum over depth runs in order, in an f32 tile in the workspace; `store` then takes
-// the tile to the output, with whatever is added and the one rounding. Tiles follow from the shape alone, so the bits do not
+// An item of the pool is one tile of C. Its sum over depth runs in order, in an f32 tile in the workspace; `store` then
+// takes the tile to the output, with whatever is added and the one rounding. Tiles follow from the shape alone, so the bits do not
 // depend on the number of threads.
 //
 // oneDNN sees dense A and B only: then it takes its brgemm kernels (480 .. 510 GF/s a core on Zen 5 in bf16), while a row
@@ -21,7 +21,6 @@
 #include <memory>
 #include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
-#include <tuple>
 
 #include "../core/error.h"
 #include "dispatch.h"
@@ -77,7 +76,9 @@ struct Product {
 
   void run(const void* a_data, const void* b_data, float* c_data, void* scratchpad_data) const {
     thread_local const dnnl::stream stream(engine());
-    auto at = [](const dnnl::memory::desc& desc, const void* data) { return dnnl::memory(desc, engine(), const_cast<void*>(data)); };
+    const auto at = [](const dnnl::memory::desc& desc, const void* data) {
+      return dnnl::memory(desc, engine(), const_cast<void*>(data));
+    };
     matmul.execute(stream, {{DNNL_ARG_SRC, at(a, a_data)},
                             {DNNL_ARG_WEIGHTS, at(b, b_data)},
                             {DNNL_ARG_DST, at(c, c_data)},
@@ -100,8 +101,8 @@ std::shared_ptr<const Product> product(const Product::Shape& shape) {
   try {
     return made[shape] = std::make_shared<const Product>(shape);
   } catch (const dnnl::error& error) {
-    throw Error("native", "oneDNN has no product of " + std::to_string(shape.rows) + " x " + std::to_string(shape.columns) + " x " +
-                              std::to_string(shape.depth) + (shape.bf16 ? " in bf16: " : " in f32: ") + error.what());
+    throw Error("native", "oneDNN has no product of " + std::to_string(shape.rows) + " x " + std::to_string(shape.columns) +
+                              " x " + std::to_string(shape.depth) + (shape.bf16 ? " in bf16: " : " in f32: ") + error.what());
   }
 }
 
@@ -157,13 +158,14 @@ struct Workspace {
 };
 
 // Tile (row .. row + rows, column .. column + columns) of a matrix as it is stored, made dense, and f32 when `widen`.
-const void* dense(const char* data, long stride, long row, long column, long rows, long columns, bool bf16_data, bool widen, void* panel,
-                  Path path) {
+const void* dense(const char* data, long stride, long row, long column, long rows, long columns, bool bf16_data, bool widen,
+                  void* panel, Path path) {
   const size_t element = bf16_data ? sizeof(bf16) : sizeof(float);
   const char* first = data + (row * stride + column) * element;
   if (!widen) {
     if (columns == stride || rows == 1) return first;
-    for (long r = 0; r < rows; r++) std::memcpy(static_cast<char*>(panel) + r * columns * element, first + r * stride * element, columns * element);
+    const size_t row_bytes = columns * element;
+    for (long r = 0; r < rows; r++) std::memcpy(static_cast<char*>(panel) + r * row_bytes, first + r * stride * element, row_bytes);
     return panel;
   }
   with_path(path, [&]() INLINE {
@@ -186,7 +188,8 @@ class Products {
           for (bool accumulate : {false, true}) {
             if (!rows || !columns || !depth || (accumulate && g.depth <= cut.depth)) continue;
             auto& made = at(rows, columns, depth, accumulate);
-            made = product({rows, columns, depth, direct ? g.columns : columns, g.a.transposed, g.b.transposed, bf16, accumulate});
+            const long c_stride = direct ? g.columns : columns;
+            made = product({rows, columns, depth, c_stride, g.a.transposed, g.b.transposed, bf16, accumulate});
             FPDT_CHECK(made->scratchpad.get_size() <= scratchpad,
                        "oneDNN asks for " << made->scratchpad.get_size() << " bytes, " << scratchpad << " planned");
           }

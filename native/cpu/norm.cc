@@ -10,7 +10,8 @@ namespace fpdt::cpu {
 namespace {
 
 constexpr long kTileRows = 16;
-constexpr long kMostTiles = 64;  // bounds the partial sums of dweight; by the shape alone, so any thread count gives the same bits
+// Bounds the partial sums of dweight; by the shape alone, so that any thread count gives the same bits.
+constexpr long kMostTiles = 64;
 
 template <class T>
 INLINE inline float sum_of_squares(const T* x, long width) {
@@ -28,8 +29,8 @@ INLINE inline void norm_row(T* __restrict out, const T* __restrict x, const T* _
 
 // out = x r w with r = (mean(x²) + eps)^-1/2, so dx = r w dout - x r³ mean(w dout x) and dw = dout x r.
 template <class T>
-INLINE inline void norm_row_backward(T* __restrict dx, float* __restrict dweight, const T* __restrict dout, const T* __restrict x,
-                                     const T* __restrict weight, const T* __restrict residual, long width, float eps) {
+INLINE inline void norm_row_backward(T* __restrict dx, float* __restrict dweight, const T* __restrict dout,
+                                     const T* __restrict x, const T* __restrict weight, const T* __restrict residual, long width, float eps) {
   const float inverse = 1 / std::sqrt(sum_of_squares(x, width) / width + eps);
   float dot = 0;
 #pragma omp simd reduction(+ : dot)
@@ -65,7 +66,8 @@ void normBackward(const KernelCall& call, Pool& pool, Path path) {
   const float eps = call.number(2);
   const bool first = call.integer(3);
   const long tile_rows = std::max(kTileRows, tiles_of(rows, kMostTiles)), tiles = tiles_of(rows, tile_rows);
-  FPDT_CHECK(call.workspace_bytes >= sizeof(float) * tiles * width, "normBackward workspace of " << call.workspace_bytes << " bytes");
+  FPDT_CHECK(call.workspace_bytes >= sizeof(float) * tiles * width,
+             "normBackward workspace of " << call.workspace_bytes << " bytes");
   float* dweight = call.as<float>(1);
   float* partial = static_cast<float*>(call.workspace);  // (tiles, width)
   with_dtype(call.integer(4), [&](auto t) {
