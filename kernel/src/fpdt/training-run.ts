@@ -1,6 +1,6 @@
 /** A model in training on a device: steps, their times and bytes, and the picture that follows them. */
 import { MFU_FORMULA, mfu, modelFlops } from '../cost/flops.js'
-import { displayHost, type MimeBundle, TO_MIME } from '../display.js'
+import { DISPLAY_ID, displayHost, type MimeBundle, TO_MIME } from '../display.js'
 import { FpdtError } from '../errors.js'
 import { NativeStep } from '../execute/native.js'
 import { dealt, type LongText, longText, type StepTokens, stepTokens } from '../model/tokens.js'
@@ -160,12 +160,13 @@ export class TrainingRun {
     this.#updated_ms = Date.now()
     host.display(await this.bundle(), { displayId: this.head.run_id, update })
   }
-  /** In a notebook: shows the run once; later steps keep that output up to date. */
+  /** The output of a cell whose last value is this run is kept up to date by later steps. */
+  get [DISPLAY_ID](): string {
+    return this.head.run_id
+  }
   async [TO_MIME](): Promise<MimeBundle> {
-    if (!displayHost()) return this.bundle()
-    this.#shown = false // one more output; all of this run's are updated together
-    await this.update()
-    return {}
+    this.#shown = displayHost() !== undefined
+    return this.bundle()
   }
   /** The run as a MIME bundle: `application/vnd.fpdt.run.v1+json`, `image/png`, `text/plain`. */
   async bundle(): Promise<MimeBundle> {
