@@ -153,7 +153,7 @@ async function installPackages() {
   }
   const npm = process.env.npm_execpath
   const [command, args] = npm?.endsWith('.js') ? node(npm) : ['npm', []]
-  await task('npm packages', command, [...args, 'ci', '--no-audit', '--no-fund'], { minutes: 12 })
+  await task('npm packages', command, [...args, 'ci', '--no-audit', '--no-fund', '--loglevel=error'], { minutes: 12 })
 }
 
 async function buildNative() {
