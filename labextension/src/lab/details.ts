@@ -7,7 +7,7 @@ const HELP =
 
 export function details(run: Run, layout: Layout, target: Target | null, state: { instant: string; pinned: boolean }): HTMLElement[] {
   const lines = target === null ? [state.instant || HELP] : target.kind === 'span' ? spanLines(run, target.row) : memoryLines(run, layout, target)
-  if (target !== null && state.pinned) lines.push('Kept; Esc lets go.')
+  if (target !== null && state.pinned) lines[lines.length - 1] += ' (kept; Esc lets go)'
   return lines.map((line, i) => element('div', target !== null && i === 0 ? 'jp-FPDT-subject' : '', line))
 }
 

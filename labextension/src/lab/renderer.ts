@@ -42,7 +42,7 @@ export class RunRenderer extends Widget implements IRenderMime.IRenderer {
     reason.className = 'jp-FPDT-reason'
     reason.setAttribute('role', 'alert')
     const words = error instanceof Error ? error.message : String(error)
-    reason.textContent = `The FPDT run saved here cannot be shown. ${words.slice(0, 500)}`
+    reason.textContent = `An FPDT run should be drawn here, but ${words.slice(0, 500)}`
     this.node.append(reason)
   }
 

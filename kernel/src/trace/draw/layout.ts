@@ -108,7 +108,7 @@ export function layOut(surface: Surface, run: Run, view: View, width: number): L
       stack,
       top,
       budget_bytes,
-      ticks: byteTicks(top, height / 26),
+      ticks: byteTicks(top, height / 20),
       title: `${stack.tier} memory of rank ${stack.rank}`,
       x: plot.x,
       y: y + CHART_TITLE,

@@ -93,7 +93,7 @@ function outline(context: Context2D, theme: Theme, { x, y, width, height }: Pixe
 function drawAxis(surface: Surface, run: Run, view: View, layout: Layout): void {
   const { context, theme } = surface
   const { plot } = layout
-  const axis = timeTicks(view.start_ns, view.end_ns, plot.width / 90)
+  const axis = timeTicks(view.start_ns, view.end_ns, plot.width / 70)
   const title = write(surface, axis.title, plot.x - 8, layout.tickLine, { role: 'axis', align: 'right', colour: theme.mutedText })
   context.lineWidth = 1
   const placed: PixelRect[] = [title]
@@ -143,13 +143,16 @@ function drawStepBoundaries(surface: Surface, run: Run, view: View, layout: Layo
   const { context, theme } = surface
   context.strokeStyle = theme.mutedText
   context.lineWidth = 1
-  for (const step of run.head.steps) {
-    for (const time_ns of [step.start_ns, step.start_ns + step.duration_ns]) {
-      if (time_ns < view.start_ns || time_ns > view.end_ns) continue
-      const x = Math.min(layout.plot.x + layout.plot.width - 1, Math.round(xOf(layout, view, time_ns))) + 0.5
-      line(context, x, layout.stepLine - 6, x, layout.stepLine + 6)
-      uprights(context, layout, x)
-    }
+  const starts = run.head.steps.map(({ start_ns }) => start_ns)
+  const ends = run.head.steps.map(({ start_ns, duration_ns }) => start_ns + duration_ns)
+  // Where one step follows the other, one line parts them.
+  const merged = (5 / layout.plot.width) * (view.end_ns - view.start_ns)
+  const apart = ends.filter((end) => !starts.some((start) => Math.abs(start - end) < merged))
+  for (const time_ns of [...starts, ...apart]) {
+    if (time_ns < view.start_ns || time_ns > view.end_ns) continue
+    const x = Math.min(layout.plot.x + layout.plot.width - 1, Math.round(xOf(layout, view, time_ns))) + 0.5
+    line(context, x, layout.stepLine - 6, x, layout.stepLine + 6)
+    uprights(context, layout, x)
   }
 }
 

@@ -161,7 +161,12 @@ function extentOf(head: RunHead, lanes: readonly Lane[], spans: SpanColumns, mem
     include(spans.start_ns[rows[0]], spans.start_ns[last] + spans.duration_ns[last])
   }
   if (lanes.length === 0 && memory.time_ns.length > 0) include(memory.time_ns[0], memory.time_ns[memory.time_ns.length - 1])
-  for (const step of head.steps) if (head.kept.steps.includes(step.step)) include(step.start_ns, step.start_ns + step.duration_ns)
+  // Steps reach a little beyond their ops. Of a step that was kept in part, the missing part would be an empty picture.
+  const margin = (end - start) / 10
+  for (const step of head.steps) {
+    if (step.start_ns < start && step.start_ns > start - margin) start = step.start_ns
+    if (step.start_ns + step.duration_ns > end && step.start_ns + step.duration_ns < end + margin) end = step.start_ns + step.duration_ns
+  }
   if (!(end > start)) return { start_ns: Number.isFinite(start) ? start : 0, end_ns: (Number.isFinite(start) ? start : 0) + 1e6 }
   return { start_ns: start, end_ns: end }
 }

@@ -35,7 +35,7 @@ export function timeTicks(start_ns: number, end_ns: number, most: number): TimeT
   const origin_ns = far ? Math.floor(start_ns / (step * 100)) * step * 100 : 0
   const places = Math.max(0, Math.ceil(-Math.log10(step / unit.size) - 1e-9))
   const ticks: Tick[] = []
-  for (let i = Math.ceil(start_ns / step - 1e-9); i * step <= end_ns * (1 + 1e-12); i++) {
+  for (let i = Math.ceil(start_ns / step - 1e-9); i * step <= end_ns + step * 1e-9; i++) {
     const from = i * step - origin_ns
     ticks.push({ value: i * step, label: `${far ? '+' : ''}${(from / unit.size).toFixed(places)}` })
   }

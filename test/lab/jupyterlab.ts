@@ -1,0 +1,139 @@
+/**
+ * A real JupyterLab with the built extension, and a real browser on it. Everything it writes lies in a temporary folder, and
+ * everything it starts ends with `close()`.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { type Browser, chromium, type Page } from 'playwright'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const built = join(root, 'labextension/dist')
+/** Where screenshots go. */
+export const results = join(root, 'test-results')
+
+export interface Lab {
+  readonly url: string
+  /** A page with nothing open in it. */
+  open(size: { width: number; height: number }): Promise<Page>
+  /** Writes a notebook where the server finds it; its outputs are not trusted unless it was run here. */
+  writeNotebook(name: string, outputs: readonly object[]): void
+  close(): Promise<void>
+}
+
+export async function startLab(): Promise<Lab> {
+  if (!existsSync(join(built, 'package.json'))) throw new Error(`the extension is not built: ${built} is missing; run \`npm run build:lab\``)
+  const home = mkdtempSync(join(tmpdir(), 'fpdt-lab-'))
+  const notebooks = join(home, 'notebooks')
+  mkdirSync(notebooks)
+  mkdirSync(results, { recursive: true })
+  cpSync(built, join(home, 'share/labextensions/@fpdt/labextension'), { recursive: true })
+  // It would ask whether to show news.
+  mkdirSync(join(home, 'settings/@jupyterlab/apputils-extension'), { recursive: true })
+  writeFileSync(join(home, 'settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings'), '{ "fetchNews": "false", "checkForUpdates": false }')
+  const port = await freePort()
+  const server = spawn(
+    join(root, '.venv/bin/jupyter'),
+    ['lab', '--no-browser', '--allow-root', '--ip=127.0.0.1', `--ServerApp.port=${port}`, '--ServerApp.port_retries=0', `--ServerApp.root_dir=${notebooks}`, '--IdentityProvider.token=', '--ServerApp.disable_check_xsrf=True', '--LabApp.expose_app_in_browser=True', '--KernelSpecManager.allowed_kernelspecs=none'], // biome-ignore format: one command
+    { env: { ...process.env, ...jupyterFolders(home) }, stdio: ['ignore', 'pipe', 'pipe'] },
+  )
+  const log: string[] = []
+  for (const stream of [server.stdout, server.stderr]) stream.on('data', (text) => log.push(String(text)))
+  const url = `http://127.0.0.1:${port}`
+  let browser: Browser | undefined
+  const close = async (): Promise<void> => {
+    await browser?.close()
+    await ended(server)
+    rmSync(home, { recursive: true, force: true })
+  }
+  try {
+    await answers(`${url}/api/status`, server, log)
+    browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox'] })
+  } catch (error) {
+    await close()
+    throw error
+  }
+  const opened = browser
+  return {
+    url,
+    close,
+    open: async (size) => (await opened.newContext({ viewport: size, reducedMotion: 'reduce' })).newPage(),
+    writeNotebook: (name, outputs) => writeFileSync(join(notebooks, name), JSON.stringify(notebookOf(outputs))),
+  }
+}
+
+/** Opens a notebook and says no to the kernel it asks for. */
+export async function openWithoutKernel(lab: Lab, page: Page, name: string): Promise<void> {
+  await page.goto(`${lab.url}/lab/tree/${name}?reset`)
+  await page.locator('.jp-Notebook').waitFor({ timeout: 60_000 })
+  await page.locator('.jp-Dialog').getByRole('button', { name: 'No Kernel' }).click({ timeout: 30_000 })
+  await page.locator('.jp-Dialog').waitFor({ state: 'detached' })
+}
+
+function notebookOf(outputs: readonly object[]): object {
+  return {
+    nbformat: 4,
+    nbformat_minor: 5,
+    metadata: {
+      kernelspec: { name: 'fpdt-not-installed-here', display_name: 'TypeScript (FPDT)', language: 'typescript' },
+      language_info: { name: 'typescript' },
+    },
+    cells: outputs.map((data, i) => ({
+      cell_type: 'code',
+      id: `cell-${i}`,
+      metadata: {},
+      source: 'run',
+      execution_count: i + 1,
+      outputs: [{ output_type: 'execute_result', execution_count: i + 1, metadata: {}, data }],
+    })),
+  }
+}
+
+/** Keeps the server from the settings of whoever runs the tests, and puts the extension where it looks first. */
+function jupyterFolders(home: string): Record<string, string> {
+  const at = (name: string): string => join(home, name)
+  return {
+    HOME: home,
+    JUPYTER_PATH: at('share'),
+    JUPYTER_CONFIG_DIR: at('config'),
+    JUPYTER_DATA_DIR: at('data'),
+    JUPYTER_RUNTIME_DIR: at('runtime'),
+    JUPYTERLAB_SETTINGS_DIR: at('settings'),
+    JUPYTERLAB_WORKSPACES_DIR: at('workspaces'),
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', reject)
+    probe.listen(0, '127.0.0.1', () => {
+      const address = probe.address()
+      probe.close(() => (typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port'))))
+    })
+  })
+}
+
+async function answers(url: string, server: ChildProcess, log: readonly string[]): Promise<void> {
+  for (const until = Date.now() + 60_000; Date.now() < until; await new Promise((resolve) => setTimeout(resolve, 200))) {
+    if (server.exitCode !== null) break
+    try {
+      if ((await fetch(url)).ok) return
+    } catch {
+      // Not listening yet.
+    }
+  }
+  throw new Error(`JupyterLab did not start:\n${log.join('').slice(-3000)}`)
+}
+
+async function ended(server: ChildProcess): Promise<void> {
+  if (server.exitCode !== null || server.signalCode !== null) return
+  const gone = new Promise((resolve) => server.once('exit', resolve))
+  server.kill('SIGTERM')
+  const late = setTimeout(() => server.kill('SIGKILL'), 10_000)
+  await gone
+  clearTimeout(late)
+}

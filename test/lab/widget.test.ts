@@ -1,0 +1,355 @@
+/** The extension in the real JupyterLab, in a real browser, on notebooks that have no kernel and were never trusted. */
+import { join } from 'node:path'
+import type { Locator, Page } from 'playwright'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { contrastOf, hexOf, overlaps, parseColour, type Rgb } from '../../kernel/src/trace/draw/index.js'
+import { figure } from '../../kernel/src/trace/figure.js'
+import { saveRun } from '../../kernel/src/trace/saved.js'
+import { RUN_MIME, type SavedRun } from '../../kernel/src/trace/schema.js'
+import type { PanelState } from '../../labextension/src/lab/panel.js'
+import { fixture } from './fixture.js'
+import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
+
+let lab: Lab
+let page: Page | undefined
+let saved: SavedRun
+const troubles: string[] = []
+
+beforeAll(async () => {
+  lab = await startLab()
+  const tables = fixture()
+  saved = await saveRun(tables)
+  const bundle = (run: object): object => ({ [RUN_MIME]: run, 'image/png': Buffer.from(figure(tables).png).toString('base64'), 'text/plain': 'a run' })
+  lab.writeNotebook('measured.ipynb', [bundle(saved)])
+  lab.writeNotebook('predicted.ipynb', [bundle(await saveRun(fixture({ origin: 'predicted', steps: 1, budget_bytes: 2 ** 33 })))])
+  lab.writeNotebook('long.ipynb', [bundle(await saveRun(fixture({ steps: 9 })))])
+  lab.writeNotebook('broken.ipynb', [
+    bundle({ ...saved, head: { ...saved.head, version: 99 } }),
+    bundle({ ...saved, tables: { ...saved.tables, spans: { ...saved.tables.spans, data: saved.tables.spans.data.slice(0, 2000) } } }),
+    bundle({ head: null }),
+    bundle({ ...saved, head: { ...saved.head, title: '<img src=x onerror="document.title=1">' } }),
+  ])
+}, 120_000)
+afterAll(async () => lab?.close(), 60_000)
+afterEach(async () => {
+  await page?.context().close()
+  page = undefined
+  expect(troubles.splice(0)).toEqual([])
+})
+
+async function opened(name: string, size = { width: 1560, height: 1100 }): Promise<Page> {
+  page = await lab.open(size)
+  page.on('pageerror', (error) => troubles.push(String(error)))
+  await openWithoutKernel(lab, page, name)
+  return page
+}
+const stageOf = (at: Page): Locator => at.locator('.jp-FPDT-stage[data-fpdt-drawn]').first()
+async function stateOf(at: Page): Promise<PanelState> {
+  await stageOf(at).waitFor()
+  return at.evaluate(() => (document.querySelector('.jp-FPDT-run') as HTMLElement & { fpdtState: PanelState }).fpdtState)
+}
+/** Waits until the state is as wanted: drawing happens in the next frame. */
+async function stateWhen(at: Page, wanted: (state: PanelState) => boolean): Promise<PanelState> {
+  for (const until = Date.now() + 15_000; ; await at.waitForTimeout(30)) {
+    const state = await stateOf(at)
+    if (wanted(state) || Date.now() > until) {
+      expect(wanted(state)).toBe(true)
+      return state
+    }
+  }
+}
+interface JupyterApp {
+  commands: { execute(id: string, args?: object): Promise<void> }
+  shell: {
+    currentWidget: { content: { widgets: { model: { outputs: { get(i: number): { toJSON(): { data: object } }; set(i: number, output: object): void } } }[] } }
+  }
+}
+const command = (at: Page, id: string, args: object = {}): Promise<void> =>
+  at.evaluate(([name, options]) => (window as unknown as { jupyterapp: JupyterApp }).jupyterapp.commands.execute(name, options), [id, args] as const)
+/** Changes to a theme and waits for it: JupyterLab itself stumbles over a change within a change. */
+async function setTheme(at: Page, theme: string): Promise<void> {
+  if ((await at.locator('body').getAttribute('data-jp-theme-name')) === theme) return
+  await command(at, 'apputils:change-theme', { theme })
+  await at.locator(`body[data-jp-theme-name="${theme}"]`).waitFor({ state: 'attached' })
+}
+/** What `update_display_data` does to an output. */
+const update = (at: Page, run: object): Promise<void> =>
+  at.evaluate(
+    ([mime, next]) => {
+      const { outputs } = (window as unknown as { jupyterapp: JupyterApp }).jupyterapp.shell.currentWidget.content.widgets[0].model
+      const output = outputs.get(0).toJSON()
+      outputs.set(0, { ...output, data: { ...output.data, [mime]: next } })
+    },
+    [RUN_MIME, run] as const,
+  )
+/** Where on the page a point of the stage lies. */
+async function onPage(at: Page, x: number, y: number): Promise<{ x: number; y: number }> {
+  const box = await stageOf(at).boundingBox()
+  if (!box) throw new Error('the stage is not on the page')
+  return { x: box.x + x, y: box.y + y }
+}
+/** The page draws in its own time, and machines that test are busy. */
+const eventually = <T>(read: () => Promise<T>) => expect.poll(read, { timeout: 15_000 })
+const details = (at: Page): Promise<string> => at.locator('.jp-FPDT-details').first().innerText()
+
+describe('a saved run in JupyterLab, with no kernel', () => {
+  it('is drawn by the extension, not shown as a PNG, though nobody trusts the notebook', async () => {
+    const at = await opened('measured.ipynb')
+    const { picture, theme } = await stateOf(at)
+    expect(theme.name).toBe('light')
+    expect(picture.lanes.map(({ rank, stream }) => `${rank} ${stream}`)).toEqual([
+      '0 compute',
+      '0 fetch',
+      '0 offload',
+      '0 collective',
+      '1 compute',
+      '1 fetch',
+      '1 offload',
+      '1 collective',
+    ])
+    expect(picture.lanes.reduce((sum, { spans }) => sum + spans, 0)).toBe(saved.tables.spans.rows)
+    expect(picture.charts.map(({ tier }) => tier)).toEqual(['device', 'host'])
+    expect(await at.locator('.jp-OutputArea-output img').count()).toBe(0)
+    const sessions = await at.request.get(`${lab.url}/api/kernels`)
+    expect(await sessions.json()).toEqual([])
+  })
+
+  for (const [name, theme] of [
+    ['light', 'JupyterLab Light'],
+    ['dark', 'JupyterLab Dark'],
+  ] as const) {
+    for (const width of [1200, 1560]) {
+      it(`has words that do not overlap, are not cut and can be read, on a ${name} page ${width} wide`, async () => {
+        const at = await opened('measured.ipynb', { width, height: 1100 })
+        await stateOf(at)
+        await setTheme(at, theme)
+        const { picture, size, theme: used } = await stateWhen(at, (state) => state.theme.name === name)
+        expect(used.background).toBe(await backgroundOf(at))
+        for (const [i, label] of picture.labels.entries()) {
+          expect(label.x >= 0 && label.y >= 0 && label.x + label.width <= size.width + 0.5 && label.y + label.height <= size.height, label.text).toBe(true)
+          expect(contrastOf(label.colour, label.on), label.text).toBeGreaterThanOrEqual(4.5)
+          for (const other of picture.labels.slice(i + 1)) expect(overlaps(label, other), `${label.text} / ${other.text}`).toBe(false)
+        }
+        const words = (role: string): string[] => picture.labels.filter((label) => label.role === role).map(({ text }) => text)
+        expect(words('lane')).toHaveLength(8)
+        expect(words('rank')).toEqual(['rank 0', 'rank 1'])
+        expect(words('axis')).toEqual(['time, ms'])
+        expect(words('step').map((text) => text.split(' · ')[0])).toEqual(['step 1', 'step 2'])
+        expect(words('chart')).toEqual(['device memory of rank 0', 'host memory of rank 0'])
+        expect(words('budget').map((text) => text.replaceAll('\u202f', ' '))).toEqual(['budget 128 MiB', 'budget 1.00 GiB, above this chart'])
+        expect(words('peak')).toHaveLength(2)
+        for (const text of await pageTexts(at)) expect(contrastOf(text.colour, text.on), text.text).toBeGreaterThanOrEqual(4.5)
+        await at.screenshot({ path: join(results, `run-${name}-${width}.png`) })
+      })
+    }
+  }
+
+  it('has a header with loss, speed, MFU and its formula, and memory predicted = measured', async () => {
+    const at = await opened('measured.ipynb')
+    await stateOf(at)
+    const facts = at.locator('.jp-FPDT-facts')
+    expect(await facts.innerText()).toMatch(/loss[\s\S]*10\.830 → 10\.420[\s\S]*tokens\/s[\s\S]*MFU[\s\S]*%[\s\S]*predicted = measured/i)
+    expect(await facts.locator('div', { hasText: 'MFU' }).getAttribute('title')).toBe(saved.head.steps[1].mfu_formula)
+    expect(await at.locator('.jp-FPDT-origin').innerText()).toBe('measured')
+  })
+
+  it('tells an op under the pointer in words, keeps it on a click, and lets go on Esc', async () => {
+    const at = await opened('measured.ipynb')
+    const { picture } = await stateOf(at)
+    const lane = picture.lanes[0]
+    const point = await onPage(at, lane.x + lane.width * 0.6, lane.y + 8)
+    await at.mouse.move(point.x, point.y)
+    await eventually(() => details(at)).toMatch(/@compute\n+rank 0, compute · step \d · [\s\S]*starts at [\s\S]*takes/)
+    const hovered = await details(at)
+    await at.mouse.click(point.x, point.y)
+    expect((await stateOf(at)).pinned).toMatchObject({ kind: 'span' })
+    await at.mouse.move(point.x, point.y - 400)
+    await eventually(() => details(at)).toContain(hovered.split('\n')[0])
+    const box = await at.locator('.jp-FPDT-details').first().boundingBox()
+    expect(box && box.y > point.y).toBe(true)
+    await stageOf(at).press('Escape')
+    await eventually(() => details(at)).not.toContain(hovered.split('\n')[0])
+  })
+
+  it('tells what is alive at an instant of memory, and what made the peak', async () => {
+    const at = await opened('measured.ipynb')
+    const { picture } = await stateOf(at)
+    const chart = picture.charts[0]
+    const point = await onPage(at, chart.x + chart.width / 2, chart.y + chart.height - 10)
+    await at.mouse.click(point.x, point.y)
+    await eventually(() => details(at)).toMatch(/device memory of rank 0: .*parameters 14\.0.MiB[\s\S]*Peak .*Alive then: weights/)
+  })
+
+  it('zooms and moves by keys, buttons and dragging, and comes back', async () => {
+    const at = await opened('measured.ipynb')
+    const whole = (await stateOf(at)).view
+    const length = ({ view }: PanelState): number => view.end_ns - view.start_ns
+    await stageOf(at).focus()
+    await at.keyboard.press('w')
+    await at.keyboard.press('+')
+    const zoomed = await stateWhen(at, (state) => length(state) < 0.5 * (whole.end_ns - whole.start_ns))
+    await at.keyboard.press('d')
+    const moved = await stateWhen(at, (state) => state.view.start_ns > zoomed.view.start_ns)
+    await at.keyboard.press('ArrowLeft')
+    await stateWhen(at, (state) => state.view.start_ns < moved.view.start_ns)
+    // a and d are commands of the notebook elsewhere: no cell may have come of them.
+    expect(await at.locator('.jp-Notebook .jp-Cell').count()).toBe(1)
+    const { picture, view } = await stateOf(at)
+    const from = await onPage(at, picture.lanes[0].x + 300, picture.lanes[0].y + 5)
+    await at.mouse.move(from.x, from.y)
+    await at.mouse.down()
+    await at.mouse.move(from.x + 100, from.y, { steps: 5 })
+    await at.mouse.up()
+    const dragged = await stateWhen(at, (state) => state.view.start_ns < view.start_ns)
+    expect(view.start_ns - dragged.view.start_ns).toBeCloseTo((100 / picture.lanes[0].width) * length(dragged), -4)
+    await at.getByRole('button', { name: 'Zoom in' }).click()
+    await stateWhen(at, (state) => length(state) < length(dragged))
+    await at.screenshot({ path: join(results, 'run-zoomed.png') })
+    await at.getByRole('button', { name: 'Back to the full time' }).click()
+    await stateWhen(at, (state) => state.view.start_ns === whole.start_ns && state.view.end_ns === whole.end_ns)
+  })
+
+  it('leaves the wheel to the page until it has the focus', async () => {
+    const at = await opened('measured.ipynb')
+    const { view, picture } = await stateOf(at)
+    const point = await onPage(at, picture.lanes[0].x + 400, picture.lanes[0].y + 5)
+    await at.mouse.move(point.x, point.y)
+    await at.mouse.wheel(0, -200)
+    await at.waitForTimeout(150)
+    expect((await stateOf(at)).view).toEqual(view)
+    await stageOf(at).focus()
+    await at.mouse.wheel(0, -200)
+    await stateWhen(at, (state) => state.view.end_ns - state.view.start_ns < view.end_ns - view.start_ns)
+  })
+
+  it('follows a change of theme while it is open', async () => {
+    const at = await opened('measured.ipynb')
+    await stateOf(at)
+    await setTheme(at, 'JupyterLab Light')
+    await stateWhen(at, (state) => state.theme.name === 'light')
+    await setTheme(at, 'JupyterLab Dark')
+    const dark = await stateWhen(at, (state) => state.theme.name === 'dark')
+    expect(dark.theme.background).toBe(await backgroundOf(at))
+    await setTheme(at, 'JupyterLab Light')
+    await stateWhen(at, (state) => state.theme.name === 'light')
+  })
+
+  it('lists the ops in view as a table, and says how many', async () => {
+    const at = await opened('measured.ipynb')
+    await stateOf(at)
+    await at.getByRole('button', { name: 'List the ops in view' }).click()
+    const table = at.locator('.jp-FPDT-table')
+    expect(await table.locator('caption').innerText()).toBe('The first 300 of 5,456 ops in view; zoom in to list the others.')
+    expect(await table.locator('tbody tr').count()).toBe(300)
+    expect(await table.locator('tbody tr').first().innerText()).toMatch(/gather weights\[0\]/)
+    await at.screenshot({ path: join(results, 'run-table.png') })
+  })
+
+  it('can be read without seeing it', async () => {
+    const at = await opened('measured.ipynb')
+    await stateOf(at)
+    const stage = stageOf(at)
+    expect(await stage.getAttribute('aria-label')).toMatch(
+      /^Measured run\. FPDT · Llama.*Timeline of 2 ranks, streams compute, fetch, offload, collective: 5,456 ops.*device memory is highest with/,
+    )
+    await stage.focus()
+    await at.keyboard.press('n')
+    await at.keyboard.press('n')
+    await eventually(() => details(at)).toMatch(/@compute/)
+    expect(await at.locator('.jp-FPDT-details').getAttribute('aria-live')).toBe('polite')
+  })
+
+  it('says what was kept of a run too long to save', async () => {
+    const at = await opened('long.ipynb')
+    const { picture } = await stateOf(at)
+    expect(await at.locator('.jp-FPDT-note').innerText()).toContain('Shows 19,096 of 24,552 ops, those of steps 3, 4, 5, 6, 7, 8, 9.')
+    expect(picture.labels.filter(({ role }) => role === 'step').map(({ text }) => text.split(' · ')[0])[0]).toBe('step 3')
+    expect(picture.lanes.reduce((sum, { spans }) => sum + spans, 0)).toBe(19_096)
+    await at.screenshot({ path: join(results, 'run-long.png') })
+  })
+
+  it('keeps window and selection when the output is updated', async () => {
+    const at = await opened('measured.ipynb')
+    const { picture } = await stateOf(at)
+    const point = await onPage(at, picture.lanes[0].x + 300, picture.lanes[0].y + 5)
+    await at.mouse.click(point.x, point.y)
+    await at.keyboard.press('w')
+    const before = await stateWhen(at, (state) => state.pinned !== null && state.view.end_ns < state.extent.end_ns)
+    await update(at, { ...saved, head: { ...saved.head, title: 'the same run, later' } })
+    await eventually(() => at.locator('.jp-FPDT-title').allInnerTexts()).toEqual([expect.stringContaining('the same run, later')])
+    const after = await stateOf(at)
+    expect([after.view, after.pinned]).toEqual([before.view, before.pinned])
+  })
+
+  it('leaves nothing behind that listens when its notebook is closed', async () => {
+    const at = await opened('measured.ipynb')
+    await stateOf(at)
+    const kept = await at.evaluateHandle(() => document.querySelector('.jp-FPDT-stage') as HTMLElement)
+    const drawings = (): Promise<string | undefined> => kept.evaluate((node) => node.dataset.fpdtDrawn)
+    await command(at, 'application:close')
+    await stageOf(at).waitFor({ state: 'detached' })
+    const before = await drawings()
+    await setTheme(at, 'JupyterLab Dark')
+    await kept.evaluate((node) => node.dispatchEvent(new KeyboardEvent('keydown', { key: 'w' })))
+    await at.waitForTimeout(300)
+    await setTheme(at, 'JupyterLab Light')
+    expect(await drawings()).toBe(before)
+  })
+
+  it('marks a prediction', async () => {
+    const at = await opened('predicted.ipynb')
+    const { picture } = await stateOf(at)
+    expect(picture.labels.filter(({ role }) => role === 'origin').map(({ text }) => text)).toEqual(['PREDICTED, NOT MEASURED'])
+    expect(await at.locator('.jp-FPDT-origin').innerText()).toBe('predicted')
+    await at.screenshot({ path: join(results, 'run-predicted.png') })
+  })
+
+  it('says in words why a payload cannot be shown, and takes no markup from one', async () => {
+    const at = await opened('broken.ipynb')
+    await stateOf(at)
+    const reasons = await at.locator('.jp-FPDT-reason').allInnerTexts()
+    expect(reasons).toHaveLength(3)
+    expect(reasons[0]).toMatch(/version 99/)
+    expect(reasons[1]).toMatch(/spans/)
+    expect(reasons[2]).toMatch(/head/)
+    expect(await at.locator('.jp-FPDT-title').innerText()).toContain('<img src=x')
+    expect(await at.locator('.jp-FPDT-run img').count()).toBe(0)
+    await at.screenshot({ path: join(results, 'run-broken.png') })
+  })
+})
+
+/** The page's background below the picture, as hex. */
+async function backgroundOf(at: Page): Promise<string> {
+  return hexOf(
+    parseColour(
+      await at
+        .locator('.jp-FPDT-run')
+        .first()
+        .evaluate((node) => getComputedStyle(node).backgroundColor),
+    ) as Rgb,
+  )
+}
+
+/** Texts of the widget that are elements of the page, with their colours. */
+async function pageTexts(at: Page): Promise<{ text: string; colour: string; on: string }[]> {
+  const raw = await at
+    .locator('.jp-FPDT-run')
+    .first()
+    .evaluate((node) =>
+      [...node.querySelectorAll<HTMLElement>('span, dt, dd, button, select, label, .jp-FPDT-note, .jp-FPDT-details div')]
+        .filter((element) => element.innerText.trim() !== '')
+        .map((element) => {
+          let below: HTMLElement | null = element
+          while (below && /rgba\(.*, 0\)|transparent/.test(getComputedStyle(below).backgroundColor)) below = below.parentElement
+          return {
+            text: element.innerText,
+            colour: getComputedStyle(element).color,
+            on: below ? getComputedStyle(below).backgroundColor : 'rgb(255, 255, 255)',
+          }
+        }),
+    )
+  return raw.map(({ text, colour, on }) => {
+    const under = parseColour(on) as Rgb
+    return { text, colour: hexOf(parseColour(colour, under) as Rgb), on: hexOf(under) }
+  })
+}
