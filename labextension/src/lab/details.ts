@@ -2,6 +2,8 @@
 import { bytes, type Layout, levelWords, opWords, type Run, type Target } from 'fpdt/trace'
 import { element } from './dom.js'
 
+/** Buffers of a peak are listed by size; beyond these they are small. */
+const MOST_BUFFERS = 8
 const HELP =
   'Point at an op or at memory to read about it; click to keep it. Drag, a and d move; w and s zoom; 0 shows the whole run; n and p go from op to op.'
 
@@ -20,6 +22,8 @@ function memoryLines(run: Run, layout: Layout, target: Target & { kind: 'memory'
   const chart = layout.charts[target.chart]
   if (!chart) return []
   const peak = run.head.peaks.find(({ tier }) => tier === chart.stack.tier)
-  const buffers = peak?.buffers.map(({ name, bytes: size }) => `${name} ${bytes(size)}`).join(', ')
+  const largest = peak?.buffers.slice(0, MOST_BUFFERS).map(({ name, bytes: size }) => `${name} ${bytes(size)}`)
+  if (peak && peak.buffers.length > MOST_BUFFERS) largest?.push(`and ${peak.buffers.length - MOST_BUFFERS} more`)
+  const buffers = largest?.join(', ')
   return [levelWords(chart.stack, target.level), ...(peak ? [`Peak ${bytes(peak.bytes)}: ${peak.words}${buffers ? `. Alive then: ${buffers}` : ''}`] : [])]
 }

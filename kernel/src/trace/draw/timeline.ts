@@ -20,6 +20,7 @@ export interface DrawnLane extends PixelRect {
 }
 
 const BAR_TEXT = 10
+const NEARLY_IDLE = 0.2
 /** From this width on, neighbouring bars are parted by a line of the page's colour. */
 const PARTED = 5
 
@@ -56,12 +57,18 @@ export function spanRect(run: Run, view: View, layout: Layout, at: LaneLayout, r
   return { x: Math.min(from, at.x + at.width - 3), y: at.y, width: Math.max(3, to - from), height: at.height }
 }
 
-/** Columns narrower than a bar: families stand on each other, as high as their share of the time, and never less than a pixel. */
+/**
+ * Columns narrower than a bar: families stand on each other, as high as their share of the time. Never less than a pixel, and
+ * four in a column that is nearly idle: a copy of microseconds among seconds shall be seen.
+ */
 function drawShares(surface: Surface, at: LaneLayout, { shares }: Coverage): void {
   const count = FAMILIES.length
   const heightOf = (x: number, family: number): number => {
     const share = shares[x * count + family]
-    return share === 0 ? 0 : Math.max(1, Math.round(share * at.height))
+    if (share === 0) return 0
+    let busy = 0
+    for (let other = 0; other < count; other++) busy += shares[x * count + other]
+    return Math.max(busy < NEARLY_IDLE ? 4 : 1, Math.round(share * at.height))
   }
   const sameColumn = (a: number, b: number): boolean => {
     for (let family = 0; family < count; family++) if (heightOf(a, family) !== heightOf(b, family)) return false

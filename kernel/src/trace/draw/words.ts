@@ -127,7 +127,9 @@ function abridged(values: readonly string[]): string[] {
 export function keptWords(head: RunHead): string {
   const { spans, of, steps, reason } = head.kept
   if (spans >= of) return ''
-  const which = steps.length === 0 ? '' : steps.length === 1 ? ` of step ${steps[0]}` : ` of steps ${steps.join(', ')}`
+  const inRow = steps.length > 2 && steps.every((step, i) => step === steps[0] + i)
+  const which =
+    steps.length === 0 ? '' : steps.length === 1 ? ` of step ${steps[0]}` : ` of steps ${inRow ? `${steps[0]}–${steps[steps.length - 1]}` : steps.join(', ')}`
   return `Shows ${count(spans)} of ${count(of)} ops${which ? `, those${which}` : ''}.${reason ? ` ${sentence(reason)}` : ''}`
 }
 

@@ -114,6 +114,18 @@ describe('picture', () => {
     expect(pixel(x + 3, chart.y + chart.height * 0.6)).toBe(themeFor(LIGHT_PAGE).background)
   })
 
+  it('shows a copy of a microsecond in a view of seconds, four pixels high', () => {
+    const tables = fixture({ ranks: 1, layers: 1, chunks: 1, steps: 1 })
+    // No step: its boundary would stand in the same column.
+    const run = openRun({ ...tables, head: { ...tables.head, steps: [] } })
+    const { layout, pixel } = drawn(run, { view: { start_ns: 0, end_ns: 1e11, rank: 0 } })
+    const lane = layout.lanes.find((at) => at.lane.stream === 'offload')
+    if (!lane) throw new Error('no offload lane')
+    const x = xOf(layout, { start_ns: 0, end_ns: 1e11, rank: 0 }, run.spans.start_ns[lane.lane.rows[0]])
+    const colour = themeFor(LIGHT_PAGE).families.offload
+    expect([1, 4, 5].map((up) => pixel(x, lane.y + lane.height - up) === colour)).toEqual([true, true, false])
+  })
+
   it('marks a prediction in words and a measurement not', () => {
     const origins = (origin: 'predicted' | 'measured'): number =>
       drawn(openRun(fixture({ origin, steps: 1 }))).picture.labels.filter(({ role }) => role === 'origin').length
