@@ -1,6 +1,6 @@
 // Chunk attention in f32 arithmetic with AVX2 and FMA: attention_f32.h for this target.
 #ifdef __x86_64__
-#include "attention.h"
+#include "attention_items.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx2,fma")

@@ -1,6 +1,6 @@
 // Chunk attention in f32 arithmetic with AVX-512: attention_f32.h for this target.
 #ifdef __x86_64__
-#include "attention.h"
+#include "attention_items.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,fma")

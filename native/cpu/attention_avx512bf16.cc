@@ -7,7 +7,7 @@
 // Two register tiles do all seven products: 8 kv rows x 48 q lanes (s, dP) and 6 rows x 64 columns (PV, dv, dk, dq). K, V, q
 // and dO are packed tile by tile into the scratch of a thread, so the workspace does not grow with the chunk.
 #ifdef __x86_64__
-#include "attention.h"
+#include "attention_items.h"
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,bmi2,fma")
@@ -22,7 +22,7 @@ static_assert(kPanel == 48 && kTile % kPanel == 0);
 // strides, B as [pair][16 * C] dwords. 8x3 and 6x4 both keep 24 accumulators: enough independent chains for two dot products
 // a cycle, with 11 or 10 loads per 24 products, well below the two loads a cycle the core can do.
 template <int R, int C, int RowStride, int PairStride, int Steps>
-[[gnu::always_inline]] static inline void dot_step(__m512 (&s)[R][C], const uint32_t*& a, const uint32_t*& b) {
+INLINE static inline void dot_step(__m512 (&s)[R][C], const uint32_t*& a, const uint32_t*& b) {
 #pragma GCC unroll 4
   for (int k = 0; k < Steps; k++, a += PairStride, b += 16 * C) {
     __m512bh bb[C];
@@ -39,7 +39,7 @@ template <int R, int C, int RowStride, int PairStride, int Steps>
 
 // 6x64 block of an f32 tile with rows of D: out += A * B.
 template <int D, int RowStride, int PairStride>
-[[gnu::always_inline]] static inline void dot_into(float* out, const uint32_t* a, const uint32_t* b, long pairs) {
+INLINE static inline void dot_into(float* out, const uint32_t* a, const uint32_t* b, long pairs) {
   __m512 s[6][4];
 #pragma GCC unroll 8
   for (int r = 0; r < 6; r++)
@@ -59,7 +59,7 @@ using Block = __m512[3][8];  // 8 kv rows x 48 q lanes of scores, [vector][row]
 // out-of-order window to mix them: hence the weave. The accumulators must stay in a local array whose every index is constant
 // after unrolling; one variable index anywhere and gcc keeps all 24 in memory, at half the speed.
 template <int D, class Work>
-[[gnu::always_inline]] static inline void score_block(Block& out, const uint32_t* a, const uint32_t* b, Work work) {
+INLINE static inline void score_block(Block& out, const uint32_t* a, const uint32_t* b, Work work) {
   __m512 s[8][3];
 #pragma GCC unroll 8
   for (int r = 0; r < 8; r++)
@@ -80,7 +80,7 @@ constexpr auto kNoWork = [](int, int) {};
 
 // 2^t, relative error 3e-6 (the result is rounded to bf16, 4e-3). scalef saturates to 0 and inf, so no clamp is needed on
 // either side; an exponent formed by integer shifts would wrap, and a lazy reference could not be trusted.
-[[gnu::always_inline]] static inline __m512 exp2_bf16(__m512 t) {
+INLINE static inline __m512 exp2_bf16(__m512 t) {
   const __m512 n = _mm512_roundscale_ps(t, 0), f = _mm512_sub_ps(t, n);
   __m512 p = _mm512_set1_ps(0.0095701f);
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.05591786f));
@@ -91,20 +91,20 @@ constexpr auto kNoWork = [](int, int) {};
 }
 
 // Two neighbouring rows to bf16 pairs: dword lane i = (low[i], high[i]).
-[[gnu::always_inline]] static inline __m512i pair_rows(__m512 low, __m512 high) {
+INLINE static inline __m512i pair_rows(__m512 low, __m512 high) {
   const __m512i interleave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
                                               5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   return _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }
 
 // Lanes of vector v whose limit lies beyond kv row j.
-[[gnu::always_inline]] static inline __mmask16 seen(const int* limit, int v, long j) {
+INLINE static inline __mmask16 seen(const int* limit, int v, long j) {
   return _mm512_cmpgt_epi32_mask(_mm512_load_si512(limit + 16 * v), _mm512_set1_epi32((int)j));
 }
 
 // Fetches rows [r, r + n) of a tensor into L2: its rows lie far apart, which the hardware does not foresee.
 template <int D>
-[[gnu::always_inline]] static inline void fetch_rows(const bf16* x, long stride, long r, long n, long end) {
+INLINE static inline void fetch_rows(const bf16* x, long stride, long r, long n, long end) {
   for (long last = std::min(r + n, end); r < last; r++)
     for (int d = 0; d < D; d += 32) _mm_prefetch((const char*)(x + r * stride + d), _MM_HINT_T1);
 }
@@ -345,7 +345,7 @@ void add_tile(float* out, long stride, const float* tile, long rows, float facto
 
 // The same of a gradient, to be written.
 template <int D>
-[[gnu::always_inline]] static inline void fetch_sums(const float* x, long stride, long r, long n, long end) {
+INLINE static inline void fetch_sums(const float* x, long stride, long r, long n, long end) {
   for (long last = std::min(r + n, end); r < last; r++)
     for (int d = 0; d < D; d += 16) __builtin_prefetch(x + r * stride + d, 1, 2);
 }
@@ -367,29 +367,34 @@ void multiply_tiles(const AttendBackward& a, const BackwardScratch& w, const KvT
     for (long r = 0; r < n; r += 6) {
       if (d == 0) fetch(r / 6);
       const long from = first_pair(r);
-      if (from < pairs) dot_into<D, kTile / 2, 1>(kv.dv + r * D + d, w.P + r * (kTile / 2) + from, o_pairs + from * 64, pairs - from);
+      if (from >= pairs) continue;
+      dot_into<D, kTile / 2, 1>(kv.dv + r * D + d, w.P + r * (kTile / 2) + from, o_pairs + from * 64, pairs - from);
     }
     for (long r = 0; r < n; r += 6) {
       if (d == 0) fetch(kTile / 6 + r / 6);
       const long from = first_pair(r);
-      if (from < pairs) dot_into<D, kTile / 2, 1>(kv.dk + r * D + d, w.dS + r * (kTile / 2) + from, q_pairs + from * 64, pairs - from);
+      if (from >= pairs) continue;
+      dot_into<D, kTile / 2, 1>(kv.dk + r * D + d, w.dS + r * (kTile / 2) + from, q_pairs + from * 64, pairs - from);
     }
     for (int r = first_panel * kPanel; r < panels * kPanel; r += 6) {
       const long end = std::min<long>(n / 2, (w.limit[r + 5] - j0 + 1) / 2);
-      if (end > 0) dot_into<D, 1, kPanel>(w.dq + r * D + d, w.dSpairs + r / kPanel * (kPanel * kTile / 2) + r % kPanel, k_pairs, end);
+      if (end <= 0) continue;
+      dot_into<D, 1, kPanel>(w.dq + r * D + d, w.dSpairs + r / kPanel * (kPanel * kTile / 2) + r % kPanel, k_pairs, end);
     }
   }
 }
 
 // q rows [row, row + rows) of head h against the packed kv tiles: their dk and dv grow, dq is added to the tensor.
 template <int D>
-void backward_rows(const AttendBackward& a, const BackwardItems::Item& item, const BackwardScratch& w, int h, long row, long rows) {
+void backward_rows(const AttendBackward& a, const BackwardItems::Item& item, const BackwardScratch& w, int h, long row,
+                   long rows) {
   const bool write = a.first_q && item.q_turn == 0;
   if (a.limit(row + rows - 1) <= item.column && !write) return;
   const long stride = static_cast<long>(a.heads) * D, head = h * D, at = row * stride + head;
   const int panels = static_cast<int>(tiles_of(rows, kPanel));
   const bf16 *q = static_cast<const bf16*>(a.q), *o = static_cast<const bf16*>(a.dout);
-  pack_transposed(w.qT, q + at, stride, rows, panels * kPanel, D), pack_transposed(w.oT, o + at, stride, rows, panels * kPanel, D);
+  pack_transposed(w.qT, q + at, stride, rows, panels * kPanel, D);
+  pack_transposed(w.oT, o + at, stride, rows, panels * kPanel, D);
   pack_pairs(w.qPairs, q + at, stride, rows, panels * kPanel, D, kTile / 2);
   pack_pairs(w.oPairs, o + at, stride, rows, panels * kPanel, D, kTile / 2);
   for (long r = 0; r < panels * kPanel; r++) {

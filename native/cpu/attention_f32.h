@@ -8,7 +8,7 @@
 #pragma once
 #include <cstring>
 
-#include "attention.h"
+#include "attention_items.h"
 
 namespace fpdt::cpu {
 namespace {
@@ -24,7 +24,7 @@ struct AttentionF32 {
   static int padded(int head_size) { return (head_size + W - 1) / W * W; }
 
   // 2^t to about one unit in the last place: the polynomial of Cephes' exp2f on [-1/2, 1/2].
-  [[gnu::always_inline]] static inline Vector exp2(Vector t) {
+  INLINE static Vector exp2(Vector t) {
     t = V::clamp_exponent(t);
     const Vector n = V::round(t), f = V::sub(t, n);
     Vector p = V::all(1.535336188319500e-4f);
@@ -46,7 +46,7 @@ struct AttentionF32 {
     std::memset(out + n * Dp, 0, (pad - n) * Dp * 4);
   }
   template <class T>
-  [[gnu::always_inline]] static inline Vector load_row(const T* x, int left) {
+  INLINE static Vector load_row(const T* x, int left) {
     if (left >= W) return V::load_unaligned(x);
     alignas(64) T last[W] = {};
     std::memcpy(last, x, left * sizeof(T));
@@ -61,7 +61,8 @@ struct AttentionF32 {
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++) x[i] = _mm256_load_ps(rows + (r + i) * Dp + d);
 #pragma GCC unroll 8
-        for (int i = 0; i < 8; i++) y[i] = i & 1 ? _mm256_unpackhi_ps(x[i - 1], x[i]) : _mm256_unpacklo_ps(x[i], x[i + 1]);
+        for (int i = 0; i < 8; i++)
+          y[i] = i & 1 ? _mm256_unpackhi_ps(x[i - 1], x[i]) : _mm256_unpacklo_ps(x[i], x[i + 1]);
 #pragma GCC unroll 8
         for (int i = 0; i < 8; i++) {  // x[4g + c]: columns c and 4 + c of rows 4g .. 4g + 3
           const int s = (i & 4) + ((i >> 1) & 1);
@@ -77,7 +78,7 @@ struct AttentionF32 {
 
   // ---- product: out[R][C vectors] (+)= sum over k < n of a[r * row + k * step] * b[k * ldb + column].
   template <int C, bool Add>
-  [[gnu::always_inline]] static inline void product6(float* out, long ldo, const float* a, long row, long step, const float* b, long ldb, long n) {
+  INLINE static void product6(float* out, long ldo, const float* a, long row, long step, const float* b, long ldb, long n) {
     Vector s[6][C];
 #pragma GCC unroll 8
     for (int r = 0; r < 6; r++)
@@ -103,8 +104,8 @@ struct AttentionF32 {
   // The same over `rows` (a multiple of 6) and `columns` (of W). Not inlined: inside a caller, its inner loop is left without
   // registers for its addresses.
   template <bool Add>
-  [[gnu::noinline]] static void product(float* out, long ldo, long rows, long columns, const float* a, long row, long step, const float* b, long ldb,
-                      long n) {
+  [[gnu::noinline]] static void product(float* out, long ldo, long rows, long columns, const float* a, long row, long step,
+                                        const float* b, long ldb, long n) {
     constexpr int M = V::product_vectors;
     for (long c = 0; c < columns; c += M * W) {
       const long left = std::min<long>(M, (columns - c) / W);
@@ -122,9 +123,9 @@ struct AttentionF32 {
   // ------------------------------------------------------------------ forward
 
   struct ForwardScratch {
-    float *K, *V_, *S, *qT, *rows, *acc;
+    float *k, *v, *S, *qT, *rows, *acc;
     ForwardScratch(Carver& c, int D)
-        : K(c.take<float>(kTile * padded(D))), V_(c.take<float>(kTile * padded(D))), S(c.take<float>(kTile * kPanel)),
+        : k(c.take<float>(kTile * padded(D))), v(c.take<float>(kTile * padded(D))), S(c.take<float>(kTile * kPanel)),
           qT(c.take<float>(kMaxPanels * kPanel * padded(D))), rows(c.take<float>(kPanel * padded(D))),
           acc(c.take<float>(kMaxPanels * kPanel * padded(D))) {}
   };
@@ -205,16 +206,16 @@ struct AttentionF32 {
       }
     for (int j0 = 0; j0 < last; j0 += kTile) {
       const int tile = std::min(kTile, last - j0);
-      pack_rows(w.K, k + j0 * kv_stride, kv_stride, tile, (tile + 5) / 6 * 6, D);
-      pack_rows(w.V_, v + j0 * kv_stride, kv_stride, tile, tile, D);
+      pack_rows(w.k, k + j0 * kv_stride, kv_stride, tile, (tile + 5) / 6 * 6, D);
+      pack_rows(w.v, v + j0 * kv_stride, kv_stride, tile, tile, D);
       for (int x = 0; x < count; x++) {
         Panel& p = panels[x];
         float* acc = w.acc + x * kPanel * Dp;
         const int n = std::min(tile, p.limit[p.rows - 1] - j0);  // causal: skip rows no lane can see
         if (n <= 0) continue;
-        product<false>(w.S, kPanel, (n + 5) / 6 * 6, kPanel, w.K, Dp, 1, w.qT + x * kPanel * Dp, kPanel, D);
+        product<false>(w.S, kPanel, (n + 5) / 6 * 6, kPanel, w.k, Dp, 1, w.qT + x * kPanel * Dp, kPanel, D);
         softmax(p, w.S, acc, Dp, a.scale() * kLog2e, j0, n);
-        product<true>(acc, Dp, kPanel, Dp, w.S, 1, kPanel, w.V_, Dp, n);
+        product<true>(acc, Dp, kPanel, Dp, w.S, 1, kPanel, w.v, Dp, n);
       }
     }
     for (int x = 0; x < count; x++) store_panel(a, panels[x], w.acc + x * kPanel * Dp);
@@ -223,9 +224,9 @@ struct AttentionF32 {
   // ------------------------------------------------------------------ backward
 
   struct KvTile {
-    float *K, *V_, *dk, *dv;
+    float *k, *v, *dk, *dv;
     KvTile(Carver& c, int D) {
-      for (float** x : {&K, &V_, &dk, &dv}) *x = c.take<float>(kTile * padded(D));
+      for (float** x : {&k, &v, &dk, &dv}) *x = c.take<float>(kTile * padded(D));
     }
   };
   struct BackwardScratch {
@@ -291,12 +292,12 @@ struct AttentionF32 {
     for (long j0 = item.column, t = 0; j0 < end; j0 += item.tile, t++) {
       const KvTile& kv = w.kv[t];
       const int n = static_cast<int>(std::min(item.tile, item.column + item.columns - j0)), n6 = (n + 5) / 6 * 6;
-      product<false>(w.P, kTile, n6, kTile, kv.K, Dp, 1, w.qT, kTile, D);
-      product<false>(w.dS, kTile, n6, kTile, kv.V_, Dp, 1, w.oT, kTile, D);
+      product<false>(w.P, kTile, n6, kTile, kv.k, Dp, 1, w.qT, kTile, D);
+      product<false>(w.dS, kTile, n6, kTile, kv.v, Dp, 1, w.oT, kTile, D);
       gradient_scores(w, a.scale() * kLog2e, j0, n6);
       product<true>(kv.dv, Dp, n6, Dp, w.P, kTile, 1, w.o, Dp, rows);
       product<true>(kv.dk, Dp, n6, Dp, w.dS, kTile, 1, w.q, Dp, rows);
-      product<true>(w.dq, Dp, kTile, Dp, w.dS, 1, kTile, kv.K, Dp, n);
+      product<true>(w.dq, Dp, kTile, Dp, w.dS, 1, kTile, kv.k, Dp, n);
     }
     BackwardItems::await_turn(item.q_turns, item.q_turn);
     add_tile(a.dq + at, stride, w.dq, rows, D, a.scale(), write);
@@ -311,8 +312,8 @@ struct AttentionF32 {
         body(w.kv[t], j0 * stride + item.kv_head * D, std::min(item.tile, end - j0));
     };
     each_kv_tile([&](const KvTile& kv, long at, long columns) {
-      pack_rows(kv.K, static_cast<const T*>(a.k) + at, stride, columns, tiles_of(columns, 6) * 6, D);
-      pack_rows(kv.V_, static_cast<const T*>(a.v) + at, stride, columns, tiles_of(columns, 6) * 6, D);
+      pack_rows(kv.k, static_cast<const T*>(a.k) + at, stride, columns, tiles_of(columns, 6) * 6, D);
+      pack_rows(kv.v, static_cast<const T*>(a.v) + at, stride, columns, tiles_of(columns, 6) * 6, D);
       std::memset(kv.dk, 0, kTile * padded(D) * 4), std::memset(kv.dv, 0, kTile * padded(D) * 4);
     });
     for (int h = item.kv_head * a.group(); h < (item.kv_head + 1) * a.group(); h++)

@@ -8,7 +8,6 @@
 #include <cmath>
 
 #include "../core/error.h"
-#include "bf16.h"
 #include "dispatch.h"
 
 namespace fpdt::cpu {
@@ -62,8 +61,8 @@ void for_each_token(Pool& pool, Path path, const Shape& s, F f) {
 
 // Turns the heads of one token; `direction` -1 turns back. `to_row` may be `from_row`.
 template <class To, class From>
-[[gnu::always_inline]] inline void turn(To* to_row, const From* from_row, int heads, int half, const float* cosine, const float* sine,
-                                        float direction) {
+INLINE inline void turn(To* to_row, const From* from_row, int heads, int half, const float* cosine, const float* sine,
+                        float direction) {
   for (int h = 0; h < heads; h++, to_row += 2 * half, from_row += 2 * half)
 #pragma GCC ivdep
     for (int m = 0; m < half; m++) {

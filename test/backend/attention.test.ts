@@ -1,0 +1,278 @@
+import { call } from '@fpdt/native'
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { attentionWorkspaceBytes } from '../../kernel/src/plan/workspace-attention.js'
+import { kernelSpec } from '../../kernel/src/schedule/kernels.js'
+import { type Attended, type AttentionSizes, attention, attentionBackward, rowSums } from './reference/attention.js'
+import { derivative, dot } from './reference/derivative.js'
+import { expectWithin, PATHS, parametersOf, runOnThreads } from './reference/run.js'
+import { type ComputeDtype, flagOf, type Memory, numbers, poison, random, tensor, UNIT, uniform } from './reference/tensor.js'
+
+interface Case extends AttentionSizes {
+  readonly dtype: ComputeDtype
+  readonly seed: number
+  /** Of q: scores grow with it. */
+  readonly scale?: number
+}
+const cases = fc
+  .record({
+    rows: fc.integer({ min: 1, max: 200 }),
+    columns: fc.integer({ min: 1, max: 200 }),
+    kvHeads: fc.integer({ min: 1, max: 2 }),
+    group: fc.constantFrom(1, 2, 4),
+    headSize: fc.oneof(
+      fc.constantFrom(64, 128),
+      fc.integer({ min: 1, max: 16 }).map((n) => 8 * n),
+    ),
+    qStart: fc.integer({ min: 0, max: 250 }),
+    kvStart: fc.integer({ min: 0, max: 250 }),
+    dtype: fc.constantFrom('bf16' as const, 'f32' as const),
+    seed: fc.integer({ min: 0, max: 1000 }),
+  })
+  .map(({ group, ...rest }): Case => ({ ...rest, heads: group * rest.kvHeads }))
+const RUNS = { numRuns: 15 }
+// Enough heads for blocks of several tiles, on every path, with tiles that see all, some and none of the kv chunk.
+const LONG: Case = { rows: 800, columns: 420, heads: 10, kvHeads: 10, headSize: 64, qStart: 100, kvStart: 300, dtype: 'bf16', seed: 5 }
+// Scores in the thousands: softmax is nearly one-hot, and m is overtaken again and again.
+const LARGE: Case = { rows: 77, columns: 330, heads: 4, kvHeads: 2, headSize: 64, qStart: 253, kvStart: 0, dtype: 'bf16', seed: 6, scale: 2000 }
+// Head sizes that are no multiple of 8 take the scalar path whichever is asked for.
+const ODD: Case = { rows: 20, columns: 30, heads: 2, kvHeads: 1, headSize: 10, qStart: 12, kvStart: 0, dtype: 'bf16', seed: 7 }
+
+const numbersOf = ({ rows, columns, heads, kvHeads, headSize, qStart, kvStart, dtype }: Case) => ({
+  ...{ rows, columns, heads, kvHeads, headSize, qStart, kvStart },
+  bf16: flagOf(dtype),
+})
+const qCount = (c: Case): number => c.rows * c.heads * c.headSize
+const kvCount = (c: Case): number => c.columns * c.kvHeads * c.headSize
+const inputs = (c: Case) => ({
+  q: random(c.seed, qCount(c), c.dtype, c.scale ?? 2),
+  k: random(c.seed + 1, kvCount(c), c.dtype, 2),
+  v: random(c.seed + 2, kvCount(c), c.dtype),
+})
+const widen = <T extends Record<string, Memory>>(memories: T) =>
+  Object.fromEntries(Object.entries(memories).map(([role, x]) => [role, numbers(x)])) as Record<keyof T, Float64Array>
+
+/** kv rows [from, to) of a tensor of kv rows. */
+const part = <M extends Uint16Array | Float32Array>(c: Case, x: M, from: number, to: number): M =>
+  x.slice(from * c.kvHeads * c.headSize, to * c.kvHeads * c.headSize) as M
+
+/** The state after the parts of the kv chunk that end at `cuts`, one after the other, and what `finish` makes of it. */
+function forward(c: Case, path: string, cuts: readonly number[] = [c.columns]) {
+  const { q, k, v } = inputs(c)
+  let state: Memory = poison(c.rows * c.heads * (c.headSize + 2), 'f32')
+  cuts.forEach((to, i) => {
+    const from = i === 0 ? 0 : (cuts[i - 1] as number)
+    const sizes = { ...numbersOf(c), columns: to - from, kvStart: c.kvStart + from, first: i === 0 ? 1 : 0 }
+    state = runOnThreads('attend', sizes, { state, q, k: part(c, k, from, to), v: part(c, v, from, to) }, { path }).state
+  })
+  return finished(c, state, path)
+}
+/** In f32, so that the last rounding hides nothing. */
+function finished(c: Case, state: Memory, path: string) {
+  const { o, lse } = runOnThreads(
+    'finish',
+    { ...numbersOf(c), bf16: 0 },
+    { o: poison(qCount(c), 'f32'), lse: poison(c.rows * c.heads, 'f32'), state },
+    { path },
+  )
+  return { o, lse }
+}
+
+/**
+ * Relative error of p = e^(score - lse) before it is rounded: scores and lse are f32 numbers of some size, formed by a few
+ * roundings that matter (a sum of D products is off by about √D roundings of its parts, which are much smaller than the sum of
+ * their magnitudes); the exponential itself is good to 3e-6 where p is rounded to bf16 and to 2e-7 elsewhere.
+ */
+const errorOfP = (scoreMagnitude: number, dtype: ComputeDtype): number => (8 * scoreMagnitude + 16) * UNIT.f32 + (dtype === 'bf16' ? 3e-6 : 0)
+/** One rounding of p or ds: the bf16 path keeps both in bf16. */
+const roundingOfP = (dtype: ComputeDtype): number => (dtype === 'bf16' ? UNIT.bf16 : 0)
+
+function expectForward(c: Case, actual: { o: Memory; lse: Memory }, expected: Attended): void {
+  const sums = (c.columns + 16) * UNIT.f32
+  const p = errorOfP(expected.scoreMagnitude, c.dtype)
+  // A row's sum of p carries the error of p, a roundoff per kv row, and so does its logarithm, absolutely.
+  const seen = (i: number): boolean => expected.lse[i] !== -Infinity
+  expectWithin(
+    'lse',
+    numbers(actual.lse).map((x, i) => (seen(i) ? x : x === -Infinity ? 0 : Number.NaN)),
+    expected.lse.map((x, i) => (seen(i) ? x : 0)),
+    () => p + sums,
+  )
+  // twice the error of p: once in the product, once in the divisor
+  expectWithin('o', numbers(actual.o), expected.o, (i) => (2 * p + roundingOfP(c.dtype) + 2 * sums) * (expected.oMagnitude[i] as number))
+}
+const referenceOf = (c: Case): Attended => {
+  const { q, k, v } = widen(inputs(c))
+  return attention(c, q, k, v)
+}
+
+/** What a backward pass reads, from the f64 forward pass, rounded to what the kernel is given. */
+function backwardInputs(c: Case, reference = referenceOf(c)) {
+  const dO = random(c.seed + 3, qCount(c), c.dtype)
+  const delta = rowSums(c, numbers(dO), reference.o)
+  return { ...inputs(c), dO, lse: Float32Array.from(reference.lse), delta: Float32Array.from(delta) }
+}
+
+function expectBackward(c: Case, path: string, first: 0 | 1, reference = referenceOf(c)): void {
+  const given = backwardInputs(c, reference)
+  const { q, k, v, dO, lse, delta } = widen(given)
+  const expected = attentionBackward(c, q, k, v, dO, lse, delta)
+  const before = (count: number, seed: number): Memory => (first ? poison(count, 'f32') : random(seed, count, 'f32'))
+  const start = { dq: before(qCount(c), 11), dk: before(kvCount(c), 12), dv: before(kvCount(c), 13) }
+  const actual = runOnThreads('attendBackward', { ...numbersOf(c), firstQ: first, firstKv: first }, { ...start, ...given }, { path })
+  const relative = errorOfP(reference.scoreMagnitude, c.dtype) + roundingOfP(c.dtype)
+  // p below the normal numbers is 0
+  const underflow = 2 ** -110
+  const terms = { dq: c.columns, dk: (c.rows * c.heads) / c.kvHeads, dv: (c.rows * c.heads) / c.kvHeads }
+  for (const role of ['dq', 'dk', 'dv'] as const) {
+    const from = first ? new Float64Array(expected[role].length) : numbers(start[role])
+    expectWithin(
+      role,
+      numbers(actual[role]),
+      expected[role].map((x, i) => x + (from[i] as number)),
+      (i) => underflow + (relative + (terms[role] + 16) * UNIT.f32) * ((expected[`${role}Magnitude`][i] as number) + Math.abs(from[i] as number) / 8),
+    )
+  }
+}
+
+describe.each(PATHS)('attention on %s', (path) => {
+  it('attends chunks of any size and offset', () => {
+    fc.assert(
+      fc.property(cases, (c) => expectForward(c, forward(c, path), referenceOf(c))),
+      RUNS,
+    )
+    expectForward(ODD, forward(ODD, path), referenceOf(ODD))
+  })
+  it('gives for two kv chunks in turn what it gives for one', () => {
+    fc.assert(
+      fc.property(cases, fc.double({ min: 0, max: 1, noNaN: true }), (c, at) => {
+        const cut = Math.ceil(at * (c.columns - 1))
+        expectForward(c, forward(c, path, cut ? [cut, c.columns] : [c.columns]), referenceOf(c))
+      }),
+      RUNS,
+    )
+  })
+  it('gives for two kv chunks attended apart and merged what it gives for one', () => {
+    const c: Case = { rows: 150, columns: 170, heads: 4, kvHeads: 2, headSize: 64, qStart: 40, kvStart: 10, dtype: 'bf16', seed: 8 }
+    const { q, k, v } = inputs(c)
+    const apart = (from: number, to: number) => {
+      const sizes = { ...numbersOf(c), columns: to - from, kvStart: c.kvStart + from, first: 1 }
+      const before = poison(c.rows * c.heads * (c.headSize + 2), 'f32')
+      const { state } = runOnThreads('attend', sizes, { state: before, q, k: part(c, k, from, to), v: part(c, v, from, to) }, { path })
+      return finished(c, state, path)
+    }
+    const [near, far] = [apart(90, 170), apart(0, 90)]
+    expectForward(c, runOnThreads('merge', numbersOf(c), { o: near.o, lse: near.lse, oB: far.o, lseB: far.lse }, { path }), referenceOf(c))
+  })
+  it('takes scores in the thousands', () => {
+    for (const dtype of ['bf16', 'f32'] as const) {
+      const c = { ...LARGE, dtype }
+      expectForward(c, forward(c, path, [40, 200, c.columns]), referenceOf(c))
+      expectBackward(c, path, 1)
+    }
+  })
+  it('takes chunks of any size and offset back, writing over garbage', () => {
+    fc.assert(
+      fc.property(cases, (c) => expectBackward(c, path, 1)),
+      RUNS,
+    )
+    expectBackward(ODD, path, 1)
+  })
+  it('adds to the gradients of chunks met before', () => {
+    fc.assert(
+      fc.property(cases, (c) => expectBackward(c, path, 0)),
+      RUNS,
+    )
+  })
+  it('leaves what a chunk that no row sees would add to', () => {
+    const c: Case = { rows: 130, columns: 100, heads: 2, kvHeads: 1, headSize: 64, qStart: 0, kvStart: 130, dtype: 'bf16', seed: 9 }
+    const state = random(1, c.rows * c.heads * 66, 'f32')
+    expect(runOnThreads('attend', { ...numbersOf(c), first: 0 }, { state, ...inputs(c) }, { path }).state).toEqual(state)
+    const { o, lse } = forward(c, path)
+    expect(new Set(o)).toEqual(new Set([0]))
+    expect(new Set(lse)).toEqual(new Set([-Infinity]))
+    expectBackward(c, path, 1)
+    expectBackward(c, path, 0)
+  })
+  it('does not hide a NaN', () => {
+    const c: Case = { rows: 60, columns: 60, heads: 1, kvHeads: 1, headSize: 64, qStart: 60, kvStart: 0, dtype: 'bf16', seed: 10 }
+    const { q, k, v } = inputs(c)
+    q[17 * 64] = 0x7fc0
+    const { state } = runOnThreads('attend', { ...numbersOf(c), first: 1 }, { state: poison(60 * 66, 'f32'), q, k, v }, { path })
+    const { o } = finished(c, state, path)
+    for (let row = 0; row < 60; row++) expect(Number.isNaN(o[row * 64]), `row ${row}`).toBe(row === 17)
+  })
+})
+
+describe.each(PATHS.filter((path) => path !== 'scalar'))('attention on %s, in blocks of several tiles', (path) => {
+  const reference = referenceOf(LONG)
+  it('attends', () => expectForward(LONG, forward(LONG, path), reference))
+  it('takes back', () => expectBackward(LONG, path, 1, reference))
+})
+
+describe('the workspace of attention', () => {
+  const attempt = (c: Case, kernel: 'attend' | 'attendBackward', path: string, threads: number, share: number): void => {
+    const parameters = parametersOf(kernel, { ...numbersOf(c), first: 1, firstQ: 1, firstKv: 1 })
+    const q = (): Memory => new Float32Array(qCount(c))
+    const kv = (): Memory => new Float32Array(kvCount(c))
+    const rows = (): Memory => new Float32Array(c.rows * c.heads)
+    const operands =
+      kernel === 'attend' ? [new Float32Array(c.rows * c.heads * (c.headSize + 2)), q(), kv(), kv()] : [q(), kv(), kv(), q(), kv(), kv(), q(), rows(), rows()]
+    call(kernelSpec(kernel).code, Float64Array.from(parameters), operands, Math.floor(share * attentionWorkspaceBytes(kernel, parameters, threads)), {
+      threads,
+      path,
+    })
+  }
+  it('is enough for every shape on every path', () => {
+    fc.assert(
+      fc.property(
+        cases,
+        fc.constantFrom('attend' as const, 'attendBackward' as const),
+        fc.constantFrom(...PATHS),
+        fc.integer({ min: 1, max: 3 }),
+        (c, kernel, path, threads) => attempt(c, kernel, path, threads, 1),
+      ),
+    )
+  })
+  it.each(PATHS.filter((path) => path !== 'scalar'))('is refused when it is too small, on %s', (path) => {
+    for (const kernel of ['attend', 'attendBackward'] as const) expect(() => attempt(LARGE, kernel, path, 2, 1 / 4)).toThrow(/workspace of \d+ bytes/)
+  })
+  it('does not grow with the chunk but for a counter per block', () => {
+    const bytes = (rows: number): number =>
+      attentionWorkspaceBytes('attendBackward', parametersOf('attendBackward', { ...numbersOf(LONG), rows, columns: rows, firstQ: 1, firstKv: 1 }), 2)
+    expect(bytes(1 << 16) - bytes(1 << 10)).toBeLessThan(64 * 1024)
+  })
+})
+
+describe('the reference of attention', () => {
+  it('has the gradient that its forward has', () => {
+    const sizes = { rows: 3, columns: 4, heads: 2, kvHeads: 1, headSize: 2, qStart: 2, kvStart: 1 }
+    const [q, k, v, dO] = [uniform(1, 12), uniform(2, 8), uniform(3, 8), uniform(4, 12)] as const
+    const { o, lse } = attention(sizes, q, k, v)
+    const { dq, dk, dv } = attentionBackward(sizes, q, k, v, dO, lse, rowSums(sizes, dO, o))
+    const close = (): number => 1e-7
+    expectWithin(
+      'dq',
+      dq,
+      derivative((x) => dot(attention(sizes, x, k, v).o, dO), q),
+      close,
+    )
+    expectWithin(
+      'dk',
+      dk,
+      derivative((x) => dot(attention(sizes, q, x, v).o, dO), k),
+      close,
+    )
+    expectWithin(
+      'dv',
+      dv,
+      derivative((x) => dot(attention(sizes, q, k, x).o, dO), v),
+      close,
+    )
+  })
+  it('is the mean of the values where all scores are equal', () => {
+    const sizes = { rows: 1, columns: 2, heads: 1, kvHeads: 1, headSize: 1, qStart: 1, kvStart: 0 }
+    const { o, lse } = attention(sizes, numbers(tensor([0], 'f32')), Float64Array.of(1, 2), Float64Array.of(3, 5))
+    expect([o[0], lse[0]]).toEqual([4, Math.log(2)])
+  })
+})
