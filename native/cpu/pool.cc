@@ -22,15 +22,16 @@ Pool::~Pool() {
 
 void Pool::run(long items, Call call, void* body) {
   if (items <= 0) return;
+  const bool shared = items > 1 && threads_ > 1;
   {
     std::lock_guard lock(mutex_);
     call_ = call, body_ = body, items_ = items;
     next_.store(0, std::memory_order_relaxed);
     failure_ = nullptr;
-    busy_ = items > 1 ? threads_ - 1 : 0;
-    if (busy_) generation_++;
+    busy_ = shared ? threads_ - 1 : 0;
+    if (shared) generation_++;
   }
-  if (busy_) wake_.notify_all();
+  if (shared) wake_.notify_all();
   work(0);
   std::unique_lock lock(mutex_);
   done_.wait(lock, [this] { return busy_ == 0; });
