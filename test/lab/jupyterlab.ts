@@ -21,6 +21,8 @@ export interface Lab {
   open(size: { width: number; height: number }): Promise<Page>
   /** Writes a notebook where the server finds it; its outputs are not trusted unless it was run here. */
   writeNotebook(name: string, outputs: readonly object[]): void
+  /** Puts a notebook file, as it is, where the server finds it. */
+  addNotebook(name: string, path: string): void
   close(): Promise<void>
 }
 
@@ -61,6 +63,7 @@ export async function startLab(): Promise<Lab> {
     url,
     close,
     open: async (size) => (await opened.newContext({ viewport: size, reducedMotion: 'reduce' })).newPage(),
+    addNotebook: (name, path) => cpSync(path, join(notebooks, name)),
     writeNotebook: (name, outputs) => writeFileSync(join(notebooks, name), JSON.stringify(notebookOf(outputs))),
   }
 }

@@ -67,11 +67,7 @@ const KNOWN = new Set(['sequence', 'chunk', 'ranks', 'system', 'dtype', 'optimiz
  * op and the buffers of the peak and the largest sequence or chunk that would.
  */
 export function planTraining(model: ModelConfig, options: TrainOptions, machine: Budgets): TrainingPlan {
-  const training = withoutBudget(model, options, machine.threads, machine.budgets)
-  return training
-}
-
-function withoutBudget(model: ModelConfig, options: TrainOptions, threads: number, budgets: Partial<Record<Tier, number>>): TrainingPlan {
+  const { budgets, threads } = machine
   const config = systemConfig(model, options)
   const system = options.system ?? 'fpdt'
   const b = buffers(config)
@@ -113,6 +109,9 @@ function whatFits(model: ModelConfig, options: TrainOptions, threads: number, bu
   const ranks = options.ranks ?? 1
   if ((options.system ?? 'fpdt') === 'fpdt') {
     const config = systemConfig(model, options)
+    for (let lossRows = Math.floor(config.lossRows / 2); lossRows >= 16; lossRows = Math.floor(lossRows / 2)) {
+      if (fits(model, { ...options, lossRows, sequence: Math.min(config.tokens, config.chunk * ENOUGH_CHUNKS) }, threads, budgets)) return `lossRows: ${lossRows} fits (${config.lossRows} rows of logits at a time do not).`
+    }
     for (let chunk = Math.floor(config.chunk / 2 / ranks) * ranks; chunk >= ranks; chunk = Math.floor(chunk / 2 / ranks) * ranks) {
       const { lossRows: _, feedForwardRows: __, ...rest } = options
       // The device peak does not depend on the number of chunks from a handful on; the host's does.
