@@ -1,0 +1,28 @@
+/**
+ * `npm run bench`: tables of how fast this machine runs what training is made of, in under three minutes.
+ *
+ *   npm run bench                     all subjects
+ *   npm run bench -- attention gemm   these
+ *   npm run bench -- gemm --threads 1
+ */
+import { program, setup } from '../../.ci/setup.mjs'
+import { TaskError } from '../../.ci/task.mjs'
+
+/** Subjects, each imported when it runs: what they import is built first. */
+const subjects = {
+  attention: async () => (await import('./attention.mjs')).attention(),
+  gemm: async () => (await import('./gemm.mjs')).gemm(),
+  step: async () => (await import('./step.mjs')).step(),
+  kernel: async () => (await import('./kernel.mjs')).kernel(),
+}
+
+await program(async () => {
+  await setup()
+  const { asked, path, processor, quietness, ROUNDS, threads } = await import('./measure.mjs')
+  for (const name of asked) if (!(name in subjects)) throw new TaskError(`there is no subject ${name}; there are ${Object.keys(subjects).join(', ')}`)
+  console.log(`${new Date().toISOString().slice(0, 16)} · ${processor}, ${threads} threads, ${path} kernels · best of ${ROUNDS}, in turns`)
+  for (const name of asked.length > 0 ? asked : Object.keys(subjects)) {
+    await subjects[name]()
+    console.log(`  (${quietness()})`)
+  }
+})
