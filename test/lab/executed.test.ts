@@ -69,27 +69,46 @@ describe('an executed notebook', () => {
     expect((shown[0].data![RUN_MIME] as SavedRun).head.steps.length).toBe(2)
   })
 
-  it.each(['JupyterLab Light', 'JupyterLab Dark'])('is drawn in %s at 1200 px with no kernel: every lane, tier, budget and peak, no label cut or overlapping', async (theme) => {
-    const page = await lab.open({ width: 1200, height: 1600 })
-    await openWithoutKernel(lab, page, 'executed.ipynb')
-    await page.evaluate((name) => (window as unknown as { jupyterapp: { commands: { execute(id: string, args: object): Promise<void> } } }).jupyterapp.commands.execute('apputils:change-theme', { theme: name }), theme)
-    await page.locator(`body[data-jp-theme-name="${theme}"]`).waitFor({ state: 'attached' })
-    await expect.poll(() => page.locator('.jp-FPDT-stage[data-fpdt-drawn]').count(), { timeout: 30_000 }).toBe(3)
-    await expect.poll(async () => (await states(page)).every((state) => state.theme.name === (theme.endsWith('Dark') ? 'dark' : 'light')), { timeout: 15_000 }).toBe(true)
-    for (const { picture, size } of await states(page)) {
-      expect(picture.lanes.length).toBe(8)
-      expect(picture.charts.map(({ tier }) => tier)).toEqual(['device', 'host'])
-      for (const [role, count] of [['lane', 8], ['rank', 2], ['budget', 2], ['peak', 2], ['axis', 1]] as const) {
-        expect(picture.labels.filter((label) => label.role === role).length, role).toBe(count)
+  it.each(['JupyterLab Light', 'JupyterLab Dark'])(
+    'is drawn in %s at 1200 px with no kernel: every lane, tier, budget and peak, no label cut or overlapping',
+    async (theme) => {
+      const page = await lab.open({ width: 1200, height: 1600 })
+      await openWithoutKernel(lab, page, 'executed.ipynb')
+      await page.evaluate(
+        (name) =>
+          (window as unknown as { jupyterapp: { commands: { execute(id: string, args: object): Promise<void> } } }).jupyterapp.commands.execute(
+            'apputils:change-theme',
+            { theme: name },
+          ),
+        theme,
+      )
+      await page.locator(`body[data-jp-theme-name="${theme}"]`).waitFor({ state: 'attached' })
+      await expect.poll(() => page.locator('.jp-FPDT-stage[data-fpdt-drawn]').count(), { timeout: 30_000 }).toBe(3)
+      await expect
+        .poll(async () => (await states(page)).every((state) => state.theme.name === (theme.endsWith('Dark') ? 'dark' : 'light')), { timeout: 15_000 })
+        .toBe(true)
+      for (const { picture, size } of await states(page)) {
+        expect(picture.lanes.length).toBe(8)
+        expect(picture.charts.map(({ tier }) => tier)).toEqual(['device', 'host'])
+        for (const [role, count] of [
+          ['lane', 8],
+          ['rank', 2],
+          ['budget', 2],
+          ['peak', 2],
+          ['axis', 1],
+        ] as const) {
+          expect(picture.labels.filter((label) => label.role === role).length, role).toBe(count)
+        }
+        for (const [i, label] of picture.labels.entries()) {
+          expect(label.x >= 0 && label.x + label.width <= size.width + 0.5, label.text).toBe(true)
+          expect(contrastOf(label.colour, label.on), label.text).toBeGreaterThanOrEqual(4.5)
+          for (const other of picture.labels.slice(i + 1)) expect(overlaps(label, other), `${label.text} / ${other.text}`).toBe(false)
+        }
       }
-      for (const [i, label] of picture.labels.entries()) {
-        expect(label.x >= 0 && label.x + label.width <= size.width + 0.5, label.text).toBe(true)
-        expect(contrastOf(label.colour, label.on), label.text).toBeGreaterThanOrEqual(4.5)
-        for (const other of picture.labels.slice(i + 1)) expect(overlaps(label, other), `${label.text} / ${other.text}`).toBe(false)
-      }
-    }
-    await page.locator('.jp-FPDT-run').last().scrollIntoViewIfNeeded()
-    await page.screenshot({ path: join(results, `executed-${theme.endsWith('Dark') ? 'dark' : 'light'}.png`) })
-    await page.context().close()
-  }, 120_000)
+      await page.locator('.jp-FPDT-run').last().scrollIntoViewIfNeeded()
+      await page.screenshot({ path: join(results, `executed-${theme.endsWith('Dark') ? 'dark' : 'light'}.png`) })
+      await page.context().close()
+    },
+    120_000,
+  )
 })

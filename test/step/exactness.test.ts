@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
-import { llama } from '../../kernel/src/model/llama.js'
 import type { TrainOptions } from '../../kernel/src/fpdt/training-plan.js'
-import { closeDevices, deviceOf, engine, gradientError, oracle, wholeError, randomTokens } from './harness.js'
+import { llama } from '../../kernel/src/model/llama.js'
+import { closeDevices, deviceOf, engine, gradientError, oracle, randomTokens, wholeError } from './harness.js'
 import { llamaStep, type Weights } from './reference/llama.js'
 
 afterAll(closeDevices)
@@ -30,19 +30,47 @@ const anyStep = fc
   })
   .map((o) => {
     const kvHeads = o.kvPerRank * o.ranks
-    const model = llama({ layers: o.layers, width: o.width, heads: kvHeads * o.group, kvHeads, headSize: o.headSize, feedForward: o.feedForward, vocab: o.vocab, tied: o.tied })
+    const model = llama({
+      layers: o.layers,
+      width: o.width,
+      heads: kvHeads * o.group,
+      kvHeads,
+      headSize: o.headSize,
+      feedForward: o.feedForward,
+      vocab: o.vocab,
+      tied: o.tied,
+    })
     const chunk = o.local * o.ranks
     const sequence = Math.max(2, chunk * (o.chunks - 1) + 1, chunk * o.chunks - o.missing)
     const { ranks, lookAhead, prefetch, seed } = o
-    const options: TrainOptions = { sequence, chunk, ranks, lookAhead, prefetch, feedForwardRows: Math.min(o.feedForwardRows, o.local), lossRows: Math.min(o.lossRows, o.local) }
+    const options: TrainOptions = {
+      sequence,
+      chunk,
+      ranks,
+      lookAhead,
+      prefetch,
+      feedForwardRows: Math.min(o.feedForwardRows, o.local),
+      lossRows: Math.min(o.lossRows, o.local),
+    }
     return { model, options, seed, tokens: randomTokens(sequence, model.vocabulary, seed) }
   })
 
 describe('the oracle', () => {
   it('has the gradient of its own loss, by central differences', () => {
     const sizes = { layers: 2, width: 8, heads: 2, kvHeads: 1, headSize: 8, feedForward: 6, vocabulary: 9, tied: true, theta: 100, normEps: 1e-5 }
-    const shapes: [string, number][] = [['embedding/table', 72], ['head/norm', 8]]
-    for (const l of [0, 1]) shapes.push([`layer ${l}/norm1`, 8], [`layer ${l}/norm2`, 8], [`layer ${l}/qkv`, 256], [`layer ${l}/out`, 128], [`layer ${l}/gateUp`, 96], [`layer ${l}/down`, 48])
+    const shapes: [string, number][] = [
+      ['embedding/table', 72],
+      ['head/norm', 8],
+    ]
+    for (const l of [0, 1])
+      shapes.push(
+        [`layer ${l}/norm1`, 8],
+        [`layer ${l}/norm2`, 8],
+        [`layer ${l}/qkv`, 256],
+        [`layer ${l}/out`, 128],
+        [`layer ${l}/gateUp`, 96],
+        [`layer ${l}/down`, 48],
+      )
     const weights: Weights = new Map(shapes.map(([name, size], s) => [name, Float64Array.from({ length: size }, (_, i) => Math.sin(7 * s + 1.3 * i) * 0.6)]))
     const tokens = [3, 1, 4, 1, 5, 8, 2]
     const labels = [1, 4, 1, 5, -1, 2, -1]
@@ -50,7 +78,10 @@ describe('the oracle', () => {
     for (const [name, values] of weights) {
       for (const i of [0, Math.floor(values.length / 2), values.length - 1]) {
         const at = (delta: number): number => {
-          const moved = new Map(weights).set(name, values.map((value, j) => (j === i ? value + delta : value)))
+          const moved = new Map(weights).set(
+            name,
+            values.map((value, j) => (j === i ? value + delta : value)),
+          )
           return llamaStep(sizes, moved, tokens, labels).loss
         }
         expect(gradients.get(name)![i]).toBeCloseTo((at(1e-5) - at(-1e-5)) / 2e-5, 7)

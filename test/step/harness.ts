@@ -22,8 +22,8 @@ const devices = new Map<string, Device>()
 /** One device per thread count and path for all tests of a file. */
 export function deviceOf(threads = THREADS, path?: string): Device {
   const key = `${threads} ${path}`
-  let device = devices.get(key)
-  if (!device) devices.set(key, (device = openDevice({ backend: 'cpu', threads, ...(path ? { path } : {}) })))
+  const device = devices.get(key) ?? openDevice({ backend: 'cpu', threads, ...(path ? { path } : {}) })
+  devices.set(key, device)
   return device
 }
 export function closeDevices(): void {
@@ -94,7 +94,11 @@ export function oracle(model: ModelConfig, options: TrainOptions, tokens: Uint32
 }
 
 export function byTensor(training: TrainingPlan, values: ReadonlyMap<string, Float32Array>): Weights {
-  return new Map(groupsOf(training.buffers.layout).flatMap((group) => group.parts.map((part) => [`${group.name}/${part.name}`, Float64Array.from(tensor(values, group, part.name))] as const)))
+  return new Map(
+    groupsOf(training.buffers.layout).flatMap((group) =>
+      group.parts.map((part) => [`${group.name}/${part.name}`, Float64Array.from(tensor(values, group, part.name))] as const),
+    ),
+  )
 }
 
 /** Largest norm-wise relative error over tensors; the denominator is at least 1e-3 of the rms gradient norm, for gradients that are all but zero. */

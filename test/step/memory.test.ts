@@ -73,7 +73,9 @@ describe('what does not fit', () => {
     }
   })
   it('says so when no chunk helps', () => {
-    expect(() => planTraining(model, { sequence: 4096, chunk: 512, ranks: 2 }, { budgets: { device: 2 ** 16 }, threads })).toThrow(/No chunk fits: parameters, gradients and optimizer state alone take/)
+    expect(() => planTraining(model, { sequence: 4096, chunk: 512, ranks: 2 }, { budgets: { device: 2 ** 16 }, threads })).toThrow(
+      /No chunk fits: parameters, gradients and optimizer state alone take/,
+    )
   })
   it('finds the longest sequence: one chunk more does not fit', () => {
     const budgets = { device: 8 * 2 ** 20, host: 6 * 2 ** 20 }

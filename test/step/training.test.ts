@@ -9,7 +9,7 @@ import { adamW } from '../../kernel/src/fpdt/training-plan.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { longText } from '../../kernel/src/model/tokens.js'
 import { byTensor, randomTokens } from './harness.js'
-import { adamW as oracleAdamW, llamaStep, type Weights } from './reference/llama.js'
+import { llamaStep, adamW as oracleAdamW, type Weights } from './reference/llama.js'
 
 const model = llama({ layers: 2, width: 32, heads: 4, kvHeads: 2, headSize: 16, feedForward: 40, vocab: 97 })
 const text = randomTokens(4000, 97, 2)
@@ -151,7 +151,9 @@ describe('bad input', () => {
     expect(await code(() => device.train({ ...model, headSize: 12 }, { sequence: 64, chunk: 16 }))).toMatch(/^config: headSize 12 is not a multiple of 8/)
     expect(await code(() => device.train({ ...model, kvHeads: 3 }, { sequence: 64, chunk: 16 }))).toMatch(/^config: kvHeads 3 does not divide heads 4/)
     expect(await code(() => llama({ layers: 2, width: 30, heads: 4 }))).toMatch(/^config: width 30 is not a multiple of the 4 heads/)
-    expect(await code(() => llama({ layers: 2, width: 32, heads: 4, vocabulary: 5 } as never))).toMatch(/^config: llama\(\{ vocabulary \}\) is not a size of the model/)
+    expect(await code(() => llama({ layers: 2, width: 32, heads: 4, vocabulary: 5 } as never))).toMatch(
+      /^config: llama\(\{ vocabulary \}\) is not a size of the model/,
+    )
   })
   it('a text that is missing, empty or foreign to the vocabulary is refused before anything runs', async () => {
     const run = await device.train(model, { sequence: 64, chunk: 16, ranks: 2 })
@@ -160,7 +162,9 @@ describe('bad input', () => {
     const empty = join(tmpdir(), `fpdt-empty-${process.pid}.txt`)
     writeFileSync(empty, '')
     expect(await code(() => run.step(empty))).toMatch(/^text: .* has 0 tokens; training needs at least 2/)
-    expect(await code(() => run.step(Uint32Array.of(1, 2, 97, 3)))).toMatch(/^token: token 97 at position 2 of 4 tokens is outside the model's vocabulary of 97 words; give the model vocab: 98 or more/)
+    expect(await code(() => run.step(Uint32Array.of(1, 2, 97, 3)))).toMatch(
+      /^token: token 97 at position 2 of 4 tokens is outside the model's vocabulary of 97 words; give the model vocab: 98 or more/,
+    )
     expect(run.parameters()).toEqual(before)
     expect((await run.step(text)).step).toBe(1)
     await run.close()

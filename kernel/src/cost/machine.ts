@@ -48,9 +48,23 @@ export function measureMachine(device: NativeDevice, dtype: 'bf16' | 'f32'): Mea
   const gemm = measureGemm(device, dtype)
   const copy = copyRate()
   const unlimited = Number.POSITIVE_INFINITY
-  const flopsPerSecond = { attention, projection: gemm, elementwise: unlimited, loss: unlimited, optimizer: unlimited, collective: unlimited, offload: unlimited, fetch: unlimited, disk: unlimited }
+  const flopsPerSecond = {
+    attention,
+    projection: gemm,
+    elementwise: unlimited,
+    loss: unlimited,
+    optimizer: unlimited,
+    collective: unlimited,
+    offload: unlimited,
+    fetch: unlimited,
+    disk: unlimited,
+  }
   const memoryBytesPerSecond = (2 * x.byteLength) / norm
-  return { dtype, peakFlopsPerSecond: gemm, rates: { flopsPerSecond, memoryBytesPerSecond, copyBytesPerSecond: copy, linkBytesPerSecond: copy, opOverhead_ns: OVERHEAD_NS } }
+  return {
+    dtype,
+    peakFlopsPerSecond: gemm,
+    rates: { flopsPerSecond, memoryBytesPerSecond, copyBytesPerSecond: copy, linkBytesPerSecond: copy, opOverhead_ns: OVERHEAD_NS },
+  }
 }
 
 function gemmRate(device: NativeDevice, dtype: 'bf16' | 'f32', rows: number, outputs: number, inputs: number): number {
@@ -62,7 +76,14 @@ function gemmRate(device: NativeDevice, dtype: 'bf16' | 'f32', rows: number, out
 function seconds(device: NativeDevice, kernel: Kernel, parameters: number[], operands: (Float32Array | Uint16Array | null)[]): number {
   const call = (): number => {
     const begin = process.hrtime.bigint()
-    device.call(KERNELS[kernel].code, Float64Array.from(parameters), operands, workspaceBytes(kernel, parameters, device.info().threads), 0, new Float64Array(4))
+    device.call(
+      KERNELS[kernel].code,
+      Float64Array.from(parameters),
+      operands,
+      workspaceBytes(kernel, parameters, device.info().threads),
+      0,
+      new Float64Array(4),
+    )
     return Number(process.hrtime.bigint() - begin)
   }
   let best = call()

@@ -2,12 +2,12 @@
  * One training step on a native device: a plan's program loaded once, and its values read and written by name.
  * Knows plans and bytes; knows nothing of models, texts or display.
  */
-import type { Device as NativeDevice, Executor } from '@fpdt/native'
+import type { Executor, Device as NativeDevice } from '@fpdt/native'
 import { FpdtError } from '../errors.js'
 import { lower } from '../plan/lower.js'
 import type { Plan } from '../plan/plan.js'
 import type { Program } from '../plan/program.js'
-import { bytesOf, byteRange, whole, type Value } from '../schedule/values.js'
+import { byteRange, bytesOf, type Value, whole } from '../schedule/values.js'
 import type { Tier } from '../trace/schema.js'
 import type { Spans } from '../trace/spans.js'
 

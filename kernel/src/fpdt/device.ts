@@ -1,14 +1,14 @@
 /** The device of a notebook: memory budgets, measured rates, and the runs that live on it. */
 import { availableParallelism, totalmem } from 'node:os'
-import { openDevice, type Device as NativeDevice } from '@fpdt/native'
-import { measureMachine, type MeasuredRates } from '../cost/machine.js'
+import { type Device as NativeDevice, openDevice } from '@fpdt/native'
+import { type MeasuredRates, measureMachine } from '../cost/machine.js'
 import { FpdtError } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
 import type { Tier } from '../trace/schema.js'
 import { PlannedRun } from './planned-run.js'
 import { parseBytes } from './sizes.js'
+import { type Budgets, longestSequence, planTraining, type TrainOptions } from './training-plan.js'
 import { TrainingRun } from './training-run.js'
-import { longestSequence, planTraining, type Budgets, type TrainOptions } from './training-plan.js'
 
 export interface CpuOptions {
   /** Bytes of device memory a rank may take: `'1 GiB'`. On the CPU it plays the part of HBM. Default: an eighth of the machine's memory. */
@@ -51,7 +51,8 @@ export class Device {
     const device = parseBytes(options.memory ?? Math.floor(totalmem() / 8), 'memory')
     const host = parseBytes(options.host ?? Math.floor(totalmem() / 4), 'host')
     const { threads = availableParallelism(), path } = options
-    if (!Number.isInteger(threads) || threads < 1 || threads > 256) throw new FpdtError('config', `threads ${String(threads)} is not a whole number from 1 to 256.`)
+    if (!Number.isInteger(threads) || threads < 1 || threads > 256)
+      throw new FpdtError('config', `threads ${String(threads)} is not a whole number from 1 to 256.`)
     await open?.close()
     open = new Device(openDevice({ backend: 'cpu', threads, ...(path ? { path } : {}) }), { device, host })
     return open
@@ -92,9 +93,11 @@ export class Device {
 
   /** Measured rates of this machine for a dtype; the first call takes about a second. */
   rates(dtype: 'bf16' | 'f32' = 'bf16'): MeasuredRates {
-    let rates = this.#rates.get(dtype)
-    if (!rates) this.#rates.set(dtype, (rates = measureMachine(this.native, dtype)))
-    return rates
+    const known = this.#rates.get(dtype)
+    if (known) return known
+    const measured = measureMachine(this.native, dtype)
+    this.#rates.set(dtype, measured)
+    return measured
   }
 
   /** Ends all runs on it and gives all memory back. May be called again. */

@@ -2,7 +2,7 @@
 import { v7 as uuid } from 'uuid'
 import { parameterCount } from '../model/parameters.js'
 import { KERNEL_NAMES, kernelSpec } from '../schedule/kernels.js'
-import { RUN_SCHEMA, RUN_VERSION, TIERS, type Origin, type RunHead } from '../trace/schema.js'
+import { type Origin, RUN_SCHEMA, RUN_VERSION, type RunHead, TIERS } from '../trace/schema.js'
 import type { DeviceDescription } from './device.js'
 import type { TrainingPlan } from './training-plan.js'
 
@@ -23,7 +23,15 @@ export function newHead(training: TrainingPlan, device: DeviceDescription, origi
     created: new Date().toISOString(),
     system: training.system,
     model: { family, layers, width, heads, kvHeads, headSize, feedForward, vocabulary, parameters: parameterCount(model) },
-    sequence: { tokens: config.tokens, chunk: config.chunk, chunks: config.chunks, ranks: config.ranks, lookAhead: config.lookAhead, prefetch: config.prefetch, dtype: config.dtype },
+    sequence: {
+      tokens: config.tokens,
+      chunk: config.chunk,
+      chunks: config.chunks,
+      ranks: config.ranks,
+      lookAhead: config.lookAhead,
+      prefetch: config.prefetch,
+      dtype: config.dtype,
+    },
     device: { backend: device.backend, name: `${device.name} (${device.path})`, threads: device.threads, note: device.backend === 'cpu' ? CPU_NOTE : '' },
     codes: { kernels: KERNEL_NAMES.map((name) => ({ name, family: kernelSpec(name).family })) },
     tiers: TIERS.filter((tier) => plan.arenaBytes[tier] > 0).map((tier) => ({

@@ -8,16 +8,17 @@
  *   run.plan
  *   await run.step(longText('lib.dom.d.ts'))
  */
+
+export { MFU_FORMULA, modelFlops } from '../cost/flops.js'
 export { FpdtError } from '../errors.js'
 export type { ModelConfig } from '../model/config.js'
-export { llama, type LlamaOptions } from '../model/llama.js'
+export { type LlamaOptions, llama } from '../model/llama.js'
 export { parameterCount } from '../model/parameters.js'
-export { GPT2_VOCABULARY, longText, type LongText } from '../model/tokens.js'
-export { MFU_FORMULA, modelFlops } from '../cost/flops.js'
+export { GPT2_VOCABULARY, type LongText, longText } from '../model/tokens.js'
 export type { StepSummary, Tier } from '../trace/schema.js'
-export { Device, type CpuOptions } from './device.js'
+export { type CpuOptions, Device } from './device.js'
 export { PlannedRun } from './planned-run.js'
 export { formatBytes } from './sizes.js'
 export { Stepper } from './stepper.js'
-export { TrainingRun } from './training-run.js'
 export { adamW, type Optimizer, type TrainOptions } from './training-plan.js'
+export { TrainingRun } from './training-run.js'

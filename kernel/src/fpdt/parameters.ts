@@ -2,7 +2,7 @@
 import type { NativeStep } from '../execute/native.js'
 import { toBf16 } from '../model/bf16.js'
 import { initialGroup } from '../model/initialise.js'
-import { groupsOf, type Group } from '../model/parameters.js'
+import { type Group, groupsOf } from '../model/parameters.js'
 import type { GroupValues } from '../schedule/buffers.js'
 import type { TrainingPlan } from './training-plan.js'
 

@@ -1,5 +1,5 @@
 /** A plan as something to look at: bytes, the peak and what makes it, FLOPs, and the predicted timeline. Nothing has run. */
-import { modelFlops, MFU_FORMULA, mfu } from '../cost/flops.js'
+import { MFU_FORMULA, mfu, modelFlops } from '../cost/flops.js'
 import { type MimeBundle, TO_MIME } from '../display.js'
 import { rates, simulate } from '../execute/simulate.js'
 import { lower } from '../plan/lower.js'
@@ -65,7 +65,18 @@ export class PlannedRun {
     const flops = modelFlops(config.model, [config.tokens])
     const predictedMfu = mfu(flops, duration_ns / 1e9, this.#device.rates(config.dtype).peakFlopsPerSecond)
     const tokens_per_second = config.tokens / (duration_ns / 1e9)
-    const step = { step: 1, start_ns: 0, duration_ns, loss: null, tokens: config.tokens, tokens_per_second, model_flops: flops, mfu: predictedMfu, mfu_formula: MFU_FORMULA, gradient_norm: null }
+    const step = {
+      step: 1,
+      start_ns: 0,
+      duration_ns,
+      loss: null,
+      tokens: config.tokens,
+      tokens_per_second,
+      model_flops: flops,
+      mfu: predictedMfu,
+      mfu_formula: MFU_FORMULA,
+      gradient_norm: null,
+    }
     const bundle = await runBundle(this.training, program, { ...this.head, steps: [step] }, [{ step: 1, spans }])
     return { ...bundle, 'text/plain': this.toString() }
   }

@@ -5,7 +5,7 @@ import { figure } from '../trace/figure.js'
 import { memoryColumns, peaksOf } from '../trace/memory.js'
 import { keepNewest, saveRun } from '../trace/saved.js'
 import { RUN_MIME, type RunHead } from '../trace/schema.js'
-import { joinColumns, spanColumns, type StepSpans } from '../trace/spans.js'
+import { joinColumns, type StepSpans, spanColumns } from '../trace/spans.js'
 import { formatBytes } from './sizes.js'
 import type { TrainingPlan } from './training-plan.js'
 

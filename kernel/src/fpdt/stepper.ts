@@ -2,7 +2,7 @@
 import { FpdtError } from '../errors.js'
 import type { NativeStep } from '../execute/native.js'
 import { fromBf16 } from '../model/bf16.js'
-import { KINDS, PHASES, type Phase, TIERS, type StepSummary, type Tier } from '../trace/schema.js'
+import { KINDS, PHASES, type Phase, type StepSummary, TIERS, type Tier } from '../trace/schema.js'
 import type { TrainingPlan } from './training-plan.js'
 
 /** A place in the algorithm; what is not named matches anything. */
@@ -76,7 +76,11 @@ export class Stepper {
       if (matches(entry)) last = entry
       else if (last >= 0) break
     }
-    if (last < 0) throw new FpdtError('config', `no computation ahead is at ${JSON.stringify(target)}; the step stands at op ${this.#line}: ${this.training.plan.words(this.#line)}.`)
+    if (last < 0)
+      throw new FpdtError(
+        'config',
+        `no computation ahead is at ${JSON.stringify(target)}; the step stands at op ${this.#line}: ${this.training.plan.words(this.#line)}.`,
+      )
     return this.to(entries.op[last])
   }
 

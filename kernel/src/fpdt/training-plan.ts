@@ -1,11 +1,11 @@
 /** From a model and options to a plan: what will run, where everything lies, whether it fits. Pure: no device is touched. */
 import { FpdtError } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
-import { plan, type Plan } from '../plan/plan.js'
+import { type Plan, plan } from '../plan/plan.js'
 import { workspaceBytes } from '../plan/workspace.js'
-import { buffers, type Buffers } from '../schedule/buffers.js'
-import { stepConfig, type AdamWConfig, type StepConfig } from '../schedule/config.js'
-import { fpdtStep, standing, type Standing } from '../schedule/step.js'
+import { type Buffers, buffers } from '../schedule/buffers.js'
+import { type AdamWConfig, type StepConfig, stepConfig } from '../schedule/config.js'
+import { fpdtStep, type Standing, standing } from '../schedule/step.js'
 import { ulyssesStep, unchunked } from '../schedule/ulysses.js'
 import type { Tier } from '../trace/schema.js'
 import { formatBytes, parseTokens } from './sizes.js'
@@ -76,9 +76,18 @@ export function planTraining(model: ModelConfig, options: TrainOptions, machine:
   const initial = stands.map((s) => ({ ...s, persistent: true as const }))
   const workspace = (kernel: Parameters<typeof workspaceBytes>[0], parameters: readonly number[]): number => workspaceBytes(kernel, parameters, threads)
   try {
-    return { system, config, optimizer: options.optimizer ?? adamW(), seed: options.seed ?? 1, buffers: b, standing: stands, plan: plan(ops, { ranks: config.ranks, initial, workspace, budgets }) }
+    return {
+      system,
+      config,
+      optimizer: options.optimizer ?? adamW(),
+      seed: options.seed ?? 1,
+      buffers: b,
+      standing: stands,
+      plan: plan(ops, { ranks: config.ranks, initial, workspace, budgets }),
+    }
   } catch (error) {
-    if (error instanceof FpdtError && error.code === 'out_of_memory') throw new FpdtError('out_of_memory', `${error.message}. ${whatFits(model, options, threads, budgets)}`)
+    if (error instanceof FpdtError && error.code === 'out_of_memory')
+      throw new FpdtError('out_of_memory', `${error.message}. ${whatFits(model, options, threads, budgets)}`)
     throw error
   }
 }
@@ -110,7 +119,8 @@ function whatFits(model: ModelConfig, options: TrainOptions, threads: number, bu
   if ((options.system ?? 'fpdt') === 'fpdt') {
     const config = systemConfig(model, options)
     for (let lossRows = Math.floor(config.lossRows / 2); lossRows >= 16; lossRows = Math.floor(lossRows / 2)) {
-      if (fits(model, { ...options, lossRows, sequence: Math.min(config.tokens, config.chunk * ENOUGH_CHUNKS) }, threads, budgets)) return `lossRows: ${lossRows} fits (${config.lossRows} rows of logits at a time do not).`
+      if (fits(model, { ...options, lossRows, sequence: Math.min(config.tokens, config.chunk * ENOUGH_CHUNKS) }, threads, budgets))
+        return `lossRows: ${lossRows} fits (${config.lossRows} rows of logits at a time do not).`
     }
     for (let chunk = Math.floor(config.chunk / 2 / ranks) * ranks; chunk >= ranks; chunk = Math.floor(chunk / 2 / ranks) * ranks) {
       const { lossRows: _, feedForwardRows: __, ...rest } = options
@@ -125,7 +135,9 @@ function whatFits(model: ModelConfig, options: TrainOptions, threads: number, bu
     return `No chunk fits: parameters, gradients and optimizer state alone take ${formatBytes(least.arenaBytes.device)} a rank; give more memory, more ranks or a smaller model.`
   }
   const longest = longestSequence(model, options, { budgets, threads })
-  return longest > 0 ? `The longest sequence that fits is ${longest} tokens; system 'fpdt' fits longer ones.` : `No sequence fits: give more memory, or use system 'fpdt'.`
+  return longest > 0
+    ? `The longest sequence that fits is ${longest} tokens; system 'fpdt' fits longer ones.`
+    : `No sequence fits: give more memory, or use system 'fpdt'.`
 }
 
 /** From this many chunks on, a longer FPDT sequence needs not one device byte more; host bytes grow by an equal amount a chunk. */
@@ -144,8 +156,10 @@ function fits(model: ModelConfig, options: TrainOptions, threads: number, budget
 export function longestSequence(model: ModelConfig, options: Omit<TrainOptions, 'sequence'> & { readonly sequence?: unknown }, machine: Budgets): number {
   const { budgets, threads } = machine
   const { sequence: _, ...rest } = options
-  const arena = (sequence: number): Readonly<Record<Tier, number>> => planTraining(model, { ...rest, sequence } as TrainOptions, { budgets: {}, threads }).plan.arenaBytes
-  const allowed = (bytes: Readonly<Record<Tier, number>>): boolean => (Object.entries(budgets) as [Tier, number][]).every(([tier, budget]) => bytes[tier] <= budget)
+  const arena = (sequence: number): Readonly<Record<Tier, number>> =>
+    planTraining(model, { ...rest, sequence } as TrainOptions, { budgets: {}, threads }).plan.arenaBytes
+  const allowed = (bytes: Readonly<Record<Tier, number>>): boolean =>
+    (Object.entries(budgets) as [Tier, number][]).every(([tier, budget]) => bytes[tier] <= budget)
   if (options.system === 'ulysses') {
     const unit = 256
     if (!allowed(arena(unit))) return 0

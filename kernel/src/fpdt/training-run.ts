@@ -6,11 +6,11 @@ import { NativeStep } from '../execute/native.js'
 import { dealt, type LongText, longText, type StepTokens, stepTokens } from '../model/tokens.js'
 import { paddedTokens } from '../schedule/config.js'
 import type { RunHead, StepSummary, Tier } from '../trace/schema.js'
+import type { StepSpans } from '../trace/spans.js'
 import type { Device } from './device.js'
 import { newHead } from './head.js'
 import { initialParameters, type ParameterValues, readParameters, writeParameters } from './parameters.js'
 import { PlannedRun } from './planned-run.js'
-import type { StepSpans } from '../trace/spans.js'
 import { runBundle, runInWords } from './show.js'
 import { Stepper } from './stepper.js'
 import type { TrainingPlan } from './training-plan.js'
@@ -208,7 +208,12 @@ export class TrainingRun {
       release =
         displayHost()?.onInterrupt(() => {
           this.#native.cancel()
-          reject(new FpdtError('stopped', `stopped during step ${step.number}. A step that has not reached its optimizer is dropped whole; run.stepsDone tells how many are in the parameters.`))
+          reject(
+            new FpdtError(
+              'stopped',
+              `stopped during step ${step.number}. A step that has not reached its optimizer is dropped whole; run.stepsDone tells how many are in the parameters.`,
+            ),
+          )
         }) ?? release
     })
     try {
@@ -216,7 +221,9 @@ export class TrainingRun {
     } catch (error) {
       if (isRunError(error)) {
         this.#native.reset()
-        throw new FpdtError(error.code, `${this.training.plan.words(this.#native.program.op[error.entry])}: ${error.message}. The step is dropped.`, { cause: error })
+        throw new FpdtError(error.code, `${this.training.plan.words(this.#native.program.op[error.entry])}: ${error.message}. The step is dropped.`, {
+          cause: error,
+        })
       }
       throw error
     } finally {
@@ -274,7 +281,10 @@ export class TrainingRun {
     const summary = this.head.steps[this.head.steps.length - 1]
     if (summary.loss === null || summary.gradient_norm === null) {
       const what = summary.loss === null ? 'loss' : 'gradient norm'
-      throw new FpdtError('not_finite', `the ${what} of step ${step.number} is not finite; parameters keep their values of ${this.#done} steps. Try a lower rate than ${this.training.optimizer.rate}, or dtype 'f32'.`)
+      throw new FpdtError(
+        'not_finite',
+        `the ${what} of step ${step.number} is not finite; parameters keep their values of ${this.#done} steps. Try a lower rate than ${this.training.optimizer.rate}, or dtype 'f32'.`,
+      )
     }
     this.head.state = 'done'
     if (!this.#shown || Date.now() - this.#updated_ms > UPDATE_MS) await this.update()
@@ -282,8 +292,16 @@ export class TrainingRun {
   }
 
   #refuse(what: string): void {
-    if (this.#closed) throw new FpdtError('closed', `this run is closed, so ${what} cannot begin; its device was opened again, or run.close() was called. Start one with await device.train(…).`)
-    if (this.#busy) throw new FpdtError('busy', `${what} cannot begin while ${this.#busy} is under way${this.#busy === 'a stepper' ? '; close it with await stepper.close()' : ''}.`)
+    if (this.#closed)
+      throw new FpdtError(
+        'closed',
+        `this run is closed, so ${what} cannot begin; its device was opened again, or run.close() was called. Start one with await device.train(…).`,
+      )
+    if (this.#busy)
+      throw new FpdtError(
+        'busy',
+        `${what} cannot begin while ${this.#busy} is under way${this.#busy === 'a stepper' ? '; close it with await stepper.close()' : ''}.`,
+      )
   }
 }
 

@@ -14,7 +14,12 @@ export function initialGroup(model: ModelConfig, group: Group, seed: number): Fl
     const size = part.shape.reduce((product, extent) => product * extent, 1)
     const target = values.subarray(part.offset, part.offset + size)
     if (part.shape.length === 1) target.fill(1)
-    else fillNormal(target, RESIDUAL.has(part.name) ? DEVIATION / Math.sqrt(2 * model.layers) : DEVIATION, randomSource(hash(`${seed}/${group.name}/${part.name}`)))
+    else
+      fillNormal(
+        target,
+        RESIDUAL.has(part.name) ? DEVIATION / Math.sqrt(2 * model.layers) : DEVIATION,
+        randomSource(hash(`${seed}/${group.name}/${part.name}`)),
+      )
   }
   return values
 }

@@ -32,7 +32,11 @@ export function llama(options: LlamaOptions): ModelConfig {
   }
   const { layers, width, heads } = options
   const headSize = options.headSize ?? width / heads
-  if (!Number.isInteger(headSize)) throw new FpdtError('config', `width ${width} is not a multiple of the ${heads} heads; give headSize, or try width ${Math.ceil(width / heads / 8) * 8 * heads}.`)
+  if (!Number.isInteger(headSize))
+    throw new FpdtError(
+      'config',
+      `width ${width} is not a multiple of the ${heads} heads; give headSize, or try width ${Math.ceil(width / heads / 8) * 8 * heads}.`,
+    )
   return {
     family: 'llama',
     layers,

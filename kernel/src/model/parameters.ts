@@ -49,7 +49,16 @@ export function parameterLayout(model: ModelConfig, ranks: number): Layout {
   return {
     embedding: group('embedding', ranks, [['table', [V, d]]]),
     layers: Array.from({ length: model.layers }, (_, l) => layer(l)),
-    head: group('head', ranks, model.tied ? [['norm', [d]]] : [['norm', [d]], ['matrix', [V, d]]]),
+    head: group(
+      'head',
+      ranks,
+      model.tied
+        ? [['norm', [d]]]
+        : [
+            ['norm', [d]],
+            ['matrix', [V, d]],
+          ],
+    ),
   }
 }
 

@@ -33,14 +33,18 @@ export function longText(text: string | Uint32Array | LongText): LongText {
   if (text.length >= LONGEST_PATH || text.includes('\n')) return tokenise(text, `${text.length} characters`)
   const path = text === BUILT_IN_TEXT && !existsSync(text) ? builtInText() : resolve(text)
   if (!existsSync(path) || !statSync(path).isFile()) {
-    throw new FpdtError('text', `longText('${text}'): there is no file ${path}. Give the path of a text, the text itself (with a line break), a Uint32Array of tokens, or '${BUILT_IN_TEXT}'.`)
+    throw new FpdtError(
+      'text',
+      `longText('${text}'): there is no file ${path}. Give the path of a text, the text itself (with a line break), a Uint32Array of tokens, or '${BUILT_IN_TEXT}'.`,
+    )
   }
   return tokenise(readFileSync(path, 'utf8'), text)
 }
 
 function tokenise(text: string, source: string): LongText {
   const tokens = Uint32Array.from(encoding.encode(text))
-  if (tokens.length < 2) throw new FpdtError('text', `longText('${source}') has ${tokens.length} tokens; training needs at least 2, one to read and one to foretell.`)
+  if (tokens.length < 2)
+    throw new FpdtError('text', `longText('${source}') has ${tokens.length} tokens; training needs at least 2, one to read and one to foretell.`)
   return { source, tokens }
 }
 
@@ -80,7 +84,10 @@ export function stepTokens(text: LongText, position: number, count: number, padd
     const at = (position + t) % length
     const token = text.tokens[at] as number
     if (token >= vocabulary) {
-      throw new FpdtError('token', `token ${token} at position ${at} of ${text.source} is outside the model's vocabulary of ${vocabulary} words; give the model vocab: ${token + 1} or more, or other tokens.`)
+      throw new FpdtError(
+        'token',
+        `token ${token} at position ${at} of ${text.source} is outside the model's vocabulary of ${vocabulary} words; give the model vocab: ${token + 1} or more, or other tokens.`,
+      )
     }
     tokens[t] = token
     if (t > 0) labels[t - 1] = token

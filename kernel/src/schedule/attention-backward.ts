@@ -12,7 +12,7 @@
  */
 import type { Buffers } from './buffers.js'
 import type { StepConfig } from './config.js'
-import { at, compute, fetch, free, moveToDevice, offload, type Ops } from './emit.js'
+import { at, compute, fetch, free, moveToDevice, type Ops, offload } from './emit.js'
 import { exchangeGradients, projectQkvBackward } from './projection.js'
 
 interface Step {
@@ -37,7 +37,17 @@ export function* attentionBackward(config: StepConfig, b: Buffers, l: number): O
     const ahead = steps[t + config.prefetch]
     if (ahead) yield* bring(ahead)
     const place = at('backward', l, i, j)
-    const operands = { dq: b.dq(l, i), dk: b.dk(l, j), dv: b.dv(l, j), q: b.q(l, i), k: b.k(l, j), v: b.v(l, j), dO: b.dO(l, i), lse: b.lse(l, i), delta: b.delta(l, i) }
+    const operands = {
+      dq: b.dq(l, i),
+      dk: b.dk(l, j),
+      dv: b.dv(l, j),
+      q: b.q(l, i),
+      k: b.k(l, j),
+      v: b.v(l, j),
+      dO: b.dO(l, i),
+      lse: b.lse(l, i),
+      delta: b.delta(l, i),
+    }
     yield compute(place, 'attendBackward', operands, { firstQ: j === 0 ? 1 : 0, firstKv: i === j ? 1 : 0 })
     if (i === j && j > 0 && config.lookAhead) yield* finishRow(j - 1)
     yield* leave(t, step)

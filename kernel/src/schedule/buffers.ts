@@ -6,10 +6,10 @@
  *
  * T is the compute dtype. `state` is opaque (running sums and their reference exponent); lse is a natural log.
  */
-import { parameterLayout, type Group, type Layout } from '../model/parameters.js'
+import { type Group, type Layout, parameterLayout } from '../model/parameters.js'
 import type { Category } from '../trace/schema.js'
 import { localChunk, type StepConfig } from './config.js'
-import { view, type Dtype, type Value } from './values.js'
+import { type Dtype, type Value, view } from './values.js'
 
 /** Values of one parameter group: whole tensors for compute, this rank's partition for the optimizer. */
 export interface GroupValues {
@@ -44,23 +44,28 @@ export function buffers(config: StepConfig) {
   // One object a name, so that values can be compared and kept in maps by identity or by name alike.
   const known = new Map<string, Value>()
   const value = (name: string, dtype: Dtype, shape: readonly number[], category: Category, start?: number): Value => {
-    let made = known.get(name)
-    if (!made) known.set(name, (made = start === undefined ? { name, dtype, shape, category } : { name, dtype, shape, category, start }))
-    return made
+    return once(known, name, () => (start === undefined ? { name, dtype, shape, category } : { name, dtype, shape, category, start }))
   }
-  const local = (symbol: string, shape: readonly number[], category: Category, dtype: Dtype = T) => (l: number, i: number): Value =>
-    value(`${symbol}[${l},${i}]`, dtype, [c, ...shape], category)
-  const global = (symbol: string, shape: readonly number[], dtype: Dtype = T) => (l: number, i: number): Value =>
-    value(`${symbol}[${l},${i}]`, dtype, [C, ...shape], 'attention', i * C)
-  const perHead = (symbol: string) => (l: number, i: number): Value => value(`${symbol}[${l},${i}]`, 'f32', [hp, C], 'attention')
-  const part = (symbol: string, columns: number, category: Category, dtype: Dtype = T) => (l: number, i: number, s: number, rows: number): Value =>
-    value(`${symbol}[${l},${i}.${s}]`, dtype, [rows, columns], category)
+  const local =
+    (symbol: string, shape: readonly number[], category: Category, dtype: Dtype = T) =>
+    (l: number, i: number): Value =>
+      value(`${symbol}[${l},${i}]`, dtype, [c, ...shape], category)
+  const global =
+    (symbol: string, shape: readonly number[], dtype: Dtype = T) =>
+    (l: number, i: number): Value =>
+      value(`${symbol}[${l},${i}]`, dtype, [C, ...shape], 'attention', i * C)
+  const perHead =
+    (symbol: string) =>
+    (l: number, i: number): Value =>
+      value(`${symbol}[${l},${i}]`, 'f32', [hp, C], 'attention')
+  const part =
+    (symbol: string, columns: number, category: Category, dtype: Dtype = T) =>
+    (l: number, i: number, s: number, rows: number): Value =>
+      value(`${symbol}[${l},${i}.${s}]`, dtype, [rows, columns], category)
 
   const groups = new Map<Group, GroupValues>()
   const groupValues = (group: Group, suffix: string): GroupValues => {
-    let made = groups.get(group)
-    if (!made) groups.set(group, (made = makeGroup(group, suffix)))
-    return made
+    return once(groups, group, () => makeGroup(group, suffix))
   }
   const makeGroup = (group: Group, suffix: string): GroupValues => {
     const whole = (symbol: string, dtype: Dtype, category: Category): Value => value(`${symbol}${suffix}`, dtype, [group.padded], category)
@@ -73,9 +78,7 @@ export function buffers(config: StepConfig) {
       const key = `${of.name}.${name}`
       const entry = name === PAD ? { shape: [group.padded - group.count], offset: group.count } : group.parts.find((p) => p.name === name)
       if (!entry) throw new Error(`group ${group.name} has no part ${name}`)
-      let made = views.get(key)
-      if (!made) views.set(key, (made = view(of, name, entry.shape, entry.offset)))
-      return made
+      return once(views, key, () => view(of, name, entry.shape, entry.offset))
     }
     return {
       group,
@@ -153,3 +156,12 @@ export function buffers(config: StepConfig) {
 
 /** Name of the view of a gradient's padding: zeroed once, so that it adds nothing to the norm. */
 export const PAD = 'pad'
+
+/** The value of a key, made when it is asked for the first time. */
+function once<Key, Made>(map: Map<Key, Made>, key: Key, make: () => Made): Made {
+  const there = map.get(key)
+  if (there !== undefined) return there
+  const made = make()
+  map.set(key, made)
+  return made
+}

@@ -81,7 +81,9 @@ export function stepConfig(options: StepOptions): StepConfig {
   wholeNumber('chunk', chunk, 1, 2 ** 31)
   if (model.heads % ranks !== 0 || model.kvHeads % ranks !== 0) {
     const fitting = divisorsOf(gcd(model.heads, model.kvHeads))
-    refuse(`ranks ${ranks} does not divide the ${model.heads} query heads and ${model.kvHeads} key/value heads; the all-to-all gives each rank a whole share of heads. Try ${fitting.join(' or ')}.`)
+    refuse(
+      `ranks ${ranks} does not divide the ${model.heads} query heads and ${model.kvHeads} key/value heads; the all-to-all gives each rank a whole share of heads. Try ${fitting.join(' or ')}.`,
+    )
   }
   if (chunk % ranks !== 0) {
     const below = chunk - (chunk % ranks)

@@ -66,13 +66,21 @@ const pairs = (o: Operands): number => causalPairs(start(o, 'q'), extent(o, 'q',
 
 const attentionNames = ['rows', 'columns', 'heads', 'kvHeads', 'headSize', 'qStart', 'kvStart', 'bf16'] as const
 const attentionSizes = (o: Operands): number[] => [
-  extent(o, 'q', 0), extent(o, 'k', 0), extent(o, 'q', 1), extent(o, 'k', 1), extent(o, 'q', 2), start(o, 'q'), start(o, 'k'), isBf16(o, 'q'),
+  extent(o, 'q', 0),
+  extent(o, 'k', 0),
+  extent(o, 'q', 1),
+  extent(o, 'k', 1),
+  extent(o, 'q', 2),
+  start(o, 'q'),
+  start(o, 'k'),
+  isBf16(o, 'q'),
 ]
 const perElement = (role: string, operations: number) => (o: Operands) => operations * count(o, role)
 
 export const KERNELS = {
   embed: {
-    code: 1, family: 'elementwise',
+    code: 1,
+    family: 'elementwise',
     roughly: 'x[t] = table[tokens[t]]',
     operands: [write('x'), read('tokens'), read('table')], // (c, d) T; (c) i32; (V, d) T
     flags: [],
@@ -81,7 +89,8 @@ export const KERNELS = {
     flops: () => 0,
   },
   embedBackward: {
-    code: 2, family: 'elementwise',
+    code: 2,
+    family: 'elementwise',
     roughly: 'dtable[tokens[t]] += dx[t], in order of t',
     operands: [accumulate('dtable'), read('dx'), read('tokens')], // (V, d) f32; (c, d) T; (c) i32
     flags: ['first'],
@@ -90,7 +99,8 @@ export const KERNELS = {
     flops: perElement('dx', 1),
   },
   norm: {
-    code: 3, family: 'elementwise',
+    code: 3,
+    family: 'elementwise',
     roughly: 'out = x / sqrt(mean(x²) + eps) * weight', // RMSNorm, arXiv 1910.07467
     operands: [write('out'), read('x'), read('weight')], // (c, d) T; (c, d) T; (d) T
     flags: ['eps'],
@@ -99,7 +109,8 @@ export const KERNELS = {
     flops: perElement('x', 4),
   },
   normBackward: {
-    code: 4, family: 'elementwise',
+    code: 4,
+    family: 'elementwise',
     roughly: 'dx = residual + (dnorm/dx)ᵀ dout; dweight += Σ_t dout x / rms',
     operands: [write('dx'), accumulate('dweight'), read('dout'), read('x'), read('weight'), optional('residual')], // dweight (d) f32, others as norm
     flags: ['eps', 'first'],
@@ -108,7 +119,8 @@ export const KERNELS = {
     flops: perElement('x', 10),
   },
   project: {
-    code: 5, family: 'projection',
+    code: 5,
+    family: 'projection',
     roughly: 'out = residual + a Wᵀ, rounded once',
     operands: [write('out'), read('a'), read('weight'), optional('residual')], // (r, n) T or f32; (r, m) T; (n, m) T; (r, n) T
     flags: [],
@@ -117,26 +129,42 @@ export const KERNELS = {
     flops: (o) => 2 * count(o, 'a') * extent(o, 'weight', 0),
   },
   projectBackward: {
-    code: 6, family: 'projection',
+    code: 6,
+    family: 'projection',
     roughly: 'da = dout W',
     operands: [write('da'), read('dout'), read('weight')], // (r, m) T; (r, n) T, row stride of `dout`; (n, m) T
     flags: [],
     // doutStride: elements of T between rows; twice `outputs` for a bf16 gradient that overwrites f32 logits in place.
     parameterNames: ['rows', 'outputs', 'inputs', 'doutStride', 'bf16'],
-    parameters: (o) => [count(o, 'dout') / extent(o, 'weight', 0), extent(o, 'weight', 0), extent(o, 'weight', 1), gradientStride(o, extent(o, 'weight', 0), isBf16(o, 'weight')), isBf16(o, 'weight')],
+    parameters: (o) => [
+      count(o, 'dout') / extent(o, 'weight', 0),
+      extent(o, 'weight', 0),
+      extent(o, 'weight', 1),
+      gradientStride(o, extent(o, 'weight', 0), isBf16(o, 'weight')),
+      isBf16(o, 'weight'),
+    ],
     flops: (o) => 2 * count(o, 'dout') * extent(o, 'weight', 1),
   },
   weightGradient: {
-    code: 7, family: 'projection',
+    code: 7,
+    family: 'projection',
     roughly: 'dweight += doutᵀ a',
     operands: [accumulate('dweight'), read('dout'), read('a')], // (n, m) f32; (r, n) T; (r, m) T
     flags: ['first'],
     parameterNames: ['rows', 'outputs', 'inputs', 'doutStride', 'first', 'bf16'],
-    parameters: (o, f) => [count(o, 'a') / extent(o, 'dweight', 1), extent(o, 'dweight', 0), extent(o, 'dweight', 1), gradientStride(o, extent(o, 'dweight', 0), isBf16(o, 'a')), flag(f, 'first'), isBf16(o, 'a')],
+    parameters: (o, f) => [
+      count(o, 'a') / extent(o, 'dweight', 1),
+      extent(o, 'dweight', 0),
+      extent(o, 'dweight', 1),
+      gradientStride(o, extent(o, 'dweight', 0), isBf16(o, 'a')),
+      flag(f, 'first'),
+      isBf16(o, 'a'),
+    ],
     flops: (o) => 2 * count(o, 'a') * extent(o, 'dweight', 0),
   },
   rotary: {
-    code: 8, family: 'elementwise',
+    code: 8,
+    family: 'elementwise',
     roughly: 'q, k = rotate(q, k, position · theta^(-2m/D)), angles in fp64', // RoFormer, arXiv 2104.09864, halves paired as in Llama
     operands: [update('q'), update('k')], // (C, h/P, D) T; (C, g/P, D) T
     flags: ['theta'],
@@ -145,17 +173,27 @@ export const KERNELS = {
     flops: (o) => 3 * (count(o, 'q') + count(o, 'k')),
   },
   rotaryBackward: {
-    code: 9, family: 'elementwise',
+    code: 9,
+    family: 'elementwise',
     roughly: 'dqOut, dkOut = rotate(dq, dk, -angle); dvOut = dv; rounded to T',
     operands: [write('dqOut'), write('dkOut'), write('dvOut'), read('dq'), read('dk'), read('dv')], // outputs T, inputs f32, shapes as rotary
     flags: ['theta'],
     parameterNames: ['rows', 'heads', 'kvHeads', 'headSize', 'start', 'theta', 'bf16'],
-    parameters: (o, f) => [extent(o, 'dq', 0), extent(o, 'dq', 1), extent(o, 'dk', 1), extent(o, 'dq', 2), start(o, 'dq'), flag(f, 'theta'), isBf16(o, 'dqOut')],
+    parameters: (o, f) => [
+      extent(o, 'dq', 0),
+      extent(o, 'dq', 1),
+      extent(o, 'dk', 1),
+      extent(o, 'dq', 2),
+      start(o, 'dq'),
+      flag(f, 'theta'),
+      isBf16(o, 'dqOut'),
+    ],
     flops: (o) => 3 * (count(o, 'dq') + count(o, 'dk')),
   },
   attend: {
-    code: 10, family: 'attention',
-    roughly: "s = q kᵀ/√D, masked to kv position <= q position; state = online softmax of (state, s, v)", // FlashAttention-2 (2307.08691) Alg. 1; FPDT Fig. 3
+    code: 10,
+    family: 'attention',
+    roughly: 's = q kᵀ/√D, masked to kv position <= q position; state = online softmax of (state, s, v)', // FlashAttention-2 (2307.08691) Alg. 1; FPDT Fig. 3
     operands: [accumulate('state'), read('q'), read('k'), read('v')], // (C, h/P, D + 2) f32 opaque; (C, h/P, D) T; (C, g/P, D) T twice
     flags: ['first'],
     parameterNames: [...attentionNames, 'first'],
@@ -163,7 +201,8 @@ export const KERNELS = {
     flops: (o) => 4 * pairs(o) * extent(o, 'q', 1) * extent(o, 'q', 2),
   },
   finish: {
-    code: 11, family: 'attention',
+    code: 11,
+    family: 'attention',
     roughly: 'o = state.acc / state.sum; lse = ln(sum) + max',
     operands: [write('o'), write('lse'), read('state')], // (C, h/P, D) T; (h/P, C) f32
     flags: [],
@@ -172,7 +211,8 @@ export const KERNELS = {
     flops: perElement('o', 1),
   },
   merge: {
-    code: 12, family: 'attention',
+    code: 12,
+    family: 'attention',
     // Overflow-safe form: never log1p(exp(difference)). A row that saw nothing has lse = -inf.
     roughly: 'w = sigmoid(lseB - lse); o = o - w (o - oB); lse = lse - logsigmoid(lse - lseB)',
     operands: [update('o'), update('lse'), read('oB'), read('lseB')], // (C, h/P, D) f32; (h/P, C) f32; same twice
@@ -182,7 +222,8 @@ export const KERNELS = {
     flops: perElement('o', 3),
   },
   delta: {
-    code: 13, family: 'attention',
+    code: 13,
+    family: 'attention',
     roughly: 'delta = rowsum(dO * o)',
     operands: [write('delta'), read('dO'), read('o')], // (h/P, C) f32; (C, h/P, D) T twice
     flags: [],
@@ -191,16 +232,28 @@ export const KERNELS = {
     flops: perElement('o', 2),
   },
   attendBackward: {
-    code: 14, family: 'attention',
+    code: 14,
+    family: 'attention',
     roughly: 'p = e^(q kᵀ/√D - lse); ds = p (dO vᵀ - delta)/√D; dv += pᵀ dO; dk += dsᵀ q; dq += ds k', // FlashAttention-2 Alg. 2
-    operands: [accumulate('dq', 'firstQ'), accumulate('dk', 'firstKv'), accumulate('dv', 'firstKv'), read('q'), read('k'), read('v'), read('dO'), read('lse'), read('delta')],
+    operands: [
+      accumulate('dq', 'firstQ'),
+      accumulate('dk', 'firstKv'),
+      accumulate('dv', 'firstKv'),
+      read('q'),
+      read('k'),
+      read('v'),
+      read('dO'),
+      read('lse'),
+      read('delta'),
+    ],
     flags: ['firstQ', 'firstKv'], // dq (C, h/P, D) f32; dk, dv (C, g/P, D) f32
     parameterNames: [...attentionNames, 'firstQ', 'firstKv'],
     parameters: (o, f) => [...attentionSizes(o), flag(f, 'firstQ'), flag(f, 'firstKv')],
     flops: (o) => 10 * pairs(o) * extent(o, 'q', 1) * extent(o, 'q', 2),
   },
   swiglu: {
-    code: 15, family: 'elementwise',
+    code: 15,
+    family: 'elementwise',
     roughly: 'out = silu(gateUp[:, :f]) * gateUp[:, f:]', // GLU variants, arXiv 2002.05202
     operands: [write('out'), read('gateUp')], // (r, f) T; (r, 2f) T
     flags: [],
@@ -209,7 +262,8 @@ export const KERNELS = {
     flops: perElement('out', 5),
   },
   swigluBackward: {
-    code: 16, family: 'elementwise',
+    code: 16,
+    family: 'elementwise',
     roughly: 'dgate = dout up silu′(gate); dup = dout silu(gate)',
     operands: [write('dGateUp'), read('dout'), read('gateUp')], // (r, 2f) T; (r, f) T; (r, 2f) T
     flags: [],
@@ -218,7 +272,8 @@ export const KERNELS = {
     flops: perElement('dout', 10),
   },
   crossEntropy: {
-    code: 17, family: 'loss',
+    code: 17,
+    family: 'loss',
     // In place: row t of f32 logits becomes row t of dlogits in T, at the same first byte (row stride V f32). label -1 = ignored.
     roughly: 'loss += Σ_t (lse(logits) - logits[label]) / valid; logits = (softmax(logits) - onehot(label)) / valid',
     operands: [update('logits'), accumulate('loss'), read('labels')], // (r, V) f32; (1) f64; (r) i32
@@ -228,7 +283,8 @@ export const KERNELS = {
     flops: perElement('logits', 5),
   },
   zero: {
-    code: 18, family: 'elementwise',
+    code: 18,
+    family: 'elementwise',
     roughly: 'out = 0',
     operands: [write('out')],
     flags: [],
@@ -237,7 +293,8 @@ export const KERNELS = {
     flops: () => 0,
   },
   squaredNorm: {
-    code: 19, family: 'optimizer',
+    code: 19,
+    family: 'optimizer',
     roughly: 'sum += Σ gradient²',
     operands: [accumulate('sum'), read('gradient')], // (1) f64; (n) f32
     flags: ['first'],
@@ -246,7 +303,8 @@ export const KERNELS = {
     flops: perElement('gradient', 2),
   },
   clip: {
-    code: 20, family: 'optimizer',
+    code: 20,
+    family: 'optimizer',
     // A sum that is not finite (or a loss that is not) gives 0, and adamW then leaves parameters and state untouched.
     roughly: 'scale = finite(sum) and finite(loss) ? min(1, maxNorm / √sum) : 0',
     operands: [write('scale'), read('sum'), read('loss')], // (1) f32; (1) f64; (1) f64
@@ -256,7 +314,8 @@ export const KERNELS = {
     flops: () => 3,
   },
   adamW: {
-    code: 21, family: 'optimizer',
+    code: 21,
+    family: 'optimizer',
     // Rate and bias corrections come from the step's parameter block. Decoupled decay (arXiv 1711.05101) skips the first
     // `undecayed` elements of the whole group (norm weights lie first); a rank's partition starts at rank * count.
     roughly: 'm = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; master -= rate (m̂ / (√v̂ + eps) + decay master); weight = T(master)',

@@ -8,11 +8,11 @@
  *   lookAhead 1   front 0 | front 1 | attend 0 | front 2 | attend 1, tail 0 after its first | front 3 | attend 2 ...
  */
 import type { Phase } from '../trace/schema.js'
-import type { Buffers } from './buffers.js'
-import { attendChunk, prefetchKv } from './attention-forward.js'
 import { attentionBackward } from './attention-backward.js'
+import { attendChunk, prefetchKv } from './attention-forward.js'
+import type { Buffers } from './buffers.js'
 import type { StepConfig } from './config.js'
-import { at, compute, fetch, free, moveToDevice, moveToHost, offload, toTokens, type Ops } from './emit.js'
+import { at, compute, fetch, free, moveToDevice, moveToHost, type Ops, offload, toTokens } from './emit.js'
 import { feedForward, feedForwardBackward } from './feed-forward.js'
 import { projectOut, projectOutBackward, projectQkv } from './projection.js'
 

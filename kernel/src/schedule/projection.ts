@@ -2,7 +2,7 @@
 import type { Phase } from '../trace/schema.js'
 import type { Buffers } from './buffers.js'
 import type { StepConfig } from './config.js'
-import { at, compute, free, toHeads, toTokens, type Ops } from './emit.js'
+import { at, compute, free, type Ops, toHeads, toTokens } from './emit.js'
 
 /**
  * Roughly: q[l,i], k[l,i], v[l,i] = rotary(allToAll(norm(x[l,i]) Wqkv)). From c local tokens of all heads to C tokens of

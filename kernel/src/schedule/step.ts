@@ -4,22 +4,24 @@
  *   host   tokens  x[0,·]  x[1,·] ... x[L,·]  dx[L,·] ... dx[0,·]       every chunk of the hidden state, between uses
  *   device one or two chunks of one layer, this layer's weights and the next one's, this rank's optimizer state
  */
-import { buffers, type Buffers, type GroupValues } from './buffers.js'
+
+import type { Tier } from '../trace/schema.js'
+import { type Buffers, buffers, type GroupValues } from './buffers.js'
 import type { StepConfig } from './config.js'
-import { at, type Ops } from './emit.js'
 import { embeddingBackward, embeddingForward } from './embedding.js'
+import { at, type Ops } from './emit.js'
 import { layerBackward, layerForward } from './layer.js'
 import { lossHead } from './loss.js'
 import { optimizer } from './optimizer.js'
 import type { Value } from './values.js'
 import { gatherWeights, reduceGradient, releaseWeights } from './weights.js'
-import type { Tier } from '../trace/schema.js'
 
 const nothing = function* (): Ops {}
 
 export function* fpdtStep(config: StepConfig, b: Buffers = buffers(config)): Ops {
   const L = config.model.layers
-  const gatherLayer = (phase: 'embedding' | 'forward' | 'loss' | 'backward', l: number): Ops => (l >= 0 && l < L ? gatherWeights(config, at(phase, l), b.layer(l)) : nothing())
+  const gatherLayer = (phase: 'embedding' | 'forward' | 'loss' | 'backward', l: number): Ops =>
+    l >= 0 && l < L ? gatherWeights(config, at(phase, l), b.layer(l)) : nothing()
 
   yield* embeddingForward(config, b, gatherLayer('embedding', 0))
   for (let l = 0; l < L; l++) {

@@ -3,10 +3,11 @@
  * leaves the device, and every activation the backward needs is kept, as an autograd framework without checkpointing does:
  * x, q, k, v, o, oLocal, lse, y and the feed-forward layer's n2, gateUp, act of every layer, and the logits in one piece.
  */
-import { buffers, type Buffers } from './buffers.js'
-import type { StepConfig } from './config.js'
+
 import { attendChunk } from './attention-forward.js'
-import { at, compute, fetch, free, toTokens, type Ops } from './emit.js'
+import { type Buffers, buffers } from './buffers.js'
+import type { StepConfig } from './config.js'
+import { at, compute, fetch, free, type Ops, toTokens } from './emit.js'
 import { feedForward, feedForwardBackward } from './feed-forward.js'
 import { lossChunk } from './loss.js'
 import { optimizer } from './optimizer.js'

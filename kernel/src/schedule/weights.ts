@@ -3,9 +3,9 @@
  * partitions as soon as a layer's are complete. With one rank the partition is the whole, and all of this is nothing.
  */
 import type { Tier } from '../trace/schema.js'
-import { PAD, type GroupValues } from './buffers.js'
+import { type GroupValues, PAD } from './buffers.js'
 import type { StepConfig } from './config.js'
-import { compute, free, gather, reduceScatter, type Ops } from './emit.js'
+import { compute, free, gather, type Ops, reduceScatter } from './emit.js'
 import type { Place } from './ops.js'
 
 const DEVICE: Tier = 'device'

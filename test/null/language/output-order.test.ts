@@ -41,7 +41,7 @@ describe('output order', () => {
           (id, output) => {
             expect(ended).toBe(false)
             const where = output.kind === 'stream' ? output.name : 'display'
-            const text = output.kind === 'stream' ? output.text : String((output as { data: { text: string } }).data.text)
+            const text = output.kind === 'stream' ? output.text : String((output as { data: { text?: unknown } }).data.text)
             const last = seen.at(-1)
             if (last?.where === where && last.cell === id && where !== 'display') last.text += text
             else seen.push({ where, cell: id, text })

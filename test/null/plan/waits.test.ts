@@ -29,15 +29,22 @@ describe('waits', () => {
 
   it('make every run of a training step safe, FPDT and Ulysses, whatever its sizes', () => {
     fc.assert(
-      fc.property(anyConfig.filter(({ model, chunks }) => model.layers <= 2 && chunks <= 4), fc.boolean(), (config, sharedCompute) => {
-        const whole = unchunked(config)
-        for (const [sizes, step] of [[config, fpdtStep], [whole, ulyssesStep]] as const) {
-          const b = buffers(sizes)
-          const made = plan(step(sizes, b), { ranks: sizes.ranks, initial: standing(sizes, b), workspace: () => 300 })
-          const pairs = conflicts(made)
-          for (const seed of SEEDS) expect(hazard(made, pairs, simulate(lower(made), randomDurations(seed), { sharedCompute }))).toBeNull()
-        }
-      }),
+      fc.property(
+        anyConfig.filter(({ model, chunks }) => model.layers <= 2 && chunks <= 4),
+        fc.boolean(),
+        (config, sharedCompute) => {
+          const whole = unchunked(config)
+          for (const [sizes, step] of [
+            [config, fpdtStep],
+            [whole, ulyssesStep],
+          ] as const) {
+            const b = buffers(sizes)
+            const made = plan(step(sizes, b), { ranks: sizes.ranks, initial: standing(sizes, b), workspace: () => 300 })
+            const pairs = conflicts(made)
+            for (const seed of SEEDS) expect(hazard(made, pairs, simulate(lower(made), randomDurations(seed), { sharedCompute }))).toBeNull()
+          }
+        },
+      ),
       { numRuns: 20 },
     )
   }, 120_000)

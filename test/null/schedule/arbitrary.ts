@@ -1,7 +1,7 @@
 /** Generated step configurations with odd sizes, small enough to plan hundreds of them. */
 import fc from 'fast-check'
 import { llama } from '../../../kernel/src/model/llama.js'
-import { stepConfig, type StepConfig } from '../../../kernel/src/schedule/config.js'
+import { type StepConfig, stepConfig } from '../../../kernel/src/schedule/config.js'
 
 export const anyConfig: fc.Arbitrary<StepConfig> = fc
   .record({
@@ -25,7 +25,16 @@ export const anyConfig: fc.Arbitrary<StepConfig> = fc
   })
   .map((o) => {
     const kvHeads = o.kvPerRank * o.ranks
-    const model = llama({ layers: o.layers, width: o.width, heads: kvHeads * o.group, kvHeads, headSize: o.headSize, feedForward: o.feedForward, vocab: o.vocab, tied: o.tied })
+    const model = llama({
+      layers: o.layers,
+      width: o.width,
+      heads: kvHeads * o.group,
+      kvHeads,
+      headSize: o.headSize,
+      feedForward: o.feedForward,
+      vocab: o.vocab,
+      tied: o.tied,
+    })
     const chunk = o.local * o.ranks
     const sequence = Math.max(2, chunk * (o.chunks - 1) + 1, chunk * o.chunks - o.missing)
     const rows = (n: number): number => Math.min(n, o.local)

@@ -4,7 +4,7 @@ import { llama } from '../../../kernel/src/model/llama.js'
 import { plan } from '../../../kernel/src/plan/plan.js'
 import { buffers } from '../../../kernel/src/schedule/buffers.js'
 import { check } from '../../../kernel/src/schedule/check.js'
-import { paddedTokens, stepConfig, type StepConfig } from '../../../kernel/src/schedule/config.js'
+import { paddedTokens, type StepConfig, stepConfig } from '../../../kernel/src/schedule/config.js'
 import { accesses, flopsOf, type Op } from '../../../kernel/src/schedule/ops.js'
 import { printOp } from '../../../kernel/src/schedule/print.js'
 import { fpdtStep, standing } from '../../../kernel/src/schedule/step.js'
@@ -49,10 +49,13 @@ describe('step', () => {
       return bytes
     }
     fc.assert(
-      fc.property(anyConfig.filter((config) => config.chunks >= 2), (config) => {
-        const twice = { ...config, tokens: paddedTokens(config) * 2, chunks: config.chunks * 2 }
-        expect(largest(twice)).toEqual(largest(config))
-      }),
+      fc.property(
+        anyConfig.filter((config) => config.chunks >= 2),
+        (config) => {
+          const twice = { ...config, tokens: paddedTokens(config) * 2, chunks: config.chunks * 2 }
+          expect(largest(twice)).toEqual(largest(config))
+        },
+      ),
     )
   })
 
@@ -79,7 +82,9 @@ describe('step', () => {
 
   it('fetches the next key/value chunk before it attends the one in use, and frees each after its attend', () => {
     const config = stepConfig({ model: small, sequence: 32, chunk: 8, ranks: 2, lookAhead: 0 })
-    const inner = [...fpdtStep(config)].filter((op) => op.place.phase === 'forward' && op.place.layer === 0 && op.place.q === 3 && op.place.kv !== null).map(printOp)
+    const inner = [...fpdtStep(config)]
+      .filter((op) => op.place.phase === 'forward' && op.place.layer === 0 && op.place.q === 3 && op.place.kv !== null)
+      .map(printOp)
     expect(inner).toEqual([
       'fetch k[0,0] @fetch',
       'fetch v[0,0] @fetch',
@@ -104,7 +109,10 @@ describe('step', () => {
 
   it('makes dq, dk and dv of a chunk final together, in chunk order', () => {
     const config = stepConfig({ model: small, sequence: 40, chunk: 8, ranks: 1 })
-    const steps = [...fpdtStep(config)].filter((op) => op.place.phase === 'backward' && op.place.layer === 1 && op.kind === 'compute' && (op.kernel === 'attendBackward' || op.kernel === 'rotaryBackward'))
+    const steps = [...fpdtStep(config)].filter(
+      (op) =>
+        op.place.phase === 'backward' && op.place.layer === 1 && op.kind === 'compute' && (op.kernel === 'attendBackward' || op.kernel === 'rotaryBackward'),
+    )
     const words = steps.map((op) => (op.kind === 'compute' && op.kernel === 'attendBackward' ? `${op.place.kv}:${op.place.q}` : `final ${op.place.kv}`))
     const expected = [0, 1, 2, 3, 4].flatMap((j) => [...[0, 1, 2, 3, 4].filter((i) => i >= j).map((i) => `${j}:${i}`), `final ${j}`])
     expect(words).toEqual(expected)

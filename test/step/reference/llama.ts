@@ -124,7 +124,14 @@ export function llamaStep(m: Sizes, w: Weights, tokens: ArrayLike<number>, label
 }
 
 /** AdamW as PyTorch does it, after clipping to a global norm; `undecayed` names end in a norm. Updates `w`, `m`, `v` in place. */
-export function adamW(w: Weights, m: Weights, v: Weights, gradients: Weights, step: number, o: { rate: number; beta1: number; beta2: number; eps: number; decay: number; maxNorm: number }): number {
+export function adamW(
+  w: Weights,
+  m: Weights,
+  v: Weights,
+  gradients: Weights,
+  step: number,
+  o: { rate: number; beta1: number; beta2: number; eps: number; decay: number; maxNorm: number },
+): number {
   let square = 0
   for (const values of gradients.values()) for (const x of values) square += x * x
   const norm = Math.sqrt(square)
@@ -160,11 +167,13 @@ function linear(a: Float64Array, weight: Float64Array, N: number, outputs: numbe
 }
 function linearBackward(dout: Float64Array, weight: Float64Array, N: number, outputs: number, inputs: number): Float64Array {
   const da = new Float64Array(N * inputs)
-  for (let t = 0; t < N; t++) for (let n = 0; n < outputs; n++) for (let c = 0; c < inputs; c++) da[t * inputs + c]! += dout[t * outputs + n]! * weight[n * inputs + c]!
+  for (let t = 0; t < N; t++)
+    for (let n = 0; n < outputs; n++) for (let c = 0; c < inputs; c++) da[t * inputs + c]! += dout[t * outputs + n]! * weight[n * inputs + c]!
   return da
 }
 function linearWeightGradient(dweight: Float64Array, dout: Float64Array, a: Float64Array, N: number, outputs: number, inputs: number): void {
-  for (let t = 0; t < N; t++) for (let n = 0; n < outputs; n++) for (let c = 0; c < inputs; c++) dweight[n * inputs + c]! += dout[t * outputs + n]! * a[t * inputs + c]!
+  for (let t = 0; t < N; t++)
+    for (let n = 0; n < outputs; n++) for (let c = 0; c < inputs; c++) dweight[n * inputs + c]! += dout[t * outputs + n]! * a[t * inputs + c]!
 }
 
 function norm(x: Float64Array, weight: Float64Array, d: number, eps: number): Float64Array {
@@ -209,7 +218,15 @@ function rotate(x: Float64Array, N: number, heads: number, D: number, theta: num
   }
 }
 
-function attention(q: Float64Array, k: Float64Array, v: Float64Array, N: number, h: number, g: number, D: number): { o: Float64Array; probabilities: Float64Array[] } {
+function attention(
+  q: Float64Array,
+  k: Float64Array,
+  v: Float64Array,
+  N: number,
+  h: number,
+  g: number,
+  D: number,
+): { o: Float64Array; probabilities: Float64Array[] } {
   const o = new Float64Array(N * h * D)
   const probabilities: Float64Array[] = []
   for (let n = 0; n < h; n++) {
@@ -234,7 +251,14 @@ function attention(q: Float64Array, k: Float64Array, v: Float64Array, N: number,
   }
   return { o, probabilities }
 }
-function attentionBackward(cache: Cache, dO: Float64Array, N: number, h: number, g: number, D: number): { dq: Float64Array; dk: Float64Array; dv: Float64Array } {
+function attentionBackward(
+  cache: Cache,
+  dO: Float64Array,
+  N: number,
+  h: number,
+  g: number,
+  D: number,
+): { dq: Float64Array; dk: Float64Array; dv: Float64Array } {
   const { q, k, v, o } = cache
   const [dq, dk, dv] = [new Float64Array(q.length), new Float64Array(k.length), new Float64Array(v.length)]
   for (let n = 0; n < h; n++) {
