@@ -182,5 +182,5 @@ export class ExecutorProcess {
 
 function died(ename: string, evalue: string): Outcome {
   const error: Failure = { status: 'error', ename, evalue, traceback: [`${ename}: ${evalue}`] }
-  return { error, expressions: {} }
+  return { error, lost: true, expressions: {} }
 }

@@ -10,7 +10,7 @@ import { Channels, type RequestChannel } from './channels.js'
 import type { Connection } from './connection.js'
 import type { ExecutorProcess } from './executor-process.js'
 import { History, historyPath } from './history.js'
-import { type ErrorContent, type Message, PROTOCOL_VERSION, Session } from './message.js'
+import { type Message, PROTOCOL_VERSION, Session } from './message.js'
 import { Outputs } from './outputs.js'
 import { Wire } from './wire.js'
 
@@ -166,10 +166,10 @@ export class Kernel {
     this.#outputs.open(cell, request, this.#count)
     const expressions = Object.fromEntries(Object.entries((user_expressions ?? {}) as object).map(([name, text]) => [name, String(text)]))
     const file = isStored ? `Cell [${this.#count}]` : 'Cell [*]'
-    const { error, expressions: values } = await this.executor.run({ cell, file, code, silent: silent === true, expressions })
+    const { error, lost, expressions: values } = await this.executor.run({ cell, file, code, silent: silent === true, expressions })
     this.#outputs.flush()
     if (isStored) this.#history.add(this.#count, code, this.#result)
-    if (error?.ename !== 'ExecutorDied') this.#executed.push(code)
+    if (lost !== true) this.#executed.push(code)
 
     if (error === undefined) return { status: 'ok', execution_count: this.#count, user_expressions: values, payload: [] }
     if (silent !== true) this.#publish('error', errorOutput(error), request)
@@ -217,10 +217,10 @@ export class Kernel {
   }
 }
 
-function errorOutput({ ename, evalue, traceback }: Failure): Omit<ErrorContent, 'status'> {
+function errorOutput({ ename, evalue, traceback }: Failure): Omit<Failure, 'status'> {
   return { ename, evalue, traceback }
 }
 
-function asError(error: { readonly name: string; readonly message: string }): ErrorContent {
+function asError(error: { readonly name: string; readonly message: string }): Failure {
   return { status: 'error', ename: error.name, evalue: error.message, traceback: [`${error.name}: ${error.message}`] }
 }

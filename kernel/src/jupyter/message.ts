@@ -31,14 +31,6 @@ export interface Message {
   readonly buffers: readonly Uint8Array[]
 }
 
-/** What every error looks like, in execute_reply, in the `error` output and in user_expressions. */
-export interface ErrorContent {
-  readonly status: 'error'
-  readonly ename: string
-  readonly evalue: string
-  readonly traceback: readonly string[]
-}
-
 const username = (() => {
   try {
     return userInfo().username

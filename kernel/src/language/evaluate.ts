@@ -11,7 +11,7 @@ import { SourceError } from './syntax.js'
 import { failureOf, rememberCell } from './traceback.js'
 import { transpileCell } from './transpile.js'
 
-/** What instrumented cell code knows as `$$cell`. */
+/** What transpiled cell code knows as `$$cell`. */
 interface Scope {
   value: unknown
   readonly import: CellModules['import']

@@ -17,8 +17,8 @@ export class KeyboardInterrupt extends Error {
   }
 }
 
-/** What instrumented code knows as `$$stop`; word 0 is the flag. */
-export interface Stop extends Int32Array {
+/** What interruptible code knows as `$$stop`; word 0 is the flag. */
+interface Stop extends Int32Array {
   /** Called by a check that found the flag set. */
   raise(): void
   /** Passes the value of an `await` on, unless the cell it belongs to was interrupted meanwhile. */

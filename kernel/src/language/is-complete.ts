@@ -1,7 +1,7 @@
 /** Whether Enter should run what is typed so far, or open another line. */
 import { parse } from './syntax.js'
 
-export type Completeness = { readonly status: 'complete' | 'invalid' } | { readonly status: 'incomplete'; readonly indent: string }
+type Completeness = { readonly status: 'complete' | 'invalid' } | { readonly status: 'incomplete'; readonly indent: string }
 
 /** Incomplete is what a longer text could still make valid: the first error stands at the end, or at an open template or comment. */
 export function isComplete(source: string): Completeness {

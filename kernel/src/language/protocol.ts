@@ -12,8 +12,7 @@
  */
 import type { MimeBundle } from '../display.js'
 
-/** Places of `stdio` in the child. */
-export const IPC_FD = 3
+/** Place in the child's `stdio` of the pipe to its control worker. */
 export const CONTROL_FD = 4
 
 export interface Task {
@@ -25,6 +24,7 @@ export interface Task {
   readonly expressions: Readonly<Record<string, string>>
 }
 
+/** What every error looks like, in execute_reply, in the `error` output and in user_expressions. */
 export interface Failure {
   readonly status: 'error'
   readonly ename: string
@@ -37,7 +37,12 @@ export interface Shown {
   readonly metadata: Readonly<Record<string, unknown>>
 }
 
-export type Outcome = { readonly error?: Failure; readonly expressions: Readonly<Record<string, (Shown & { status: 'ok' }) | Failure>> }
+export interface Outcome {
+  readonly error?: Failure
+  /** The process ended with the cell, and all variables with it. */
+  readonly lost?: true
+  readonly expressions: Readonly<Record<string, (Shown & { status: 'ok' }) | Failure>>
+}
 
 export type Output =
   | { readonly kind: 'stream'; readonly name: 'stdout' | 'stderr'; readonly text: string }

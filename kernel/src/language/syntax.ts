@@ -49,7 +49,7 @@ export function boundNames(pattern: Node): string[] {
 }
 
 /** 1-based line and column of an offset. */
-export function position(source: string, offset: number): { readonly line: number; readonly column: number } {
+function position(source: string, offset: number): { readonly line: number; readonly column: number } {
   const before = source.slice(0, offset)
   const lineStart = before.lastIndexOf('\n') + 1
   return { line: before.split('\n').length, column: offset - lineStart + 1 }

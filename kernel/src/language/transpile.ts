@@ -14,7 +14,7 @@
 import { originalPositionFor, TraceMap } from '@jridgewell/trace-mapping'
 import MagicString from 'magic-string'
 import { transformSync } from 'oxc-transform'
-import { instrument } from './instrument.js'
+import { makeInterruptible } from './interruptible.js'
 import { boundNames, isFunction, type Node, parse, SourceError, walk } from './syntax.js'
 
 export interface Position {
@@ -25,7 +25,7 @@ export interface Position {
 /** From a position in the emitted JavaScript to the one in the source; both count from 1. */
 export type Positions = (line: number, column: number) => Position | undefined
 
-export interface CellCode {
+interface CellCode {
   /** An expression whose value is `async ($$stop, $$cell) => void`. */
   readonly code: string
   /** Global names the cell declares; they must exist before it runs, because strict code cannot create them by assignment. */
@@ -49,7 +49,7 @@ export function transpileCell(source: string, file: string): CellCode {
   for (const statement of program.body as Node[]) hoist(statement, code, names)
   hoistNestedVars(program, code, names)
   rewriteModuleSyntax(program, code)
-  instrument(program, code)
+  makeInterruptible(program, code)
   // An emitted enum or namespace adds to what its name already holds; run again, it must begin anew.
   const resets = stripped.merging.map((name) => `${name}=undefined;`).join('')
   code.prepend(`(async ($$stop, $$cell) => {"use strict";${resets}`)
@@ -67,7 +67,7 @@ export function transpileCell(source: string, file: string): CellCode {
 export function transpileModule(source: string, file: string): { readonly code: string; readonly positions: Positions } {
   const stripped = strip(source, file)
   const code = new MagicString(stripped.code)
-  instrument(parse(stripped.code, 'js').program as unknown as Node, code)
+  makeInterruptible(parse(stripped.code, 'js').program as unknown as Node, code)
   // Other threads of the process load the same text and have no flag.
   code.prepend("const $$stop=globalThis[Symbol.for('fpdt.stop')]??{resume:(v)=>v};")
   return {

@@ -1,5 +1,5 @@
 /**
- * Makes code stoppable. JavaScript that does not yield cannot be interrupted from outside without losing the process
+ * Makes code interruptible. JavaScript that does not yield cannot be interrupted from outside without losing the process
  * (terminateExecution aborts Node 20 inside AsyncLocalStorage), so it asks: at every loop head and function entry it looks at a flag that the
  * control worker sets through shared memory, and after every `await` it asks whether its own cell was interrupted meanwhile.
  *
@@ -19,7 +19,7 @@ const LOOPS = new Set(['WhileStatement', 'DoWhileStatement', 'ForStatement', 'Fo
  * Edits are outer before inner, opening text with `appendLeft` and closing text with `prependRight`: where two nodes begin or end at one place
  * that is the order which nests them rightly.
  */
-export function instrument(program: Node, code: MagicString): void {
+export function makeInterruptible(program: Node, code: MagicString): void {
   walk(program, (node) => {
     if (LOOPS.has(node.type)) {
       // An async iteration suspends without an `await` of its own.
