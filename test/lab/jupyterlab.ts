@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright'
+import { findChromium } from '../../.ci/system.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const built = join(root, 'labextension/dist')
@@ -28,6 +29,8 @@ export interface Lab {
 
 export async function startLab(): Promise<Lab> {
   if (!existsSync(join(built, 'package.json'))) throw new Error(`the extension is not built: ${built} is missing; run \`npm run build:lab\``)
+  const executablePath = findChromium()
+  if (!executablePath) throw new Error('no browser: install chromium (or google-chrome), or name one in the environment variable CHROMIUM')
   const home = mkdtempSync(join(tmpdir(), 'fpdt-lab-'))
   const notebooks = join(home, 'notebooks')
   mkdirSync(notebooks)
@@ -53,7 +56,7 @@ export async function startLab(): Promise<Lab> {
   }
   try {
     await answers(`${url}/api/status`, server, log)
-    browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox'] })
+    browser = await chromium.launch({ executablePath, args: ['--no-sandbox'] })
   } catch (error) {
     await close()
     throw error
