@@ -5,7 +5,8 @@
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces'
 import { RunRenderer } from './lab/renderer.js'
 
-export const RUN_MIME = 'application/vnd.fpdt.run.v1+json'
+/** Written out, and checked by its type: an import of the value would load all of `fpdt/trace` with every page. */
+const RUN_MIME: typeof import('fpdt/trace').RUN_MIME = 'application/vnd.fpdt.run.v1+json'
 
 const extension: IRenderMime.IExtension = {
   id: '@fpdt/labextension:run-renderer',
