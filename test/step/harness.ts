@@ -1,13 +1,14 @@
 /** Runs one step through the engine and gives back what can be compared: loss and gradients by tensor, in f64. */
 import { type Device, openDevice } from '@fpdt/native'
 import { NativeStep } from '../../kernel/src/execute/native.js'
+import { writeInputs } from '../../kernel/src/fpdt/inputs.js'
 import { readParameters, tensor, writeParameters } from '../../kernel/src/fpdt/parameters.js'
 import { planTraining, type TrainingPlan, type TrainOptions } from '../../kernel/src/fpdt/training-plan.js'
 import { fromBf16, toBf16 } from '../../kernel/src/model/bf16.js'
 import type { ModelConfig } from '../../kernel/src/model/config.js'
 import { groupsOf } from '../../kernel/src/model/parameters.js'
 import { fillNormal, randomSource } from '../../kernel/src/model/random.js'
-import { dealt, longText, stepTokens } from '../../kernel/src/model/tokens.js'
+import { longText, stepTokens } from '../../kernel/src/model/tokens.js'
 import { paddedTokens } from '../../kernel/src/schedule/config.js'
 import { llamaStep, type Weights } from './reference/llama.js'
 
@@ -35,7 +36,7 @@ export function closeDevices(): void {
 export function randomWeights(training: TrainingPlan, seed: number): Map<string, Float32Array> {
   const next = randomSource(seed)
   return new Map(
-    groupsOf(training.buffers.layout).map((group) => {
+    groupsOf(training.values.layout).map((group) => {
       const values = new Float32Array(group.padded)
       for (const part of group.parts) {
         const size = part.shape.reduce((product, extent) => product * extent, 1)
@@ -56,27 +57,21 @@ export function randomTokens(count: number, vocabulary: number, seed: number): U
 /** Loss and gradients of one step of the engine. */
 export async function engine(model: ModelConfig, options: TrainOptions, tokens: Uint32Array, seed = 1, device = deviceOf()): Promise<Outcome> {
   const training = planTraining(model, options, { budgets: {}, threads: device.info().threads })
-  const { config, buffers, plan } = training
+  const { config, values, plan } = training
   const native = new NativeStep(device, plan)
   try {
     native.poison() // whatever is read before it is written shows
     writeParameters(native, training, randomWeights(training, seed))
     const inputs = stepTokens(longText(tokens), 0, config.tokens, paddedTokens(config), model.vocabulary)
-    for (let rank = 0; rank < config.ranks; rank++) {
-      for (let i = 0; i < config.chunks; i++) {
-        native.write(buffers.tokens(i), 'host', rank, dealt(inputs.tokens, config.chunk, config.ranks, i, rank))
-        native.write(buffers.labels(i), 'host', rank, dealt(inputs.labels, config.chunk, config.ranks, i, rank))
-      }
-    }
-    const parameters = Float64Array.of(1e-3, 0.1, 0.05, 1 / inputs.valid)
-    const before = plan.listing.findIndex((line) => line.startsWith('adamW')) - 1
+    const parameters = writeInputs(native, training, inputs, 1)
+    const before = training.firstUpdate - 1
     await native.run(parameters, before)
     const joined = readParameters(native, training, 'gradientPart', before)
     await native.run(parameters)
     const scalar = (bytes: Uint8Array): number => new Float64Array(bytes.buffer, bytes.byteOffset, 1)[0]!
     return {
-      loss: scalar(native.read(buffers.loss, 'host', 0)),
-      gradientNorm: Math.sqrt(scalar(native.read(buffers.gradientNorm, 'host', 0))),
+      loss: scalar(native.read(values.loss, 'host', 0)),
+      gradientNorm: Math.sqrt(scalar(native.read(values.gradientNorm, 'host', 0))),
       gradients: byTensor(training, joined),
     }
   } finally {
@@ -95,7 +90,7 @@ export function oracle(model: ModelConfig, options: TrainOptions, tokens: Uint32
 
 export function byTensor(training: TrainingPlan, values: ReadonlyMap<string, Float32Array>): Weights {
   return new Map(
-    groupsOf(training.buffers.layout).flatMap((group) =>
+    groupsOf(training.values.layout).flatMap((group) =>
       group.parts.map((part) => [`${group.name}/${part.name}`, Float64Array.from(tensor(values, group, part.name))] as const),
     ),
   )

@@ -1,6 +1,7 @@
 import { afterAll, describe, expect, it } from 'vitest'
 import { Device } from '../../kernel/src/fpdt/device.js'
-import { longestSequence, planTraining, type TrainOptions } from '../../kernel/src/fpdt/training-plan.js'
+import { planTraining, type TrainOptions } from '../../kernel/src/fpdt/training-plan.js'
+import { longestSequence, planThatFits } from '../../kernel/src/fpdt/what-fits.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { randomTokens } from './harness.js'
 
@@ -60,22 +61,46 @@ describe('bytes of a step', () => {
 
 describe('what does not fit', () => {
   const threads = 2
+  const refused = (options: TrainOptions, budgets: { device?: number; host?: number }): string => {
+    try {
+      planThatFits(model, options, { budgets, threads })
+      return 'it fits'
+    } catch (error) {
+      return (error as Error).message
+    }
+  }
+  const bytes = (options: TrainOptions) => planTraining(model, options, { budgets: {}, threads }).plan.arenaBytes
+
   it('is refused before anything runs, with the op, the buffers and a chunk that fits', () => {
     const budgets = { device: 3 * 2 ** 20, host: 64 * 2 ** 20 }
-    const attempt = (): unknown => planTraining(model, { sequence: 65536, chunk: 8192, ranks: 2 }, { budgets, threads })
-    expect(attempt).toThrow(/the device tier needs \d+ bytes .* at op \d+.* the largest there: .*Chunk \d+ fits the device/s)
-    try {
-      attempt()
-    } catch (error) {
-      const chunk = Number(/Chunk (\d+) fits/.exec((error as Error).message)?.[1])
-      // What the message proposes must be true.
-      expect(planTraining(model, { sequence: 4096, chunk, ranks: 2 }, { budgets, threads }).plan.arenaBytes.device).toBeLessThanOrEqual(budgets.device)
-    }
+    const message = refused({ sequence: 32768, chunk: 8192, ranks: 2 }, budgets)
+    expect(message).toMatch(/the device tier needs \d+ bytes .* at op \d+.* the largest there: .*Chunk \d+ fits/s)
+    // What the message proposes must be true.
+    const chunk = Number(/Chunk (\d+) fits/.exec(message)?.[1])
+    expect(bytes({ sequence: 16 * chunk, chunk, ranks: 2 }).device).toBeLessThanOrEqual(budgets.device)
+  })
+  it('proposes fewer rows of logits when those are in the way', () => {
+    const options = { sequence: 4096, chunk: 1024, ranks: 1, lossRows: 1024 }
+    const budgets = { device: bytes({ ...options, sequence: 16 * 1024, lossRows: 64 }).device }
+    expect(refused(options, budgets)).toMatch(/lossRows: 64 fits \(1024 rows of logits at a time do not\)\.$/)
+  })
+  it('proposes a shorter sequence when only the host is short', () => {
+    const budgets = { device: 2 ** 26, host: 4 * 2 ** 20 }
+    const message = refused({ sequence: 65536, chunk: 512, ranks: 2 }, budgets)
+    const tokens = Number(/With chunk 512 the longest sequence that fits is (\d+) tokens/.exec(message)?.[1])
+    expect(bytes({ sequence: tokens, chunk: 512, ranks: 2 }).host).toBeLessThanOrEqual(budgets.host)
+    expect(bytes({ sequence: tokens + 512, chunk: 512, ranks: 2 }).host).toBeGreaterThan(budgets.host)
   })
   it('says so when no chunk helps', () => {
-    expect(() => planTraining(model, { sequence: 4096, chunk: 512, ranks: 2 }, { budgets: { device: 2 ** 16 }, threads })).toThrow(
+    expect(refused({ sequence: 4096, chunk: 512, ranks: 2 }, { device: 2 ** 16 })).toMatch(
       /No chunk fits: parameters, gradients and optimizer state alone take/,
     )
+  })
+  it('never needs more device bytes for more chunks, whatever is fetched ahead', () => {
+    for (const prefetch of [0, 1, 4, 16]) {
+      const device = (chunks: number): number => bytes({ sequence: chunks * 16, chunk: 16, ranks: 2, prefetch }).device
+      expect(device(2 * (prefetch + 8)), `prefetch ${prefetch}`).toBe(device(prefetch + 8))
+    }
   })
   it('finds the longest sequence: one chunk more does not fit', () => {
     const budgets = { device: 8 * 2 ** 20, host: 6 * 2 ** 20 }

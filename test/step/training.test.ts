@@ -106,6 +106,16 @@ describe('a stepper', () => {
   })
 })
 
+describe('a run before its first step', () => {
+  it('can be shown: head, empty tables and a picture', async () => {
+    const run = await device.train(model, { sequence: 64, chunk: 16, ranks: 2 })
+    const bundle = await run.bundle()
+    expect((bundle['application/vnd.fpdt.run.v1+json'] as { tables: { spans: { rows: number } } }).tables.spans.rows).toBe(0)
+    expect(bundle['text/plain']).toMatch(/FPDT · Llama 2 × 32 · 64 tokens in 4 chunks · 2 ranks · planned/)
+    await run.close()
+  })
+})
+
 describe('an interrupt', () => {
   it('rejects at once, keeps whole steps, and the next step works', async () => {
     let interrupt = (): void => {}
@@ -144,6 +154,7 @@ describe('bad input', () => {
     [{ sequence: 64, chunk: 16, dtype: 'fp8' as never }, /^config: dtype "fp8" is not one of 'bf16', 'f32'/],
     [{ sequence: 64, chunk: 16, chunks: 4 } as never, /^config: option chunks is not known; known are sequence, chunk/],
     [{ sequence: 64, chunk: 16, system: 'ring' as never }, /^config: system "ring" is not one of/],
+    [{ sequence: 64, system: 'ulysses' as const, lossRows: 8 }, /^config: lossRows cannot be given with system 'ulysses'/],
   ])('%o is refused in words', async (options, words) => {
     expect(await code(() => device.train(model, options))).toMatch(words)
   })

@@ -7,6 +7,7 @@ import { FpdtError } from '../errors.js'
 import { lower } from '../plan/lower.js'
 import type { Plan } from '../plan/plan.js'
 import type { Program } from '../plan/program.js'
+import { firstIndex } from '../plan/search.js'
 import { byteRange, bytesOf, type Value, whole } from '../schedule/values.js'
 import type { Tier } from '../trace/schema.js'
 import type { Spans } from '../trace/spans.js'
@@ -62,6 +63,7 @@ export class NativeStep {
   read(value: Value, tier: Tier, rank: number, line?: number): Uint8Array {
     return this.#executor.read(tier, rank, this.#offset(value, tier, line), bytesOf(value))
   }
+  /** Throws FpdtError `shape` for data of another size, `not_resident` for a value that is not on that tier. */
   write(value: Value, tier: Tier, rank: number, data: ArrayBufferView, line?: number): void {
     if (data.byteLength !== bytesOf(value)) throw new FpdtError('shape', `${value.name} holds ${bytesOf(value)} bytes; got ${data.byteLength}.`)
     this.#executor.write(tier, rank, this.#offset(value, tier, line), data)
@@ -89,15 +91,9 @@ export class NativeStep {
     this.#executor.close()
   }
 
-  /** Last entry at or before a line of the listing. */
+  /** Last entry at or before a line of the listing, -1 = none. */
   entryAt(line: number): number {
-    let [low, high] = [-1, this.program.length - 1]
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2)
-      if ((this.program.op[middle] as number) <= line) low = middle
-      else high = middle - 1
-    }
-    return low
+    return firstIndex(this.program.length, (entry) => this.program.op[entry] > line) - 1
   }
 
   #offset(value: Value, tier: Tier, line?: number): number {

@@ -1,5 +1,4 @@
 /** The device of a notebook: memory budgets, measured rates, and the runs that live on it. */
-import { availableParallelism, totalmem } from 'node:os'
 import { type Device as NativeDevice, openDevice } from '@fpdt/native'
 import { type MeasuredRates, measureMachine } from '../cost/machine.js'
 import { FpdtError } from '../errors.js'
@@ -7,8 +6,9 @@ import type { ModelConfig } from '../model/config.js'
 import type { Tier } from '../trace/schema.js'
 import { PlannedRun } from './planned-run.js'
 import { parseBytes } from './sizes.js'
-import { type Budgets, longestSequence, planTraining, type TrainOptions } from './training-plan.js'
+import type { Budgets, TrainOptions } from './training-plan.js'
 import { TrainingRun } from './training-run.js'
+import { longestSequence, planThatFits } from './what-fits.js'
 
 export interface CpuOptions {
   /** Bytes of device memory a rank may take: `'1 GiB'`. On the CPU it plays the part of HBM. Default: an eighth of the machine's memory. */
@@ -33,6 +33,9 @@ export interface DeviceDescription {
 /** One device a backend in this process: opening it again closes the former, so that a cell that is run again does not hold memory twice. */
 let open: Device | undefined
 
+/** What the native side takes. */
+const MOST_THREADS = 1024
+
 export class Device {
   readonly #native: NativeDevice
   readonly #runs = new Set<TrainingRun>()
@@ -48,13 +51,18 @@ export class Device {
 
   /** The CPU backend. Throws FpdtError `config` for a size that is none, `native` when the addon cannot be loaded. */
   static async cpu(options: CpuOptions = {}): Promise<Device> {
-    const device = parseBytes(options.memory ?? Math.floor(totalmem() / 8), 'memory')
-    const host = parseBytes(options.host ?? Math.floor(totalmem() / 4), 'host')
-    const { threads = availableParallelism(), path } = options
-    if (!Number.isInteger(threads) || threads < 1 || threads > 256)
-      throw new FpdtError('config', `threads ${String(threads)} is not a whole number from 1 to 256.`)
+    const { threads, path } = options
+    if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
+      throw new FpdtError('config', `threads ${String(threads)} is not a whole number from 1 to ${MOST_THREADS}.`)
+    }
+    const given = {
+      device: options.memory === undefined ? null : parseBytes(options.memory, 'memory'),
+      host: options.host === undefined ? null : parseBytes(options.host, 'host'),
+    }
     await open?.close()
-    open = new Device(openDevice({ backend: 'cpu', threads, ...(path ? { path } : {}) }), { device, host })
+    const native = openDevice({ backend: 'cpu', ...(threads ? { threads } : {}), ...(path ? { path } : {}) })
+    const { memoryBytes } = native.info() // what this process may use, container limits included
+    open = new Device(native, { device: given.device ?? Math.floor(memoryBytes / 8), host: given.host ?? Math.floor(memoryBytes / 4) })
     return open
   }
 
@@ -70,7 +78,8 @@ export class Device {
 
   /** What training would take and how it would run, before anything does. Throws as `train`. */
   plan(model: ModelConfig, options: TrainOptions): PlannedRun {
-    const training = planTraining(model, options, this.#machine())
+    this.#refuseClosed()
+    const training = planThatFits(model, options, this.#machine())
     return new PlannedRun(training, this)
   }
 
@@ -80,7 +89,7 @@ export class Device {
    */
   async train(model: ModelConfig, options: TrainOptions): Promise<TrainingRun> {
     this.#refuseClosed()
-    const run = await TrainingRun.open(this, planTraining(model, options, this.#machine()))
+    const run = await TrainingRun.open(this, planThatFits(model, options, this.#machine()))
     this.#runs.add(run)
     run.onClose(() => this.#runs.delete(run))
     return run
@@ -88,6 +97,7 @@ export class Device {
 
   /** The longest sequence, in tokens, that fits this device's budgets with these options. Plans only; allocates nothing. */
   longestSequence(model: ModelConfig, options: Omit<TrainOptions, 'sequence'>): number {
+    this.#refuseClosed()
     return longestSequence(model, options, this.#machine())
   }
 

@@ -3,20 +3,19 @@ import type { NativeStep } from '../execute/native.js'
 import { toBf16 } from '../model/bf16.js'
 import { initialGroup } from '../model/initialise.js'
 import { type Group, groupsOf } from '../model/parameters.js'
-import type { GroupValues } from '../schedule/buffers.js'
 import type { TrainingPlan } from './training-plan.js'
 
 /** Values of all groups, by name; each of `group.padded` elements. */
 export type ParameterValues = ReadonlyMap<string, Float32Array>
 
 export function initialParameters(training: TrainingPlan): ParameterValues {
-  const { config, buffers, seed } = training
-  return new Map(groupsOf(buffers.layout).map((group) => [group.name, initialGroup(config.model, group, seed)]))
+  const { config, values, seed } = training
+  return new Map(groupsOf(values.layout).map((group) => [group.name, initialGroup(config.model, group, seed)]))
 }
 
 /** Writes weights and masters of every rank, and zero optimizer state. */
 export function writeParameters(step: NativeStep, training: TrainingPlan, values: ParameterValues): void {
-  for (const group of valuesOf(training)) {
+  for (const group of training.values.groups) {
     const all = values.get(group.group.name)
     if (!all || all.length !== group.group.padded) throw new Error(`group ${group.group.name} needs ${group.group.padded} values`)
     for (let rank = 0; rank < training.config.ranks; rank++) {
@@ -34,7 +33,7 @@ export function writeParameters(step: NativeStep, training: TrainingPlan, values
 export function readParameters(step: NativeStep, training: TrainingPlan, what: 'master' | 'm' | 'v' | 'gradientPart', line?: number): ParameterValues {
   const { ranks } = training.config
   return new Map(
-    valuesOf(training).map((group) => {
+    training.values.groups.map((group) => {
       const joined = new Float32Array(group.group.padded)
       for (let rank = 0; rank < ranks; rank++) {
         const bytes = step.read(group[what], 'device', rank, line)
@@ -43,10 +42,6 @@ export function readParameters(step: NativeStep, training: TrainingPlan, what: '
       return [group.group.name, joined]
     }),
   )
-}
-
-export function valuesOf({ buffers }: TrainingPlan): GroupValues[] {
-  return [buffers.embedding, ...buffers.layout.layers.map((_, l) => buffers.layer(l)), buffers.head]
 }
 
 /** One tensor out of its group's values. */

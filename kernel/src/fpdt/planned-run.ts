@@ -4,6 +4,7 @@ import { type MimeBundle, TO_MIME } from '../display.js'
 import { rates, simulate } from '../execute/simulate.js'
 import { lower } from '../plan/lower.js'
 import type { Program } from '../plan/program.js'
+import { largestInWords } from '../plan/words.js'
 import type { RunHead, Tier } from '../trace/schema.js'
 import type { Spans } from '../trace/spans.js'
 import type { Device } from './device.js'
@@ -43,12 +44,11 @@ export class PlannedRun {
   toString(): string {
     const { plan, config } = this.training
     const peak = plan.peaks.device
-    const largest = peak.residencies.slice(0, 5).map(({ name, bytes }) => `${name} ${formatBytes(bytes)}`)
     const { device, host } = this.#device.budgets
     return [
       `${this.head.title} (predicted)`,
       `device  ${formatBytes(plan.arenaBytes.device)} a rank of ${formatBytes(device)}; most alive at once ${formatBytes(peak.bytes)}, at op ${peak.line}: ${plan.words(peak.line)}`,
-      `        made of ${largest.join(', ')}`,
+      `        made of ${largestInWords(peak.residencies)}`,
       `host    ${formatBytes(plan.arenaBytes.host)} a rank of ${formatBytes(host)}`,
       `work    ${plan.listing.length} ops; ${(modelFlops(config.model, [config.tokens]) / 1e12).toPrecision(3)} model TFLOP a step; ${formatBytes(plan.totals.bytes.offload)} offloaded and ${formatBytes(plan.totals.bytes.fetch)} fetched a rank`,
       `time    ${this.seconds.toPrecision(3)} s a step, from rates measured on this machine`,

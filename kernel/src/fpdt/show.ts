@@ -5,13 +5,13 @@ import { figure } from '../trace/figure.js'
 import { memoryColumns, peaksOf } from '../trace/memory.js'
 import { keepNewest, saveRun } from '../trace/saved.js'
 import { RUN_MIME, type RunHead } from '../trace/schema.js'
-import { joinColumns, type StepSpans, spanColumns } from '../trace/spans.js'
+import { type StepSpans, spanTable } from '../trace/spans.js'
 import { formatBytes } from './sizes.js'
 import type { TrainingPlan } from './training-plan.js'
 
 /** `application/vnd.fpdt.run.v1+json`, `image/png` and `text/plain` of a run; spans of the newest steps that fit a saved notebook. */
 export async function runBundle(training: TrainingPlan, program: Program, head: RunHead, records: readonly StepSpans[]): Promise<MimeBundle> {
-  const spans = joinColumns(records.map(({ step, spans }) => spanColumns(program, spans, step)))
+  const spans = spanTable(program, records)
   const memory = memoryColumns(training.plan, records)
   const complete: RunHead = { ...head, peaks: peaksOf(training.plan, records) }
   const tables = { head: complete, listing: training.plan.listing, spans, memory }

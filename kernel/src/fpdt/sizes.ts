@@ -21,14 +21,4 @@ function parse(size: string | number, units: Record<string, number>, what: strin
   return value
 }
 
-/** `1.50 GiB`, `12.0 MiB`: three digits, binary units. */
-export function formatBytes(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-  let value = bytes
-  let unit = 0
-  while (Math.abs(value) >= 1024 && unit < units.length - 1) {
-    value /= 1024
-    unit++
-  }
-  return `${unit === 0 ? value : value.toPrecision(value >= 1000 ? 4 : 3)} ${units[unit]}`
-}
+export { sizeInWords as formatBytes } from '../plan/words.js'

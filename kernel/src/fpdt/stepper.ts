@@ -87,8 +87,11 @@ export class Stepper {
   /** Values of a buffer where it stands now: on the device when it is there, else on the host. Throws FpdtError `not_resident`. */
   peek(name: string, rank = 0): Peek {
     this.#refuseClosed()
-    const value = this.training.buffers.known.get(name)
-    if (!value) throw new FpdtError('not_resident', `no value is called ${name}; names look like ${[...this.training.buffers.known.keys()].slice(-1)[0]}.`)
+    const { ranks } = this.training.config
+    if (!Number.isInteger(rank) || rank < 0 || rank >= ranks)
+      throw new FpdtError('config', `rank ${String(rank)} is not one of the ${ranks} ranks, 0 to ${ranks - 1}.`)
+    const value = this.training.values.known.get(name)
+    if (!value) throw new FpdtError('not_resident', `no value is called ${name}; names look like ${[...this.training.values.known.keys()].slice(-1)[0]}.`)
     const { plan } = this.training
     const tier = TIERS.find((candidate) => plan.find(name, candidate, this.#line))
     if (!tier) plan.offsetOf(name, 'device', this.#line) // throws, saying where it is
@@ -114,8 +117,7 @@ export class Stepper {
   /** Drops the step, unless its optimizer has begun: then completes it, so that parameters are never half updated. */
   async close(): Promise<void> {
     if (!this.#open) return
-    const firstUpdate = this.training.plan.listing.findIndex((line) => line.startsWith('adamW'))
-    if (this.#line >= firstUpdate) {
+    if (this.#line >= this.training.firstUpdate) {
       await this.complete()
       return
     }

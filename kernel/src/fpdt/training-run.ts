@@ -3,12 +3,13 @@ import { MFU_FORMULA, mfu, modelFlops } from '../cost/flops.js'
 import { DISPLAY_ID, displayHost, type MimeBundle, TO_MIME } from '../display.js'
 import { FpdtError } from '../errors.js'
 import { NativeStep } from '../execute/native.js'
-import { dealt, type LongText, longText, type StepTokens, stepTokens } from '../model/tokens.js'
+import { type LongText, longText, type StepTokens, stepTokens } from '../model/tokens.js'
 import { paddedTokens } from '../schedule/config.js'
 import type { RunHead, StepSummary, Tier } from '../trace/schema.js'
 import type { StepSpans } from '../trace/spans.js'
 import type { Device } from './device.js'
 import { newHead } from './head.js'
+import { writeInputs } from './inputs.js'
 import { initialParameters, type ParameterValues, readParameters, writeParameters } from './parameters.js'
 import { PlannedRun } from './planned-run.js'
 import { runBundle, runInWords } from './show.js'
@@ -37,8 +38,6 @@ export class TrainingRun {
   readonly #native: NativeStep
   readonly #records: StepSpans[] = []
   readonly #closers: (() => void)[] = []
-  /** Line of the first op that changes a parameter: up to it a step can be dropped. */
-  readonly #firstUpdate: number
   #position = 0 // of the next step in its text
   #done = 0
   #origin_ns: number | undefined // of the first step, after the loading of the program
@@ -55,7 +54,6 @@ export class TrainingRun {
   ) {
     this.#device = device
     this.#native = native
-    this.#firstUpdate = training.plan.listing.findIndex((line) => line.startsWith('adamW'))
     this.plan = new PlannedRun(training, device)
     this.head = newHead(training, device.description, 'measured')
     for (const row of this.head.tiers) row.allocated_bytes = native.allocated(row.tier)
@@ -178,17 +176,11 @@ export class TrainingRun {
 
   /** Takes the next tokens of a text and writes them to every rank. Throws `token` before anything is written. */
   #next(text: LongText): Step {
-    const { config, buffers, optimizer } = this.training
+    const { config } = this.training
     const inputs = stepTokens(text, this.#position, config.tokens, paddedTokens(config), config.model.vocabulary)
     if (inputs.repeated) this.head.message = `the text has ${text.tokens.length} tokens, fewer than were trained on: it was repeated`
-    for (let rank = 0; rank < config.ranks; rank++) {
-      for (let i = 0; i < config.chunks; i++) {
-        this.#native.write(buffers.tokens(i), 'host', rank, dealt(inputs.tokens, config.chunk, config.ranks, i, rank))
-        this.#native.write(buffers.labels(i), 'host', rank, dealt(inputs.labels, config.chunk, config.ranks, i, rank))
-      }
-    }
     const number = this.#done + 1
-    return { number, inputs, parameters: Float64Array.of(optimizer.rate, 1 - optimizer.beta1 ** number, 1 - optimizer.beta2 ** number, 1 / inputs.valid) }
+    return { number, inputs, parameters: writeInputs(this.#native, this.training, inputs, number) }
   }
 
   /**
@@ -198,7 +190,7 @@ export class TrainingRun {
    */
   async #execute(step: Step): Promise<void> {
     const running = this.#native.run(step.parameters).then(async ({ stopped, line }) => {
-      if (stopped && line < this.#firstUpdate) return this.#drop()
+      if (stopped && line < this.training.firstUpdate) return this.#drop()
       if (stopped) await this.#native.run(step.parameters)
       this.#record(step)
     })
@@ -238,7 +230,7 @@ export class TrainingRun {
 
   /** Takes the spans of a completed step, and its results from the host. */
   #record(step: Step): void {
-    const { config, buffers } = this.training
+    const { config, values } = this.training
     const taken = this.#native.takeSpans()
     this.#native.reset()
     const first = taken.start_ns.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY)
@@ -248,8 +240,8 @@ export class TrainingRun {
     const start_ns = Math.round(first - origin)
     const duration_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), 0)) - start_ns
     const scalar = (bytes: Uint8Array): number => new Float64Array(bytes.buffer, bytes.byteOffset, 1)[0]
-    const loss = scalar(this.#native.read(buffers.loss, 'host', 0))
-    const gradient_norm = Math.sqrt(scalar(this.#native.read(buffers.gradientNorm, 'host', 0)))
+    const loss = scalar(this.#native.read(values.loss, 'host', 0))
+    const gradient_norm = Math.sqrt(scalar(this.#native.read(values.gradientNorm, 'host', 0)))
     const finite = Number.isFinite(loss) && Number.isFinite(gradient_norm)
     if (finite) {
       this.#done = step.number

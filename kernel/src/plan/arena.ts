@@ -6,6 +6,7 @@
  * lowest gap, which the whole list known beforehand permits. The extent is exact: it ends with the last byte used.
  */
 import type { Unplaced } from './lifetimes.js'
+import { firstIndex } from './search.js'
 
 /** Every offset is a multiple of this: a cache line and more, and what cuBLASLt wants. */
 export const ALIGNMENT = 256
@@ -140,17 +141,6 @@ class FreeList {
   private rank(size: number, start: number): number {
     return firstIndex(this.bySize.length, (i) => this.bySize[i][0] > size || (this.bySize[i][0] === size && this.bySize[i][1] >= start))
   }
-}
-
-/** First index for which a predicate holds that, once true, stays true. */
-export function firstIndex(length: number, holds: (index: number) => boolean): number {
-  let [low, high] = [0, length]
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if (holds(middle)) high = middle
-    else low = middle + 1
-  }
-  return low
 }
 
 function aligned(bytes: number): number {

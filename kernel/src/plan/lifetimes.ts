@@ -2,18 +2,9 @@
  * Residencies and their lives, from a walk over the ops: born by the first op that writes one, ended by its `free`.
  * A workspace is a residency that lives for the one op that uses it.
  */
+import type { Standing } from '../schedule/standing.js'
 import { bytesOf, type Value, whole } from '../schedule/values.js'
 import type { Category, Tier } from '../trace/schema.js'
-
-/** A residency that is there before the first op. */
-export interface Initial {
-  readonly value: Value
-  readonly tier: Tier
-  /** Its bytes mean something before the first op. */
-  readonly written: boolean
-  /** It is there after the last op too, at the same place; false: the ops end it. Default true. */
-  readonly persistent?: boolean
-}
 
 export interface Residency {
   /** Name of the value, without the tier. */
@@ -39,7 +30,7 @@ export class Lifetimes {
   readonly residencies: Unplaced[] = []
   private readonly alive = new Map<string, number>()
 
-  constructor(initial: Iterable<Initial>) {
+  constructor(initial: Iterable<Standing>) {
     for (const { value, tier, persistent } of initial) this.open(whole(value), tier, -1, persistent ?? true)
   }
 

@@ -8,20 +8,22 @@ import { FpdtError } from '../errors.js'
 import { checked } from '../schedule/check.js'
 import type { Op } from '../schedule/ops.js'
 import { printOp, printPlace } from '../schedule/print.js'
+import type { Standing } from '../schedule/standing.js'
 import { NONE, PHASES, STREAMS, type Stream, TIERS, type Tier } from '../trace/schema.js'
-import { firstIndex, layOut } from './arena.js'
+import { layOut } from './arena.js'
 import { type Entries, EntryRecorder, type WorkspaceBytes } from './entries.js'
-import { type Initial, Lifetimes, type Residency } from './lifetimes.js'
+import { Lifetimes, type Residency } from './lifetimes.js'
 import { type Peak, peakOf } from './peak.js'
+import { firstIndex } from './search.js'
 import { type Waits, waitsOf } from './waits.js'
 import { largestInWords, sizeInWords } from './words.js'
 
-export type { Initial, Peak, Residency, WorkspaceBytes }
+export type { Peak, Residency, WorkspaceBytes }
 
 export interface PlanOptions {
   readonly ranks: number
   /** What stands before the first op. */
-  readonly initial: Iterable<Initial>
+  readonly initial: Iterable<Standing>
   readonly workspace: WorkspaceBytes
   /** Bytes a rank may take of each tier; a tier that is not named is not limited. */
   readonly budgets?: Partial<Record<Tier, number>>

@@ -13,9 +13,9 @@
  * other stream is left, few enough to draw as arrows.
  */
 import { STREAMS, TIERS } from '../trace/schema.js'
-import { firstIndex } from './arena.js'
 import { ABSENT, type Entries, READS, WRITES } from './entries.js'
 import type { Residency } from './lifetimes.js'
+import { firstIndex } from './search.js'
 
 /** Entries that entry e waits for: entry[start[e]] .. entry[start[e + 1] - 1], all earlier than e. */
 export interface Waits {

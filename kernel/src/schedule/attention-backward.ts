@@ -10,10 +10,11 @@
  * k[j], v[j] stay for a row. q, dO, lse, delta and the f32 dq of chunk i travel for every step, `prefetch` steps ahead.
  * Where two rows meet on one query chunk ((u-2, u-1) and (u-1, u-1)) it stays: nothing travels.
  */
-import type { Buffers } from './buffers.js'
+
 import type { StepConfig } from './config.js'
 import { at, compute, fetch, free, moveToDevice, type Ops, offload } from './emit.js'
 import { exchangeGradients, projectQkvBackward } from './projection.js'
+import type { StepValues } from './step-values.js'
 
 interface Step {
   readonly j: number
@@ -24,7 +25,7 @@ interface Step {
  * Roughly: dq, dk, dv of all chunks from dO and delta; then dWqkv, dnorm1 and dx[l,·]. Needs on the host, and ends there:
  * q, k, v, dO, lse, delta, x, dy of every chunk. Leaves dx[l,·] on the host.
  */
-export function* attentionBackward(config: StepConfig, b: Buffers, l: number): Ops {
+export function* attentionBackward(config: StepConfig, b: StepValues, l: number): Ops {
   const u = config.chunks
   const steps: Step[] = []
   for (let j = 0; j < u; j++) for (let i = j; i < u; i++) steps.push({ j, i })

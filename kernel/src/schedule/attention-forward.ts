@@ -8,12 +8,12 @@
  * arena it may start as soon as the last reader of the bytes it takes over is done.
  */
 import type { Phase } from '../trace/schema.js'
-import type { Buffers } from './buffers.js'
 import type { StepConfig } from './config.js'
 import { at, compute, fetch, free, type Ops } from './emit.js'
+import type { StepValues } from './step-values.js'
 
 /** The first key/value chunks of query chunk i, emitted early so that they hide under its projection. */
-export function* prefetchKv(config: StepConfig, b: Buffers, phase: Phase, l: number, i: number): Ops {
+export function* prefetchKv(config: StepConfig, b: StepValues, phase: Phase, l: number, i: number): Ops {
   for (let j = 0; j < Math.min(config.prefetch, i); j++) yield* fetchKv(b, phase, l, i, j)
 }
 
@@ -21,7 +21,7 @@ export function* prefetchKv(config: StepConfig, b: Buffers, phase: Phase, l: num
  * Roughly: o[l,i], lse[l,i] = softmax(q[l,i] k[l,0..i]ᵀ/√D) v[l,0..i]. Needs q, k, v of chunk i on the device, the others
  * on the host, and `prefetchKv` emitted. `afterFirst` is emitted after the first attend: work whose exchange hides under it.
  */
-export function* attendChunk(config: StepConfig, b: Buffers, phase: Phase, l: number, i: number, afterFirst: Ops): Ops {
+export function* attendChunk(config: StepConfig, b: StepValues, phase: Phase, l: number, i: number, afterFirst: Ops): Ops {
   const state = b.state(l, i)
   for (let j = 0; j < i; j++) {
     const place = at(phase, l, i, j)
@@ -37,7 +37,7 @@ export function* attendChunk(config: StepConfig, b: Buffers, phase: Phase, l: nu
   yield* free(diagonal, 'device', state)
 }
 
-function* fetchKv(b: Buffers, phase: Phase, l: number, i: number, j: number): Ops {
+function* fetchKv(b: StepValues, phase: Phase, l: number, i: number, j: number): Ops {
   yield fetch(at(phase, l, i, j), b.k(l, j))
   yield fetch(at(phase, l, i, j), b.v(l, j))
 }

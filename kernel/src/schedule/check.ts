@@ -9,22 +9,22 @@
  *                      another names the same bytes, collectives whose sizes do not match over the ranks
  */
 import { FpdtError } from '../errors.js'
-import type { Initial } from '../plan/lifetimes.js'
 import type { Tier } from '../trace/schema.js'
 import { EXTENTS } from './extents.js'
 import { type KernelSpec, kernelSpec } from './kernels.js'
 import { type Access, type AllToAll, accesses, type Compute, type Op, presentOperands } from './ops.js'
 import { printOp, valuesOf } from './print.js'
 import { covers, exclude, include, overlap, type Range } from './ranges.js'
+import type { Standing } from './standing.js'
 import { bytesOf, DTYPE_BYTES, elements, type Value } from './values.js'
 
 /** Checks a whole schedule. Throws FpdtError `schedule`. `ranks` is read off the first collective when not given. */
-export function check(ops: Iterable<Op>, initial: Iterable<Initial>, ranks?: number): void {
+export function check(ops: Iterable<Op>, initial: Iterable<Standing>, ranks?: number): void {
   for (const _ of checked(ops, initial, ranks));
 }
 
 /** The same ops, each checked before it is passed on; the end is checked when they are exhausted. */
-export function* checked(ops: Iterable<Op>, initial: Iterable<Initial>, ranks?: number): Generator<Op, void, undefined> {
+export function* checked(ops: Iterable<Op>, initial: Iterable<Standing>, ranks?: number): Generator<Op, void, undefined> {
   const source = ops[Symbol.iterator]()
   const standing = [...initial]
   const state = new Residencies(standing)
@@ -96,7 +96,7 @@ class Residencies {
   private readonly byValue = new Map<string, State[]>()
   private readonly freed = new Map<string, number>()
 
-  constructor(initial: Iterable<Initial>) {
+  constructor(initial: Iterable<Standing>) {
     for (const { value, tier, written, persistent } of initial) {
       if (value.of) throw new FpdtError('schedule', `${value.name} stands before the first op but is a view; name ${value.of.value.name}`)
       if (this.find(value, tier)) throw new FpdtError('schedule', `${value.name}@${tier} stands before the first op twice`)
@@ -186,7 +186,7 @@ class Shapes {
   private readonly values = new Map<string, Value>()
 
   constructor(
-    standing: readonly Initial[],
+    standing: readonly Standing[],
     private ranks: number | undefined,
   ) {
     for (const { value } of standing) this.values.set(value.name, value)

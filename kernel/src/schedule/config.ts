@@ -96,10 +96,11 @@ export function stepConfig(options: StepOptions): StepConfig {
   const dtype = options.dtype ?? 'bf16'
   if (dtype !== 'bf16' && dtype !== 'f32') refuse(`dtype ${JSON.stringify(dtype)} is not one of 'bf16', 'f32'.`)
   const local = chunk / ranks
+  const localRows = ` (a rank's ${local} rows of a chunk of ${chunk})`
   const feedForwardRows = options.feedForwardRows ?? Math.ceil(local / 2)
-  wholeNumber('feedForwardRows', feedForwardRows, 1, local)
+  wholeNumber('feedForwardRows', feedForwardRows, 1, local, localRows)
   const lossRows = options.lossRows ?? Math.max(1, Math.min(local, 2 ** Math.floor(Math.log2(LOGITS_BYTES / (4 * model.vocabulary)))))
-  wholeNumber('lossRows', lossRows, 1, local)
+  wholeNumber('lossRows', lossRows, 1, local, localRows)
   const adamW = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1, maxNorm: 1, ...options.adamW }
   return { model, dtype, ranks, tokens: sequence, chunk, chunks: Math.ceil(sequence / chunk), lookAhead, prefetch, feedForwardRows, lossRows, adamW }
 
@@ -115,8 +116,8 @@ export function stepConfig(options: StepOptions): StepConfig {
       refuse(`headSize ${m.headSize} is not a multiple of 8 from 8 to 256; with width ${m.width} and ${m.heads} heads try 32, 64 or 128.`)
     }
   }
-  function wholeNumber(name: string, value: number, low: number, high: number): void {
-    if (!Number.isInteger(value) || value < low || value > high) refuse(`${name} ${String(value)} is not a whole number from ${low} to ${high}.`)
+  function wholeNumber(name: string, value: number, low: number, high: number, why = ''): void {
+    if (!Number.isInteger(value) || value < low || value > high) refuse(`${name} ${String(value)} is not a whole number from ${low} to ${high}${why}.`)
   }
 }
 

@@ -1,11 +1,12 @@
 /** The embedding table, chunk by chunk: tokens become x[0,i] on the host; dx[0,i] is scattered back at the end. */
-import type { Buffers } from './buffers.js'
+
 import type { StepConfig } from './config.js'
 import { at, compute, fetch, free, moveToDevice, moveToHost, type Ops } from './emit.js'
+import type { StepValues } from './step-values.js'
 import { gatherWeights, reduceGradient, releaseWeights } from './weights.js'
 
 /** Roughly: x[0,i] = table[tokens[i]] for every chunk. `gathering`: emitted after the table's gather, for what comes next. */
-export function* embeddingForward(config: StepConfig, b: Buffers, gathering: Ops): Ops {
+export function* embeddingForward(config: StepConfig, b: StepValues, gathering: Ops): Ops {
   yield* gatherWeights(config, at('embedding'), b.embedding)
   yield* gathering
   yield fetch(at('embedding', null, 0), b.tokens(0))
@@ -20,7 +21,7 @@ export function* embeddingForward(config: StepConfig, b: Buffers, gathering: Ops
 }
 
 /** Roughly: dtable[tokens[i]] += dx[0,i]. With a tied head the head's share of dtable is there already. */
-export function* embeddingBackward(config: StepConfig, b: Buffers): Ops {
+export function* embeddingBackward(config: StepConfig, b: StepValues): Ops {
   const headWasFirst = config.model.tied
   for (let i = 0; i < config.chunks; i++) {
     const place = at('backward', null, i)

@@ -7,6 +7,9 @@ import type { Value } from './values.js'
 /** A stretch of schedule. One-way: nothing is sent back into it. */
 export type Ops = Generator<Op, void, undefined>
 
+/** A stretch without ops. */
+export function* nothing(): Ops {}
+
 export function at(phase: Phase, layer: number | null = null, q: number | null = null, kv: number | null = null): Place {
   return { phase, layer, q, kv }
 }

@@ -3,14 +3,14 @@
  * part, not the chunk, decides how much of them is alive.
  */
 import type { Phase } from '../trace/schema.js'
-import type { Buffers } from './buffers.js'
 import { localChunk, parts, type StepConfig } from './config.js'
 import { at, compute, free, type Ops } from './emit.js'
 import type { Place } from './ops.js'
+import type { StepValues } from './step-values.js'
 import { rows, type Value } from './values.js'
 
 /** Roughly: n2 = norm(y); gateUp = n2 Wgu; act = swiglu(gateUp), for rows `first ..` of chunk i. */
-function* activate(config: StepConfig, b: Buffers, place: Place, l: number, i: number, s: number, y: Value, count: number): Ops {
+function* activate(config: StepConfig, b: StepValues, place: Place, l: number, i: number, s: number, y: Value, count: number): Ops {
   const w = b.layer(l)
   const [n2, gateUp, act] = [b.n2(l, i, s, count), b.gateUp(l, i, s, count), b.act(l, i, s, count)]
   yield compute(place, 'norm', { out: n2, x: y, weight: w.weight('norm2') }, { eps: config.model.normEps })
@@ -19,7 +19,7 @@ function* activate(config: StepConfig, b: Buffers, place: Place, l: number, i: n
 }
 
 /** Roughly: x[l+1,i] = y[l,i] + swiglu(norm(y) Wgu) Wdown. `keep`: n2, gateUp and act stay for the backward. */
-export function* feedForward(config: StepConfig, b: Buffers, phase: Phase, l: number, i: number, keep = false): Ops {
+export function* feedForward(config: StepConfig, b: StepValues, phase: Phase, l: number, i: number, keep = false): Ops {
   const place = at(phase, l, i)
   for (const [s, [first, count]] of parts(localChunk(config), config.feedForwardRows).entries()) {
     const y = rows(b.y(l, i), `${s}`, first, count)
@@ -32,7 +32,7 @@ export function* feedForward(config: StepConfig, b: Buffers, phase: Phase, l: nu
 }
 
 /** Roughly: dy[l,i] = dx[l+1,i] + its way through the feed-forward layer; dWdown, dWgu, dnorm2 grow. `kept`: see `feedForward`. */
-export function* feedForwardBackward(config: StepConfig, b: Buffers, l: number, i: number, kept = false): Ops {
+export function* feedForwardBackward(config: StepConfig, b: StepValues, l: number, i: number, kept = false): Ops {
   const place = at('backward', l, i)
   const w = b.layer(l)
   for (const [s, [from, count]] of parts(localChunk(config), config.feedForwardRows).entries()) {

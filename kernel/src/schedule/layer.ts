@@ -10,19 +10,17 @@
 import type { Phase } from '../trace/schema.js'
 import { attentionBackward } from './attention-backward.js'
 import { attendChunk, prefetchKv } from './attention-forward.js'
-import type { Buffers } from './buffers.js'
 import type { StepConfig } from './config.js'
-import { at, compute, fetch, free, moveToDevice, moveToHost, type Ops, offload, toTokens } from './emit.js'
+import { at, compute, fetch, free, moveToDevice, moveToHost, nothing, type Ops, offload, toTokens } from './emit.js'
 import { feedForward, feedForwardBackward } from './feed-forward.js'
 import { projectOut, projectOutBackward, projectQkv } from './projection.js'
-
-const nothing = function* (): Ops {}
+import type { StepValues } from './step-values.js'
 
 /**
  * Forward of layer l: x[l,·] on the host becomes x[l+1,·] on the host. x[l,·] stays there: it is the checkpoint from which
  * the backward computes everything again. `exchanged` is emitted after the first all-to-all (the next layer's gather).
  */
-export function* layerForward(config: StepConfig, b: Buffers, l: number, exchanged: Ops): Ops {
+export function* layerForward(config: StepConfig, b: StepValues, l: number, exchanged: Ops): Ops {
   const u = config.chunks
   yield* pipeline(config, b, 'forward', l, {
     *front(i) {
@@ -54,7 +52,7 @@ export function* layerForward(config: StepConfig, b: Buffers, l: number, exchang
  * Backward of layer l: dx[l+1,·] on the host becomes dx[l,·] on the host; x[l,·] ends there. Pass A goes through the chunks
  * as the forward did, computes it again, and ends with dO and delta of every chunk; pass B is the attention's backward.
  */
-export function* layerBackward(config: StepConfig, b: Buffers, l: number, exchanged: Ops): Ops {
+export function* layerBackward(config: StepConfig, b: StepValues, l: number, exchanged: Ops): Ops {
   yield* pipeline(config, b, 'recompute', l, {
     *front(i) {
       yield* takeInput(config, b, 'recompute', l, i)
@@ -99,7 +97,7 @@ interface Stages {
   readonly close: (i: number) => Ops
 }
 
-function* pipeline(config: StepConfig, b: Buffers, phase: Phase, l: number, stages: Stages): Ops {
+function* pipeline(config: StepConfig, b: StepValues, phase: Phase, l: number, stages: Stages): Ops {
   const u = config.chunks
   if (config.lookAhead) yield* stages.front(0)
   for (let i = 0; i < u; i++) {
@@ -121,7 +119,7 @@ function* pipeline(config: StepConfig, b: Buffers, phase: Phase, l: number, stag
 }
 
 /** The hidden state of chunk i, fetched one chunk ahead. */
-function* takeInput(config: StepConfig, b: Buffers, phase: Phase, l: number, i: number): Ops {
+function* takeInput(config: StepConfig, b: StepValues, phase: Phase, l: number, i: number): Ops {
   if (i === 0) yield fetch(at(phase, l, 0), b.x(l, 0))
   if (i + 1 < config.chunks) yield fetch(at(phase, l, i + 1), b.x(l, i + 1))
 }

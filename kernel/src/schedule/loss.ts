@@ -2,14 +2,15 @@
  * The loss head, in parts of a chunk's rows: the logits of a part are the only ones that ever exist, and their gradient
  * overwrites them in the same visit. Nothing is saved and there is no second pass over the vocabulary.
  */
-import type { Buffers } from './buffers.js'
+
 import { localChunk, parts, type StepConfig } from './config.js'
 import { at, compute, fetch, free, moveToDevice, moveToHost, type Ops } from './emit.js'
+import type { StepValues } from './step-values.js'
 import { rows } from './values.js'
 import { gatherWeights, reduceGradient, releaseWeights } from './weights.js'
 
 /** Roughly: loss = mean crossEntropy(norm(x[L,·]) Wᵀ, labels); dx[L,·] on the host; dW and dnorm of the head. */
-export function* lossHead(config: StepConfig, b: Buffers, gathering: Ops): Ops {
+export function* lossHead(config: StepConfig, b: StepValues, gathering: Ops): Ops {
   const place = at('loss')
   yield* gatherWeights(config, place, b.head)
   if (config.model.tied) yield* gatherWeights(config, place, b.embedding)
@@ -29,14 +30,14 @@ export function* lossHead(config: StepConfig, b: Buffers, gathering: Ops): Ops {
   if (config.ranks > 1) yield* reduceGradient(config, place, b.embedding, true)
 }
 
-function* takeChunk(config: StepConfig, b: Buffers, i: number): Ops {
+function* takeChunk(config: StepConfig, b: StepValues, i: number): Ops {
   const place = at('loss', null, i)
   yield* moveToDevice(place, b.x(config.model.layers, i))
   yield fetch(place, b.labels(i))
 }
 
 /** Roughly, for each part: logits = norm(x) Wᵀ; loss += ...; logits = dlogits; dW += dlogitsᵀ n; dx = normBackward(dlogits W). */
-export function* lossChunk(config: StepConfig, b: Buffers, i: number): Ops {
+export function* lossChunk(config: StepConfig, b: StepValues, i: number): Ops {
   const place = at('loss', null, i)
   const L = config.model.layers
   const eps = config.model.normEps

@@ -1,14 +1,14 @@
 /** Into attention and out of it: norm, query/key/value projection, Ulysses' all-to-all, rotary positions; and the way back. */
 import type { Phase } from '../trace/schema.js'
-import type { Buffers } from './buffers.js'
 import type { StepConfig } from './config.js'
 import { at, compute, free, type Ops, toHeads, toTokens } from './emit.js'
+import type { StepValues } from './step-values.js'
 
 /**
  * Roughly: q[l,i], k[l,i], v[l,i] = rotary(allToAll(norm(x[l,i]) Wqkv)). From c local tokens of all heads to C tokens of
  * this rank's heads; the three travel in one exchange. `exchanged` is emitted right after it.
  */
-export function* projectQkv(config: StepConfig, b: Buffers, phase: Phase, l: number, i: number, exchanged: Ops): Ops {
+export function* projectQkv(config: StepConfig, b: StepValues, phase: Phase, l: number, i: number, exchanged: Ops): Ops {
   const place = at(phase, l, i)
   const w = b.layer(l)
   const [x, n1, qkv, q, k, v] = [b.x(l, i), b.n1(l, i), b.qkv(l, i), b.q(l, i), b.k(l, i), b.v(l, i)]
@@ -22,13 +22,13 @@ export function* projectQkv(config: StepConfig, b: Buffers, phase: Phase, l: num
 }
 
 /** Roughly: y[l,i] = x[l,i] + oLocal[l,i] Wo. */
-export function* projectOut(b: Buffers, phase: Phase, l: number, i: number): Ops {
+export function* projectOut(b: StepValues, phase: Phase, l: number, i: number): Ops {
   const operands = { out: b.y(l, i), a: b.oLocal(l, i), weight: b.layer(l).weight('out'), residual: b.x(l, i) }
   yield compute(at(phase, l, i), 'project', operands)
 }
 
 /** Roughly, of y = x + oLocal Wo: dWo += dyᵀ oLocal; dO[l,i] = allToAll(dy Wo). */
-export function* projectOutBackward(b: Buffers, l: number, i: number): Ops {
+export function* projectOutBackward(b: StepValues, l: number, i: number): Ops {
   const place = at('backward', l, i)
   const w = b.layer(l)
   yield compute(place, 'weightGradient', { dweight: w.dweight('out'), dout: b.dy(l, i), a: b.oLocal(l, i) }, { first: i === 0 ? 1 : 0 })
@@ -39,7 +39,7 @@ export function* projectOutBackward(b: Buffers, l: number, i: number): Ops {
 }
 
 /** Roughly: dqkv[l,j] = allToAll(rotate(dq, -), rotate(dk, -), dv): final gradients of chunk j leave the head-sharded world. */
-export function* exchangeGradients(config: StepConfig, b: Buffers, l: number, j: number): Ops {
+export function* exchangeGradients(config: StepConfig, b: StepValues, l: number, j: number): Ops {
   const place = at('backward', l, null, j)
   const [dq, dk, dv, dqOut, dkOut, dvOut] = [b.dq(l, j), b.dk(l, j), b.dv(l, j), b.dqT(l, j), b.dkT(l, j), b.dvT(l, j)]
   yield compute(place, 'rotaryBackward', { dqOut, dkOut, dvOut, dq, dk, dv }, { theta: config.model.theta })
@@ -49,7 +49,7 @@ export function* exchangeGradients(config: StepConfig, b: Buffers, l: number, j:
 }
 
 /** Roughly, of qkv = norm(x) Wqkv: dWqkv += dqkvᵀ n1; dx[l,j] = dy[l,j] + normBackward(dqkv Wqkv). n1 is computed again. */
-export function* projectQkvBackward(config: StepConfig, b: Buffers, l: number, j: number): Ops {
+export function* projectQkvBackward(config: StepConfig, b: StepValues, l: number, j: number): Ops {
   const place = at('backward', l, null, j)
   const w = b.layer(l)
   const eps = config.model.normEps

@@ -5,20 +5,21 @@
  *   device one or two chunks of one layer, this layer's weights and the next one's, this rank's optimizer state
  */
 
-import type { Tier } from '../trace/schema.js'
-import { type Buffers, buffers, type GroupValues } from './buffers.js'
 import type { StepConfig } from './config.js'
 import { embeddingBackward, embeddingForward } from './embedding.js'
-import { at, type Ops } from './emit.js'
+import { at, nothing, type Ops } from './emit.js'
 import { layerBackward, layerForward } from './layer.js'
 import { lossHead } from './loss.js'
 import { optimizer } from './optimizer.js'
-import type { Value } from './values.js'
+import type { Standing } from './standing.js'
+import { type StepValues, stepValues } from './step-values.js'
 import { gatherWeights, reduceGradient, releaseWeights } from './weights.js'
 
-const nothing = function* (): Ops {}
-
-export function* fpdtStep(config: StepConfig, b: Buffers = buffers(config)): Ops {
+/**
+ * The ops of one training step, in emission order. Needs what `standing` lists, on every rank; leaves new parameters and
+ * optimizer state on the device, `loss` and `gradientNorm` on the host, and nothing else. Source: FPDT (arXiv 2408.16978), section 4.
+ */
+export function* fpdtStep(config: StepConfig, b: StepValues = stepValues(config)): Ops {
   const L = config.model.layers
   const gatherLayer = (phase: 'embedding' | 'forward' | 'loss' | 'backward', l: number): Ops =>
     l >= 0 && l < L ? gatherWeights(config, at(phase, l), b.layer(l)) : nothing()
@@ -38,17 +39,9 @@ export function* fpdtStep(config: StepConfig, b: Buffers = buffers(config)): Ops
   yield* optimizer(config, b)
 }
 
-/** A residency that is there before a step and after it. `written`: its bytes mean something before the step. */
-export interface Standing {
-  readonly value: Value
-  readonly tier: Tier
-  readonly written: boolean
-}
-
 /** What stands between steps: parameters and optimizer state on the device, inputs and results on the host. */
-export function standing(config: StepConfig, b: Buffers): Standing[] {
-  const groups: GroupValues[] = [b.embedding, ...b.layout.layers.map((_, l) => b.layer(l)), b.head]
-  const parameters = groups.flatMap(({ weightsPart, master, m, v }) => [...new Set([weightsPart, master, m, v])])
+export function standing(config: StepConfig, b: StepValues): Standing[] {
+  const parameters = b.groups.flatMap(({ weightsPart, master, m, v }) => [...new Set([weightsPart, master, m, v])])
   const chunks = Array.from({ length: config.chunks }, (_, i) => i)
   return [
     ...parameters.map((value) => ({ value, tier: 'device' as const, written: true })),

@@ -5,16 +5,14 @@
  */
 
 import { attendChunk } from './attention-forward.js'
-import { type Buffers, buffers } from './buffers.js'
 import type { StepConfig } from './config.js'
-import { at, compute, fetch, free, type Ops, toTokens } from './emit.js'
+import { at, compute, fetch, free, nothing, type Ops, toTokens } from './emit.js'
 import { feedForward, feedForwardBackward } from './feed-forward.js'
 import { lossChunk } from './loss.js'
 import { optimizer } from './optimizer.js'
 import { exchangeGradients, projectOut, projectOutBackward, projectQkv, projectQkvBackward } from './projection.js'
+import { type StepValues, stepValues } from './step-values.js'
 import { gatherWeights, reduceGradient, releaseWeights } from './weights.js'
-
-const nothing = function* (): Ops {}
 
 /** The configuration of the baseline for the same model and sequence: one chunk, parts as large as it. */
 export function unchunked(config: StepConfig): StepConfig {
@@ -24,7 +22,7 @@ export function unchunked(config: StepConfig): StepConfig {
 }
 
 /** One training step. `config` is made by `unchunked`. */
-export function* ulyssesStep(config: StepConfig, b: Buffers = buffers(config)): Ops {
+export function* ulyssesStep(config: StepConfig, b: StepValues = stepValues(config)): Ops {
   const L = config.model.layers
   const tied = config.model.tied
 

@@ -5,7 +5,7 @@
  * Letters: N sequence, P ranks, C tokens of a chunk over all ranks, c = C/P, u = N/C chunks, d width, h query heads,
  * g key/value heads, D head size, f feed-forward width, V vocabulary, L layers. l is a layer, i a query chunk, j a kv chunk.
  */
-import type { Category, Tier } from '../trace/schema.js'
+import type { Category } from '../trace/schema.js'
 
 export type Dtype = 'bf16' | 'f32' | 'f64' | 'i32'
 export const DTYPE_BYTES: Record<Dtype, number> = { bf16: 2, f32: 4, f64: 8, i32: 4 }
@@ -37,10 +37,6 @@ export function whole(value: Value): Value {
 export function byteRange(value: Value): readonly [number, number] {
   const start = value.of ? value.of.offset * DTYPE_BYTES[value.of.value.dtype] : 0
   return [start, start + bytesOf(value)]
-}
-/** `name` of a residency: `k[0,2]@device`. */
-export function residency(value: Value, tier: Tier): string {
-  return `${whole(value).name}@${tier}`
 }
 /** Part of a value: rows or parameters `offset ..` in elements, named `whole.part`. */
 export function view(value: Value, part: string, shape: readonly number[], offset: number): Value {

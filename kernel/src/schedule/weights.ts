@@ -3,10 +3,10 @@
  * partitions as soon as a layer's are complete. With one rank the partition is the whole, and all of this is nothing.
  */
 import type { Tier } from '../trace/schema.js'
-import { type GroupValues, PAD } from './buffers.js'
 import type { StepConfig } from './config.js'
 import { compute, free, gather, type Ops, reduceScatter } from './emit.js'
 import type { Place } from './ops.js'
+import { type GroupValues, PAD } from './step-values.js'
 
 const DEVICE: Tier = 'device'
 

@@ -46,6 +46,12 @@ export interface StepSpans {
   readonly spans: Spans
 }
 
+/** Span table of several steps; empty for none. */
+export function spanTable(program: Program, steps: readonly StepSpans[]): SpanColumns {
+  const nothing: Spans = { rank: new Uint16Array(0), entry: new Uint32Array(0), start_ns: new Float64Array(0), end_ns: new Float64Array(0) }
+  return joinColumns([spanColumns(program, nothing, 0), ...steps.map(({ step, spans }) => spanColumns(program, spans, step))])
+}
+
 /** Tables of the same columns, one after the other. */
 export function joinColumns<Table extends object>(tables: readonly Table[]): Table {
   const [first] = tables as readonly Record<string, Float64Array>[]

@@ -2,7 +2,6 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { FpdtError } from '../../../kernel/src/errors.js'
 import { ALIGNMENT } from '../../../kernel/src/plan/arena.js'
-import type { Initial } from '../../../kernel/src/plan/lifetimes.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
 import { type Plan, plan } from '../../../kernel/src/plan/plan.js'
 import { COLLECTIVE_PARAMETERS, NO_TIER, OPCODES } from '../../../kernel/src/plan/program.js'
@@ -10,6 +9,7 @@ import { at, compute, fetch, free, offload, toHeads } from '../../../kernel/src/
 import { KERNEL_NAMES, KERNELS } from '../../../kernel/src/schedule/kernels.js'
 import { accesses, type Op, streamOf } from '../../../kernel/src/schedule/ops.js'
 import { printOp } from '../../../kernel/src/schedule/print.js'
+import type { Standing } from '../../../kernel/src/schedule/standing.js'
 import { rows, type Value } from '../../../kernel/src/schedule/values.js'
 import { KINDS, NONE, PHASES, STREAMS, TIERS } from '../../../kernel/src/trace/schema.js'
 import { type RandomSchedule, randomSchedule, workspace } from './random-schedule.js'
@@ -47,7 +47,7 @@ describe('arena', () => {
     )
     // Chunks of one size, fetched two ahead and freed after use: three are alive at most, and three are what it takes.
     const chunks = Array.from({ length: 9 }, (_, i) => value(`x[${i}]`, [64]))
-    const initial: Initial[] = chunks.map((chunk) => ({ value: chunk, tier: 'host', written: true }))
+    const initial: Standing[] = chunks.map((chunk) => ({ value: chunk, tier: 'host', written: true }))
     function* ops(): Generator<Op> {
       for (const [i, chunk] of chunks.entries()) {
         yield fetch(at('forward', 0, i), chunk)
@@ -91,7 +91,7 @@ describe('peaks', () => {
 
 describe('plan', () => {
   const [x, y, w] = [value('x', [8, 16]), value('y', [8, 16]), value('w', [16])]
-  const initial: Initial[] = [
+  const initial: Standing[] = [
     { value: w, tier: 'device', written: true },
     { value: x, tier: 'host', written: true },
     { value: y, tier: 'host', written: false },

@@ -3,16 +3,16 @@
  * frees, with few values alive at once, so that arenas are reused all the time. The same seed gives the same schedule.
  */
 import fc from 'fast-check'
-import type { Initial } from '../../../kernel/src/plan/lifetimes.js'
 import { at, compute } from '../../../kernel/src/schedule/emit.js'
 import type { Kernel } from '../../../kernel/src/schedule/kernels.js'
 import type { Op, Place } from '../../../kernel/src/schedule/ops.js'
+import type { Standing } from '../../../kernel/src/schedule/standing.js'
 import { rows, type Value } from '../../../kernel/src/schedule/values.js'
 import { CATEGORIES, PHASES, type Tier } from '../../../kernel/src/trace/schema.js'
 
 export interface RandomSchedule {
   readonly ops: readonly Op[]
-  readonly initial: readonly Initial[]
+  readonly initial: readonly Standing[]
   readonly ranks: number
 }
 
@@ -53,7 +53,7 @@ function interpret(ranks: number, count: number, seed: number): RandomSchedule {
   const part = named('wPart[flat]', [64])
   const sum = named('sum', [1], 'f64')
   const standing = [norm, weight, dweight, part, sum]
-  const initial: Initial[] = standing.map((value) => ({ value, tier: 'device', written: true }))
+  const initial: Standing[] = standing.map((value) => ({ value, tier: 'device', written: true }))
 
   const ops: Op[] = []
   const live: Live[] = []

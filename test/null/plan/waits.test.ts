@@ -4,8 +4,8 @@ import { simulate } from '../../../kernel/src/execute/simulate.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
 import { type Plan, plan } from '../../../kernel/src/plan/plan.js'
 import { type Waits, waitsOf } from '../../../kernel/src/plan/waits.js'
-import { buffers } from '../../../kernel/src/schedule/buffers.js'
 import { fpdtStep, standing } from '../../../kernel/src/schedule/step.js'
+import { stepValues } from '../../../kernel/src/schedule/step-values.js'
 import { ulyssesStep, unchunked } from '../../../kernel/src/schedule/ulysses.js'
 import { anyConfig } from '../schedule/arbitrary.js'
 import { conflicts, hazard, randomDurations } from './hazards.js'
@@ -38,7 +38,7 @@ describe('waits', () => {
             [config, fpdtStep],
             [whole, ulyssesStep],
           ] as const) {
-            const b = buffers(sizes)
+            const b = stepValues(sizes)
             const made = plan(step(sizes, b), { ranks: sizes.ranks, initial: standing(sizes, b), workspace: () => 300 })
             const pairs = conflicts(made)
             for (const seed of SEEDS) expect(hazard(made, pairs, simulate(lower(made), randomDurations(seed), { sharedCompute }))).toBeNull()

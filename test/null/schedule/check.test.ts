@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { FpdtError } from '../../../kernel/src/errors.js'
-import type { Initial } from '../../../kernel/src/plan/lifetimes.js'
 import { check, checked } from '../../../kernel/src/schedule/check.js'
 import { allReduce, at, compute, fetch, free, gather, offload, reduceScatter, toHeads, toTokens } from '../../../kernel/src/schedule/emit.js'
 import type { Op } from '../../../kernel/src/schedule/ops.js'
+import type { Standing } from '../../../kernel/src/schedule/standing.js'
 import { type Dtype, rows, type Value, view } from '../../../kernel/src/schedule/values.js'
 import { randomSchedule } from '../plan/random-schedule.js'
 
@@ -14,7 +14,7 @@ const [x, y, z, w] = [value('x', [4, 8]), value('y', [4, 8]), value('z', [4, 8])
 const norm = (out: Value, from: Value): Op => compute(here, 'norm', { out, x: from, weight: w }, { eps: 1e-5 })
 const end = (...values: Value[]): Op[] => [...free(here, 'device', ...values)]
 const endOnHost = (...values: Value[]): Op[] => [...free(here, 'host', ...values)]
-const initial: Initial[] = [
+const initial: Standing[] = [
   { value: w, tier: 'device', written: true },
   { value: x, tier: 'device', written: true, persistent: false },
 ]
@@ -95,7 +95,7 @@ describe('check', () => {
   it('refuses what is never freed, and standing residencies left stale', () => {
     expect(refusal([])).toBe('after the last op: x@device is never freed (made at before the first op)')
     expect(refusal([norm(y, x), ...end(x)])).toContain('y@device is never freed (made at op 0: norm y = x w eps=1e-5 @compute)')
-    const onHost: Initial[] = [{ value: x, tier: 'host', written: true }, ...initial.slice(0, 1)]
+    const onHost: Standing[] = [{ value: x, tier: 'host', written: true }, ...initial.slice(0, 1)]
     expect(refusal([fetch(here, x), compute(here, 'zero', { out: x }), ...end(x)], onHost)).toContain('x@host stands for the next step but is stale')
     check([fetch(here, x), compute(here, 'zero', { out: x }), offload(here, x), ...end(x)], onHost)
   })

@@ -2,19 +2,19 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { llama } from '../../../kernel/src/model/llama.js'
 import { plan } from '../../../kernel/src/plan/plan.js'
-import { buffers } from '../../../kernel/src/schedule/buffers.js'
 import { check } from '../../../kernel/src/schedule/check.js'
 import { paddedTokens, type StepConfig, stepConfig } from '../../../kernel/src/schedule/config.js'
 import { accesses, flopsOf, type Op } from '../../../kernel/src/schedule/ops.js'
 import { printOp } from '../../../kernel/src/schedule/print.js'
 import { fpdtStep, standing } from '../../../kernel/src/schedule/step.js'
+import { stepValues } from '../../../kernel/src/schedule/step-values.js'
 import { ulyssesStep, unchunked } from '../../../kernel/src/schedule/ulysses.js'
 import { bytesOf } from '../../../kernel/src/schedule/values.js'
 import { anyConfig } from './arbitrary.js'
 
 const small = llama({ layers: 2, width: 16, heads: 4, kvHeads: 2, headSize: 8, feedForward: 24, vocab: 50 })
 const initial = (config: StepConfig) => {
-  const b = buffers(config)
+  const b = stepValues(config)
   return { b, initial: standing(config, b).map((standing) => ({ ...standing, persistent: true as const })) }
 }
 /** `k[0,3]` -> `k`. */

@@ -30,9 +30,13 @@ export interface GroupValues {
   dweight(part: string): Value
 }
 
-export type Buffers = ReturnType<typeof buffers>
+export type StepValues = ReturnType<typeof stepValues>
 
-export function buffers(config: StepConfig) {
+/**
+ * Every value of a training step, each made once, when it is first asked for. `config` gives all sizes.
+ * Roughly: `stepValues(config).q(l, i)` is q of layer l, chunk i: (C, h/P, D) in T, with the position of its first row.
+ */
+export function stepValues(config: StepConfig) {
   const { model, ranks, dtype: T } = config
   const c = localChunk(config)
   const C = config.chunk
@@ -63,11 +67,7 @@ export function buffers(config: StepConfig) {
     (l: number, i: number, s: number, rows: number): Value =>
       value(`${symbol}[${l},${i}.${s}]`, dtype, [rows, columns], category)
 
-  const groups = new Map<Group, GroupValues>()
   const groupValues = (group: Group, suffix: string): GroupValues => {
-    return once(groups, group, () => makeGroup(group, suffix))
-  }
-  const makeGroup = (group: Group, suffix: string): GroupValues => {
     const whole = (symbol: string, dtype: Dtype, category: Category): Value => value(`${symbol}${suffix}`, dtype, [group.padded], category)
     const partition = (symbol: string, dtype: Dtype, category: Category): Value => value(`${symbol}${suffix}`, dtype, [group.padded / ranks], category)
     const weights = whole('w', T, 'parameters')
@@ -94,13 +94,19 @@ export function buffers(config: StepConfig) {
     }
   }
 
+  const embedding = groupValues(layout.embedding, '[embedding]')
+  const layers = layout.layers.map((group, l) => groupValues(group, `[${l}]`))
+  const head = groupValues(layout.head, '[head]')
+
   return {
     layout,
     /** Every value made so far, by name. */
     known: known as ReadonlyMap<string, Value>,
-    embedding: groupValues(layout.embedding, '[embedding]'),
-    layer: (l: number): GroupValues => groupValues(layout.layers[l] as Group, `[${l}]`),
-    head: groupValues(layout.head, '[head]'),
+    embedding,
+    layer: (l: number): GroupValues => layers[l] as GroupValues,
+    head,
+    /** All parameter groups, in order. */
+    groups: [embedding, ...layers, head] as readonly GroupValues[],
 
     // Inputs, on the host before the step: c local tokens of chunk i. A label of -1 is ignored.
     tokens: (i: number): Value => value(`tokens[${i}]`, 'i32', [c], 'input'),
