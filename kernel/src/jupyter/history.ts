@@ -1,7 +1,7 @@
 /** What was run, in all sessions: one JSON line an entry, only ever appended to, in Jupyter's data directory. */
 import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { userDataFolder } from '../install.js'
 import type { Content } from './message.js'
 
 const KEPT = 10_000
@@ -15,8 +15,7 @@ interface Entry {
 }
 
 export function historyPath(env: NodeJS.ProcessEnv = process.env): string {
-  const data = env.JUPYTER_DATA_DIR ?? join(env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share'), 'jupyter')
-  return join(data, 'fpdt', 'history.jsonl')
+  return join(userDataFolder(env), 'fpdt', 'history.jsonl')
 }
 
 export class History {

@@ -17,7 +17,7 @@ const find = (history: History, request: object) => (history.reply(request as ne
 describe('history', () => {
   it('lies in the data directory of Jupyter', () => {
     expect(historyPath({ JUPYTER_DATA_DIR: '/data' })).toBe('/data/fpdt/history.jsonl')
-    expect(historyPath({ XDG_DATA_HOME: '/xdg' })).toBe('/xdg/jupyter/fpdt/history.jsonl')
+    expect(historyPath({ JUPYTER_DATA_DIR: '', XDG_DATA_HOME: '/xdg' })).toBe('/xdg/jupyter/fpdt/history.jsonl')
   })
 
   it('finds by tail, range and search, over sessions', async () => {
