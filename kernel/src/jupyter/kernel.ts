@@ -2,7 +2,7 @@
  * The protocol: which message is answered how. A table from message type to handler; every request stands between `busy` and `idle`; requests
  * on shell are handled one after another, those on control at once. Never runs user code, so nothing a cell does can block it.
  */
-import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
 import type { Assistant } from '../language/assist.js'
 import type { Failure, Output } from '../language/protocol.js'
@@ -22,7 +22,9 @@ interface Queued {
   isAborted: boolean
 }
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+const require = createRequire(import.meta.url)
+const { version } = require('../../package.json') as { version: string }
+const { version: typescript } = require('typescript/package.json') as { version: string }
 
 const KERNEL_INFO = {
   status: 'ok',
@@ -31,7 +33,7 @@ const KERNEL_INFO = {
   implementation_version: version,
   language_info: {
     name: 'typescript',
-    version: '7.0',
+    version: typescript,
     mimetype: 'text/typescript',
     file_extension: '.ts',
     pygments_lexer: 'typescript',
