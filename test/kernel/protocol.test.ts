@@ -1,3 +1,4 @@
+import { createRequire } from 'node:module'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { TestKernel } from './client.js'
 
@@ -41,6 +42,11 @@ describe('requests', () => {
     expect((await kernel.request('control', 'kernel_info_request', {})).status).toBe('ok')
     expect(states(sent)).not.toContain('idle')
     await kernel.finished(sent)
+  })
+
+  it('about the kernel are answered with the version of the language it runs', async () => {
+    const { version } = createRequire(import.meta.url)('typescript/package.json') as { version: string }
+    expect(await kernel.request('shell', 'kernel_info_request', {})).toMatchObject({ language_info: { name: 'typescript', version, file_extension: '.ts' } })
   })
 
   it('of the heartbeat are echoed', async () => {
