@@ -1,5 +1,5 @@
-import { writeFileSync } from 'node:fs'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { descendants, eventually, TestKernel } from './client.js'
 
 let kernel: TestKernel
@@ -9,16 +9,16 @@ beforeAll(async () => {
 afterAll(() => kernel.close())
 
 /** `|` marks the cursor. */
-async function complete(marked: string) {
+async function complete(marked: string, of = kernel) {
   const cursor = [...marked.slice(0, marked.indexOf('|'))].length
-  return (await kernel.request('shell', 'complete_request', { code: marked.replace('|', ''), cursor_pos: cursor })) as {
+  return (await of.request('shell', 'complete_request', { code: marked.replace('|', ''), cursor_pos: cursor })) as {
     matches: string[]
     cursor_start: number
     cursor_end: number
     metadata: { _jupyter_types_experimental: { text: string; type: string }[] }
   }
 }
-const matches = async (marked: string) => (await complete(marked)).matches
+const matches = async (marked: string, of = kernel) => (await complete(marked, of)).matches
 
 describe('completion', () => {
   it('lists the members of a variable of an earlier cell, by its type, without evaluating anything', async () => {
@@ -68,6 +68,20 @@ describe('completion', () => {
 
   it('answers for text that makes no sense', async () => expect(await matches('%%% ((( |')).toEqual(expect.any(Array)))
 
+  it('forgets a cell that was ended together with its process', async () => {
+    const other = await TestKernel.start()
+    onTestFinished(() => other.close())
+    const sent = other.send('shell', 'execute_request', { code: 'const doomed = 1; console.log("go"); /(a+)+$/.test("a".repeat(60) + "b")' })
+    await other.until(({ parent, content }) => parent.msg_id === sent && content.text === 'go\n')
+    await other.interrupt()
+    await other.until(({ parent, content }) => parent.msg_id === sent && /Interrupt again/.test(String(content.text)))
+    await other.interrupt()
+    expect((await other.finished(sent)).error?.ename).toBe('KeyboardInterrupt')
+    await other.run('const kept = 2')
+    expect(await matches('doome|', other)).toEqual([])
+    expect(await matches('kep|', other)).toEqual(['kept'])
+  })
+
   it('goes on when the language server was killed', async () => {
     const server = descendants(kernel.process.pid as number)
     process.kill(server.find((pid) => languageServers().includes(pid)) as number, 'SIGKILL')
@@ -90,8 +104,6 @@ describe('inspection', () => {
     expect(await kernel.request('shell', 'inspect_request', { code: '   ', cursor_pos: 1, detail_level: 0 })).toMatchObject({ status: 'ok', found: false })
   })
 })
-
-import { readFileSync } from 'node:fs'
 
 function languageServers(): number[] {
   return descendants(kernel.process.pid as number).filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--lsp'))
