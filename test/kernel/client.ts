@@ -39,13 +39,14 @@ export class TestKernel {
     readonly process: ChildProcess,
     readonly folder: string,
     private readonly sockets: Record<Channel, Dealer>,
-    iopubPort: number,
+    /** Address of IOPub, for further clients. */
+    readonly iopub: string,
   ) {
     this.exit = new Promise((resolve) => process.on('exit', resolve))
     process.stderr?.on('data', (chunk) => {
       this.log += chunk
     })
-    this.#iopub.connect(`tcp://127.0.0.1:${iopubPort}`)
+    this.#iopub.connect(iopub)
     this.#iopub.subscribe()
     void this.#listen(this.#iopub)
     for (const channel of ['shell', 'control', 'stdin'] as const) void this.#listen(sockets[channel])
@@ -75,7 +76,7 @@ export class TestKernel {
       socket.connect(`tcp://127.0.0.1:${port}`)
       return socket
     }
-    const kernel = new TestKernel(child, folder, { shell: connect(shell), control: connect(control), stdin: connect(stdin), hb: connect(hb) }, iopub)
+    const kernel = new TestKernel(child, folder, { shell: connect(shell), control: connect(control), stdin: connect(stdin), hb: connect(hb) }, `tcp://127.0.0.1:${iopub}`)
     await kernel.until(({ header }) => header.msg_type === 'iopub_welcome')
     return kernel
   }

@@ -5,6 +5,7 @@
  *     iopub                   XPub     outputs to every client; greets each subscriber (JEP 65)
  *     heartbeat               Router   echoes whatever comes
  */
+import { setTimeout } from 'node:timers/promises'
 import { Router, XPublisher } from 'zeromq'
 import { address, type Connection, type Port } from './connection.js'
 import type { Message } from './message.js'
@@ -13,30 +14,44 @@ import type { Wire } from './wire.js'
 export type RequestChannel = 'shell' | 'control' | 'stdin'
 type Frames = readonly Uint8Array[]
 
-/** No high-water mark: an XPub socket drops messages silently above it. `linger` in ms: how long unsent messages may hold up the exit. */
-const OPTIONS = { sendHighWaterMark: 0, receiveHighWaterMark: 0, linger: 1000 }
+/** How long unsent messages may hold up the exit. */
+const LINGER_MS = 1000
+const OPTIONS = { sendHighWaterMark: 0, receiveHighWaterMark: 0, linger: LINGER_MS }
+/**
+ * A cell can print faster than a client reads. Few messages of IOPub wait inside ZeroMQ, the others in our queue, whose size we know; with `noDrop`
+ * ZeroMQ refuses above its mark, where it would drop silently. A client that takes nothing at all is cut off: others wait for the slowest.
+ * `allSubs`: else only the first subscriber of a topic raises an event, and the others are never welcomed.
+ */
+const IOPUB = { ...OPTIONS, verbosity: 'allSubs', sendHighWaterMark: 128, noDrop: true, tcpMaxRetransmitTimeout: 10_000 } as const
+/** How often a refused message is tried again. ZeroMQ does not tell when an XPub socket has room: it always calls itself writable. */
+const RETRY_MS = 5
+/** A queue that holds more than this is full, until it has gone down to half. */
+const FULL_BYTES = 8 * 2 ** 20
 
 export class Channels {
   readonly #sockets: Record<RequestChannel | 'heartbeat', Router>
   readonly #iopub: XPublisher
   readonly #queues: Record<RequestChannel | 'iopub' | 'heartbeat', SendQueue>
 
-  private constructor(private readonly wire: Wire) {
+  private constructor(
+    private readonly wire: Wire,
+    onFull: (isFull: boolean) => void,
+  ) {
     this.#sockets = { shell: new Router(OPTIONS), control: new Router(OPTIONS), stdin: new Router(OPTIONS), heartbeat: new Router(OPTIONS) }
-    // Without allSubs only the first subscriber of a topic raises an event, and the others are never welcomed.
-    this.#iopub = new XPublisher({ ...OPTIONS, verbosity: 'allSubs' })
+    this.#iopub = new XPublisher(IOPUB)
     const { shell, control, stdin, heartbeat } = this.#sockets
     this.#queues = {
       shell: new SendQueue(shell),
       control: new SendQueue(control),
       stdin: new SendQueue(stdin),
-      iopub: new SendQueue(this.#iopub),
+      iopub: new SendQueue(this.#iopub, onFull),
       heartbeat: new SendQueue(heartbeat),
     }
   }
 
-  static async bind(connection: Connection, wire: Wire): Promise<Channels> {
-    const channels = new Channels(wire)
+  /** `onFull` is told when clients no longer keep up with what is published, and when they do again. */
+  static async bind(connection: Connection, wire: Wire, onFull: (isFull: boolean) => void): Promise<Channels> {
+    const channels = new Channels(wire, onFull)
     const { shell, control, stdin, heartbeat } = channels.#sockets
     const at = (port: Port) => address(connection, port)
     await Promise.all([
@@ -74,13 +89,9 @@ export class Channels {
     this.#queues.iopub.send(this.wire.encode({ ...message, identities: [Buffer.from(topic)] }))
   }
 
-  /** Resolves when everything sent so far has been handed to ZeroMQ. */
-  async drained(): Promise<void> {
-    await Promise.all(Object.values(this.#queues).map((queue) => queue.drained()))
-  }
-
   async close(): Promise<void> {
-    await this.drained()
+    const drained = Promise.all(Object.values(this.#queues).map((queue) => queue.drained()))
+    await Promise.race([drained, setTimeout(LINGER_MS)])
     for (const socket of [...Object.values(this.#sockets), this.#iopub]) socket.close()
   }
 }
@@ -88,20 +99,48 @@ export class Channels {
 /** zeromq.js allows one pending send a socket; a second one throws EBUSY at once. So the sends of a socket form a chain. */
 class SendQueue {
   #tail: Promise<void> = Promise.resolve()
+  #bytes = 0
+  #isFull = false
 
-  constructor(private readonly socket: { send(frames: Uint8Array[]): Promise<void>; readonly closed: boolean }) {}
+  constructor(
+    private readonly socket: Router | XPublisher,
+    private readonly onFull: (isFull: boolean) => void = () => {},
+  ) {}
 
   send(frames: Frames): void {
+    const bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
+    this.#grow(bytes)
     this.#tail = this.#tail
-      .then(() => this.socket.send(frames as Uint8Array[]))
+      .then(() => this.#sendNow(frames))
       .catch((error: Error) => {
         // A peer that is gone must not hold up the others.
         if (!this.socket.closed) process.stderr.write(`fpdt kernel: could not send a message: ${error.message}\n`)
       })
+      .then(() => this.#grow(-bytes))
   }
 
+  /** Resolves when everything sent so far has been handed to ZeroMQ. */
   drained(): Promise<void> {
     return this.#tail
+  }
+
+  async #sendNow(frames: Frames): Promise<void> {
+    for (;;) {
+      try {
+        return await this.socket.send(frames as Uint8Array[])
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+        await setTimeout(RETRY_MS)
+      }
+    }
+  }
+
+  #grow(bytes: number): void {
+    this.#bytes += bytes
+    const isFull = this.#bytes > (this.#isFull ? FULL_BYTES / 2 : FULL_BYTES)
+    if (isFull === this.#isFull) return
+    this.#isFull = isFull
+    this.onFull(isFull)
   }
 }
 

@@ -30,6 +30,7 @@ export class ExecutorProcess {
   #isAlive = false
   #isReady = false
   #isClosing = false
+  #isHeld = false
   #running: Running | undefined
   /** How the last executor ended while no cell ran; the next cell says so. */
   #loss: string | undefined
@@ -70,6 +71,7 @@ export class ExecutorProcess {
       this.#control('interrupt 0') // a timer of an earlier cell may be what keeps the process busy
     } else if (running.interrupt === 'none') {
       running.interrupt = 'asked'
+      this.#regulate()
       const { cell } = running.task
       this.#control(`interrupt ${cell}`)
       running.timers.push(
@@ -87,10 +89,17 @@ export class ExecutorProcess {
     }
   }
 
+  /** While held, what cells print stays in their pipes, and a cell that prints on waits in `write`; an interrupted cell must end, and is read. */
+  hold(isHeld: boolean): void {
+    this.#isHeld = isHeld
+    this.#regulate()
+  }
+
   /** Ends the executor and what user code started in its process group. */
   async close(): Promise<void> {
     this.#isClosing = true
     if (!this.#isAlive) return
+    this.#regulate()
     const gone = new Promise((resolve) => this.#child.once('close', resolve))
     this.#kill()
     await gone
@@ -115,7 +124,7 @@ export class ExecutorProcess {
     let watch: NodeJS.Timeout | undefined
     const fed = () => {
       clearTimeout(watch)
-      watch = order.isWaiting ? setTimeout(() => order.force(), LOST_MARK_MS) : undefined
+      watch = order.isWaiting ? setTimeout(() => (this.#isHeld ? fed() : order.force()), LOST_MARK_MS) : undefined
     }
     for (const fd of [1, 2] as const) {
       child.stdio[fd]?.on('data', (chunk: Buffer) => {
@@ -123,6 +132,7 @@ export class ExecutorProcess {
         fed()
       })
     }
+    this.#regulate()
     child.on('message', (note: Note) => {
       if (note.kind === 'ready') this.#isReady = true
       else order.note(note)
@@ -162,7 +172,16 @@ export class ExecutorProcess {
     if (running?.task.cell !== cell) return
     this.#running = undefined
     for (const timer of running.timers) clearTimeout(timer)
+    this.#regulate()
     running.resolve(outcome)
+  }
+
+  #regulate(): void {
+    const waits = this.#isHeld && !this.#isClosing && (this.#running?.interrupt ?? 'none') === 'none'
+    for (const pipe of [this.#child.stdout, this.#child.stderr]) {
+      if (waits) pipe?.pause()
+      else pipe?.resume()
+    }
   }
 
   #control(line: string): void {

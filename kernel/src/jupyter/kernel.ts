@@ -100,7 +100,8 @@ export class Kernel {
 
   static async start(connection: Connection, executor: ExecutorProcess): Promise<Kernel> {
     const wire = new Wire(connection.key, connection.signature_scheme.slice('hmac-'.length))
-    const kernel = new Kernel(await Channels.bind(connection, wire), executor)
+    const channels = await Channels.bind(connection, wire, (isFull) => executor.hold(isFull))
+    const kernel = new Kernel(channels, executor)
     kernel.channels.listen(
       (channel, request) => kernel.#receive(channel, request),
       (topic) => kernel.channels.publish(kernel.#session.message('iopub_welcome', { subscription: topic }), topic),
