@@ -1,0 +1,41 @@
+/** Native work in a cell: a training step under a real client. Needs the addon. */
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { TestKernel } from './client.js'
+
+let kernel: TestKernel
+beforeAll(async () => {
+  kernel = await TestKernel.start()
+})
+afterAll(() => kernel.close())
+
+it('a training step that is interrupted rejects at once with `stopped`; the kernel answers; the next step trains', async () => {
+  const opened = await kernel.run(`
+    import { Device, llama, longText } from 'fpdt'
+    const device = await Device.cpu({ memory: '1 GiB', host: '2 GiB' })
+    const run = await device.train(llama({ layers: 2, width: 128, heads: 4, kvHeads: 2, feedForward: 256 }), { sequence: 4096, chunk: 1024 })
+    const text = longText('lib.dom.d.ts')
+    let interrupted_ms = 0
+    const off = (globalThis as any)[Symbol.for('fpdt.display.host')].onInterrupt(() => { interrupted_ms = performance.now() })`)
+  expect(opened.error).toBeUndefined()
+
+  const sent = kernel.send('shell', 'execute_request', {
+    code: `
+      let stopped: any
+      const stepping = run.step(text)
+      stepping.catch(({ name, code }: any) => { stopped = { name, code, late_ms: performance.now() - interrupted_ms } })
+      console.log('go')
+      await stepping`,
+  })
+  await kernel.until(({ parent, content }) => parent.msg_id === sent && content.text === 'go\n')
+  await new Promise((resolve) => setTimeout(resolve, 100)) // into the step
+  const start = performance.now()
+  await kernel.interrupt()
+  expect((await kernel.finished(sent)).error?.ename).toBe('KeyboardInterrupt')
+  expect(performance.now() - start).toBeLessThan(1000) // from here on the kernel would say that the cell does not stop
+
+  const { result } = await kernel.run('off(); JSON.stringify({ ...stopped, done: run.stepsDone })')
+  const { late_ms, ...stopped } = JSON.parse((result as string).slice(1, -1))
+  expect(stopped).toEqual({ name: 'FpdtError', code: 'stopped', done: 0 })
+  expect(late_ms).toBeLessThan(100)
+  expect((await kernel.run('(await run.step(text)).step')).result).toBe('1')
+})
