@@ -1,7 +1,7 @@
 /**
  * The colours of a picture. Two palettes, one for light and one for dark backgrounds: every fill has a contrast of at
  * least 3 to its background, and compute families, which share a lane, stay apart for the three kinds of colour blindness
- * (`test/null/labextension/theme.test.ts` computes both). Copies and collectives carry a hatch besides.
+ * (`test/null/trace/draw/theme.test.ts` computes both). Copies and collectives carry a hatch besides.
  */
 import type { Category, Family } from '../schema.js'
 import { contrast, hexOf, inkOn, luminance, mix, parseColour, type Rgb, readable } from './colour.js'
