@@ -7,7 +7,7 @@ import { figure } from '../../kernel/src/trace/figure.js'
 import { saveRun } from '../../kernel/src/trace/saved.js'
 import { RUN_MIME, type SavedRun } from '../../kernel/src/trace/schema.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
-import { fixture } from './fixture.js'
+import { fixture } from '../null/trace/fixture.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
 
 let lab: Lab
@@ -23,6 +23,7 @@ beforeAll(async () => {
   lab.writeNotebook('measured.ipynb', [bundle(saved)])
   lab.writeNotebook('predicted.ipynb', [bundle(await saveRun(fixture({ origin: 'predicted', steps: 1, budget_bytes: 2 ** 33 })))])
   lab.writeNotebook('long.ipynb', [bundle(await saveRun(fixture({ steps: 9 })))])
+  lab.writeNotebook('ranks.ipynb', [bundle(await saveRun(fixture({ ranks: 8, layers: 1, chunks: 2, steps: 1 })))])
   lab.writeNotebook('broken.ipynb', [
     bundle({ ...saved, head: { ...saved.head, version: 99 } }),
     bundle({ ...saved, tables: { ...saved.tables, spans: { ...saved.tables.spans, data: saved.tables.spans.data.slice(0, 2000) } } }),
@@ -136,7 +137,7 @@ describe('a saved run in JupyterLab, with no kernel', () => {
         expect(words('axis')).toEqual(['time, ms'])
         expect(words('step').map((text) => text.split(' · ')[0])).toEqual(['step 1', 'step 2'])
         expect(words('chart')).toEqual(['device memory of rank 0', 'host memory of rank 0'])
-        expect(words('budget').map((text) => text.replaceAll('\u202f', ' '))).toEqual(['budget 128 MiB', 'budget 1.00 GiB, above this chart'])
+        expect(words('budget').map((text) => text.replaceAll('\u202f', ' '))).toEqual(['budget 32.0 MiB', 'budget 1.00 GiB, above this chart'])
         expect(words('peak')).toHaveLength(2)
         for (const text of await pageTexts(at)) expect(contrastOf(text.colour, text.on), text.text).toBeGreaterThanOrEqual(4.5)
         await at.screenshot({ path: join(results, `run-${name}-${width}.png`) })
@@ -175,9 +176,11 @@ describe('a saved run in JupyterLab, with no kernel', () => {
     const at = await opened('measured.ipynb')
     const { picture } = await stateOf(at)
     const chart = picture.charts[0]
-    const point = await onPage(at, chart.x + chart.width / 2, chart.y + chart.height - 10)
+    const point = await onPage(at, chart.x + chart.width / 4, chart.y + chart.height - 10)
     await at.mouse.click(point.x, point.y)
-    await eventually(() => details(at)).toMatch(/device memory of rank 0: .*parameters 14\.0.MiB[\s\S]*Peak .*Alive then: weights/)
+    await eventually(() => details(at)).toMatch(
+      /device memory of rank 0: .*optimizer 12\.1.MiB, .*attention [\d.]+.MiB[\s\S]*Peak 28\.0.MiB alive in an arena of 28\.1.MiB: projectBackward .*Alive then: /,
+    )
   })
 
   it('zooms and moves by keys, buttons and dragging, and comes back', async () => {
@@ -239,9 +242,9 @@ describe('a saved run in JupyterLab, with no kernel', () => {
     await stateOf(at)
     await at.getByRole('button', { name: 'List the ops in view' }).click()
     const table = at.locator('.jp-FPDT-table')
-    expect(await table.locator('caption').innerText()).toBe('The first 300 of 5,456 ops in view; zoom in to list the others.')
+    expect(await table.locator('caption').innerText()).toBe('The first 300 of 8,228 ops in view; zoom in to list the others.')
     expect(await table.locator('tbody tr').count()).toBe(300)
-    expect(await table.locator('tbody tr').first().innerText()).toMatch(/gather weights\[0\]/)
+    expect(await table.locator('tbody tr').first().innerText()).toMatch(/^gather wPart\[embedding\] -> w\[embedding\]/)
     await at.screenshot({ path: join(results, 'run-table.png') })
   })
 
@@ -250,7 +253,7 @@ describe('a saved run in JupyterLab, with no kernel', () => {
     await stateOf(at)
     const stage = stageOf(at)
     expect(await stage.getAttribute('aria-label')).toMatch(
-      /^Measured run\. FPDT · Llama.*Timeline of 2 ranks, streams compute, fetch, offload, collective: 5,456 ops.*device memory is highest with/,
+      /^Measured run\. FPDT · Llama.*Timeline of 2 ranks, streams compute, fetch, offload, collective: 8,228 ops.*device memory is highest with/,
     )
     await stage.focus()
     await at.keyboard.press('n')
@@ -259,12 +262,22 @@ describe('a saved run in JupyterLab, with no kernel', () => {
     expect(await at.locator('.jp-FPDT-details').getAttribute('aria-live')).toBe('polite')
   })
 
+  it('says that lanes of other ranks are not drawn, and lets one choose the rank', async () => {
+    const at = await opened('ranks.ipynb')
+    const notes = ({ picture }: PanelState): string[] => picture.labels.filter(({ role }) => role === 'note').map(({ text }) => text)
+    expect(notes(await stateOf(at))).toContain('lanes of rank 0; those of 7 more ranks are not drawn')
+    await at.getByLabel('lanes and memory of').selectOption('rank 5')
+    const { picture } = await stateWhen(at, (state) => state.view.rank === 5 && notes(state).some((text) => text.startsWith('lanes of rank 5;')))
+    expect(new Set(picture.lanes.map(({ rank }) => rank))).toEqual(new Set([5]))
+    await at.screenshot({ path: join(results, 'run-ranks.png') })
+  })
+
   it('says what was kept of a run too long to save', async () => {
     const at = await opened('long.ipynb')
     const { picture } = await stateOf(at)
-    expect(await at.locator('.jp-FPDT-note').innerText()).toContain('Shows 19,096 of 24,552 ops, those of steps 3–9.')
-    expect(picture.labels.filter(({ role }) => role === 'step').map(({ text }) => text.split(' · ')[0])[0]).toBe('step 3')
-    expect(picture.lanes.reduce((sum, { spans }) => sum + spans, 0)).toBe(19_096)
+    expect(await at.locator('.jp-FPDT-note').innerText()).toContain('Shows 16,456 of 37,026 ops, those of steps 6–9.')
+    expect(picture.labels.filter(({ role }) => role === 'step').map(({ text }) => text.split(' · ')[0])[0]).toBe('step 6')
+    expect(picture.lanes.reduce((sum, { spans }) => sum + spans, 0)).toBe(16_456)
     await at.screenshot({ path: join(results, 'run-long.png') })
   })
 

@@ -24,6 +24,11 @@ function memoryLines(run: Run, layout: Layout, target: Target & { kind: 'memory'
   const peak = run.head.peaks.find(({ tier }) => tier === chart.stack.tier)
   const largest = peak?.buffers.slice(0, MOST_BUFFERS).map(({ name, bytes: size }) => `${name} ${bytes(size)}`)
   if (peak && peak.buffers.length > MOST_BUFFERS) largest?.push(`and ${peak.buffers.length - MOST_BUFFERS} more`)
+  const arena = run.head.tiers.find(({ tier }) => tier === chart.stack.tier)
+  const within = arena ? ` alive in an arena of ${bytes(arena.predicted_bytes)}` : ''
   const buffers = largest?.join(', ')
-  return [levelWords(chart.stack, target.level), ...(peak ? [`Peak ${bytes(peak.bytes)}: ${peak.words}${buffers ? `. Alive then: ${buffers}` : ''}`] : [])]
+  return [
+    levelWords(chart.stack, target.level),
+    ...(peak ? [`Peak ${bytes(peak.bytes)}${within}: ${peak.words}${buffers ? `. Alive then: ${buffers}` : ''}`] : []),
+  ]
 }

@@ -45,6 +45,7 @@ export class RunPanel extends Widget implements DrawnRun {
   #stale = true
   readonly #toolbar = element('div', 'jp-FPDT-toolbar', [], { role: 'toolbar', 'aria-label': 'View of the run' })
   readonly #picker = element('select', '')
+  readonly #pickerWords = document.createTextNode('')
   readonly #tableButton = button('Show as table', 'List the ops in view', () => this.toggleTable())
   readonly #canvas = element('canvas', 'jp-FPDT-picture', [])
   readonly #overlay = element('canvas', 'jp-FPDT-pointer', [])
@@ -71,7 +72,7 @@ export class RunPanel extends Widget implements DrawnRun {
       button('+', 'Zoom in (w or +)', () => this.#zoom(ZOOM)),
       button('Whole run', 'Back to the full time (0)', () => this.showWholeRun()),
       this.#tableButton,
-      element('label', 'jp-FPDT-rank', [document.createTextNode('memory of '), this.#picker]),
+      element('label', 'jp-FPDT-rank', [this.#pickerWords, this.#picker]),
     )
     this.node.append(this.#header, this.#toolbar, this.#stage, this.#details)
     this.#describe()
@@ -239,6 +240,7 @@ export class RunPanel extends Widget implements DrawnRun {
     this.#stale = false
     const surface: Surface = { context: contextOf(this.#canvas), theme: this.#theme, labels: [] }
     this.#layout = layOut(surface, this.#run, this.#view, width)
+    this.#pickerWords.data = this.#layout.hiddenRanks > 0 ? 'lanes and memory of ' : 'memory of '
     for (const canvas of [this.#canvas, this.#overlay]) fit(canvas, width, this.#layout.height)
     this.#picture = draw({ ...surface, context: contextOf(this.#canvas) }, this.#run, this.#view, this.#layout)
     this.#stage.dataset.fpdtTheme = this.#theme.name

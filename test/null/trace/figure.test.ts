@@ -2,7 +2,7 @@ import { loadImage } from '@napi-rs/canvas'
 import { describe, expect, it } from 'vitest'
 import { DARK_PAGE } from '../../../kernel/src/trace/draw/index.js'
 import { figure } from '../../../kernel/src/trace/figure.js'
-import { fixture } from '../../lab/fixture.js'
+import { fixture } from './fixture.js'
 
 describe('figure', () => {
   it('is a PNG of the run, small enough for a notebook', async () => {

@@ -4,7 +4,7 @@
  * share to the pixel columns it touches. So a column is exact, and the shortest span leaves a trace.
  */
 import { FAMILIES } from '../schema.js'
-import { firstAfter, type Lane, type Run } from './run.js'
+import { firstAfter, type Lane, type Run, stepTime } from './run.js'
 
 export interface Bar {
   readonly row: number
@@ -18,7 +18,7 @@ export interface Coverage {
   readonly shares: Float32Array
   /** Spans in view. */
   readonly spans: number
-  /** Part of the window in which the lane is busy, 0 to 1. */
+  /** Part of the window's step time in which the lane is busy, 0 to 1. */
   readonly busy: number
 }
 
@@ -59,5 +59,5 @@ export function coverageOf(run: Run, lane: Lane, start_ns: number, end_ns: numbe
       for (let x = Math.floor(from); x < Math.max(to, Math.floor(from) + 1e-9); x++) add(x, Math.min(to, x + 1) - Math.max(from, x))
     }
   }
-  return { bars, shares, spans, busy: Math.min(1, busy_ns / (end_ns - start_ns)) }
+  return { bars, shares, spans, busy: busy_ns === 0 ? 0 : Math.min(1, busy_ns / stepTime(run, start_ns, end_ns)) }
 }

@@ -46,8 +46,9 @@ export interface Layout {
   readonly tickLine: number
   readonly lanes: readonly LaneLayout[]
   readonly charts: readonly ChartLayout[]
-  /** Ranks whose lanes are left out because there are too many. */
+  /** Ranks whose lanes are left out because there are too many, and the middle of the line that says so. */
   readonly hiddenRanks: number
+  readonly hiddenLine: number
 }
 
 const LANE = 17
@@ -89,6 +90,10 @@ export function layOut(surface: Surface, run: Run, view: View, width: number): L
     y += LANE + LANE_GAP
   }
 
+  const hiddenRanks = shown.length === run.lanes.length ? 0 : run.ranks.length - 1
+  const hiddenLine = y + 8
+  if (hiddenRanks > 0) y += 18
+
   const stacks = TIERS.flatMap((tier) => stackFor(run, view.rank, tier) ?? [])
   y += 8
   const stacked = (['earlier', ...CATEGORIES] as const).filter((category) => stacks.some(({ categories }) => categories.includes(category)))
@@ -128,7 +133,8 @@ export function layOut(surface: Surface, run: Run, view: View, width: number): L
     tickLine,
     lanes,
     charts,
-    hiddenRanks: shown.length === run.lanes.length ? 0 : run.ranks.length - 1,
+    hiddenRanks,
+    hiddenLine,
   }
 }
 

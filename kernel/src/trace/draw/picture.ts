@@ -1,12 +1,12 @@
 /** The whole picture of a run: axis, lanes, memory. Draws, and says what it drew. */
 import { STREAMS } from '../schema.js'
-import { bytes, duration } from './format.js'
+import { bytes, counted, duration } from './format.js'
 import { type Layout, timeAt, xOf, yOf } from './layout.js'
 import { drawLegend } from './legend.js'
 import { type DrawnChart, drawChart } from './memory.js'
 import { type Run, spanAt } from './run.js'
 import { levelAt } from './stack.js'
-import { type Context2D, type Label, line, overlaps, type PixelRect, type Surface, write } from './surface.js'
+import { type Context2D, type Label, line, overlaps, type PixelRect, type Surface, textWidth, write } from './surface.js'
 import type { Theme } from './theme.js'
 import { timeTicks } from './ticks.js'
 import { type DrawnLane, drawLane, spanRect } from './timeline.js'
@@ -35,6 +35,10 @@ export function draw(surface: Surface, run: Run, view: View, layout: Layout): Pi
   drawLegend(surface, layout.categories)
   drawAxis(surface, run, view, layout)
   const lanes = layout.lanes.map((lane) => drawLane(surface, run, view, layout, lane))
+  if (layout.hiddenRanks > 0) {
+    const words = `lanes of rank ${view.rank}; those of ${counted(layout.hiddenRanks, 'more rank')} are not drawn`
+    write(surface, words, layout.plot.x, layout.hiddenLine, { role: 'note', colour: theme.mutedText })
+  }
   drawStepBoundaries(surface, run, view, layout)
   const charts = layout.charts.map((chart) => drawChart(surface, run, view, layout, chart))
   if (run.head.origin === 'predicted') frame(surface, layout)
@@ -113,6 +117,7 @@ function drawAxis(surface: Surface, run: Run, view: View, layout: Layout): void 
     placed.push(write(surface, label, at, layout.tickLine, { role: 'tick', align: 'center', colour: theme.mutedText }))
   }
   drawStepNames(surface, run, view, layout)
+  drawPauseNames(surface, run, view, layout)
 }
 
 /** Each step is named at its beginning, or at the left edge when it began before. */
@@ -136,6 +141,18 @@ function drawStepNames(surface: Surface, run: Run, view: View, layout: Layout): 
       free = rect.x + rect.width + 12
       break
     }
+  }
+}
+
+/** Time between two steps has a name too, where there is room for it: it is not a stream that waits. */
+function drawPauseNames(surface: Surface, run: Run, view: View, layout: Layout): void {
+  const { steps } = run.head
+  const words = 'between steps'
+  for (const [i, next] of steps.slice(1).entries()) {
+    const from = Math.max(layout.plot.x, xOf(layout, view, steps[i].start_ns + steps[i].duration_ns))
+    const to = Math.min(layout.plot.x + layout.plot.width, xOf(layout, view, next.start_ns))
+    if (to - from < textWidth(surface, words) + 8) continue
+    write(surface, words, (from + to) / 2, layout.stepLine, { role: 'note', align: 'center', colour: surface.theme.mutedText })
   }
 }
 

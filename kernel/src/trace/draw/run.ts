@@ -68,6 +68,12 @@ export function stackFor(run: Run, rank: number, tier: Tier): Stack | undefined 
   return run.stacks.find((stack) => stack.rank === rank && stack.tier === tier)
 }
 
+/** Time of the window that lies in steps; all of it where the head names none. Streams stand still between steps, and are not to blame. */
+export function stepTime({ head }: Run, start_ns: number, end_ns: number): number {
+  if (head.steps.length === 0) return end_ns - start_ns
+  return head.steps.reduce((sum, step) => sum + Math.max(0, Math.min(step.start_ns + step.duration_ns, end_ns) - Math.max(step.start_ns, start_ns)), 0)
+}
+
 /** The row of the lane's span at `time_ns`, or the nearest within `reach_ns`; -1 where there is none. */
 export function spanAt(run: Run, lane: Lane, time_ns: number, reach_ns: number): number {
   const { start_ns, duration_ns } = run.spans
@@ -186,7 +192,13 @@ function checkHead(head: RunHead): void {
   if (typeof head !== 'object' || head === null) throw broken('it has no head')
   for (const field of ['title', 'origin', 'state', 'message'] as const) if (typeof head[field] !== 'string') throw broken(`head.${field} is not text`)
   list(head.codes?.kernels, 'codes.kernels', { name: 'string', family: 'string' })
-  list(head.tiers, 'tiers', { tier: 'string', predicted_bytes: 'number', measured_bytes: 'number or null', budget_bytes: 'number or null' })
+  list(head.tiers, 'tiers', {
+    tier: 'string',
+    predicted_bytes: 'number',
+    allocated_bytes: 'number or null',
+    measured_bytes: 'number or null',
+    budget_bytes: 'number or null',
+  })
   list(head.peaks, 'peaks', { tier: 'string', bytes: 'number', time_ns: 'number', words: 'string' })
   for (const peak of head.peaks) list(peak.buffers, 'peaks[].buffers', { name: 'string', bytes: 'number', category: 'string' })
   list(head.steps, 'steps', {

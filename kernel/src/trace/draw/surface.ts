@@ -38,7 +38,7 @@ export interface PixelRect {
   readonly height: number
 }
 
-export type LabelRole = 'lane' | 'rank' | 'tick' | 'axis' | 'step' | 'bar' | 'chart' | 'budget' | 'peak' | 'legend' | 'figure' | 'origin'
+export type LabelRole = 'lane' | 'rank' | 'tick' | 'axis' | 'step' | 'bar' | 'chart' | 'budget' | 'peak' | 'legend' | 'figure' | 'origin' | 'note'
 /** A text that was written: where, in what colour, on what. */
 export interface Label extends PixelRect {
   readonly text: string

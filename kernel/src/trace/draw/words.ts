@@ -1,8 +1,7 @@
 /** A run in plain words: what a reader sees on hover, above the picture, and what a screen reader says instead of it. */
-import { KINDS, NONE, PHASES, type RunHead, STREAMS, type StepSummary, type Tier } from '../schema.js'
+import { KINDS, NONE, PHASES, type RunHead, STREAMS, type StepSummary } from '../schema.js'
 import { byteRate, bytes, count, counted, duration, flopRate, flops, percent } from './format.js'
 import type { Run } from './run.js'
-import { stackFor } from './run.js'
 import type { Stack } from './stack.js'
 
 /** One op: what it is, where in the algorithm, when and how much. Three lines. */
@@ -103,14 +102,19 @@ export function facts(head: RunHead): Fact[] {
     })
     if (last.mfu !== null) list.push({ name: 'MFU', value: percent(last.mfu), hint: last.mfu_formula })
   }
-  for (const { tier, predicted_bytes, measured_bytes, budget_bytes } of head.tiers) {
+  for (const { tier, predicted_bytes, allocated_bytes, measured_bytes, budget_bytes } of head.tiers) {
     if (predicted_bytes === 0 && !measured_bytes) continue
-    const exact = [`predicted ${count(predicted_bytes)} bytes`, measured_bytes === null ? 'not measured' : `measured ${count(measured_bytes)} bytes`]
-    if (budget_bytes !== null) exact.push(`budget ${count(budget_bytes)} bytes`)
+    const exact = [ARENA_HINT, `predicted: planned ${count(predicted_bytes)} bytes`]
+    if (allocated_bytes !== null) exact.push(`allocated: ${count(allocated_bytes)} bytes`)
+    exact.push(measured_bytes === null ? 'not measured' : `measured: highest byte touched ${count(measured_bytes)}`)
+    if (budget_bytes !== null) exact.push(`budget: ${count(budget_bytes)} bytes`)
     list.push({ name: `${tier} memory, per rank`, value: agreement(predicted_bytes, measured_bytes), hint: exact.join('\n') })
   }
   return list
 }
+
+/** Why the peak of a chart may be lower than the figure of the header. */
+const ARENA_HINT = 'Bytes of the arena, in which every buffer has its place. The curve shows what was alive in it, which may be less: places can leave gaps.'
 
 function agreement(predicted: number, measured: number | null): string {
   if (measured === null) return `${bytes(predicted)} predicted`
@@ -118,7 +122,7 @@ function agreement(predicted: number, measured: number | null): string {
   return `${bytes(predicted)} predicted, ${bytes(measured)} measured`
 }
 
-/** At most four values: the first, and the last three. */
+/** Four values at most stand as they are; of more, the first and the last two. */
 function abridged(values: readonly string[]): string[] {
   return values.length <= 4 ? [...values] : [values[0], '…', ...values.slice(-2)]
 }
@@ -159,16 +163,6 @@ export function summaryWords(run: Run): string {
     stateWords(head),
   ]
   return sentences.filter(Boolean).join(' ')
-}
-
-/** The peak of a stack in words, with the buffers where the head names them. */
-export function peakWords(run: Run, rank: number, tier: Tier): string {
-  const stack = stackFor(run, rank, tier)
-  if (!stack) return ''
-  const row = stack.rows[stack.peak - 1]
-  return row === undefined
-    ? bytes(stack.totals[0])
-    : `${bytes(stack.totals[stack.peak])} at ${duration(stack.times_ns[stack.peak - 1])}: ${opLine(run, run.memory.op[row])}`
 }
 
 function sentence(text: string): string {

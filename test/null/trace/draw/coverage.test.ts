@@ -3,11 +3,12 @@ import { describe, expect, it } from 'vitest'
 import { coverageOf } from '../../../../kernel/src/trace/draw/coverage.js'
 import { openRun, type Run, spanAt } from '../../../../kernel/src/trace/draw/run.js'
 import { FAMILIES, type SpanColumns } from '../../../../kernel/src/trace/schema.js'
-import { fixture } from '../../../lab/fixture.js'
+import { fixture } from '../fixture.js'
 
-/** A run of one lane from gaps and lengths in ns, families taken in turn. */
-function lane(pairs: readonly (readonly [gap: number, length: number])[]): Run {
-  const tables = fixture({ ranks: 1, layers: 1, chunks: 1, steps: 1 })
+const { head, ...tables } = fixture({ ranks: 1, layers: 1, chunks: 1, steps: 1 })
+
+/** A run of one lane from gaps and lengths in ns, families taken in turn, and from steps. */
+function lane(pairs: readonly (readonly [gap: number, length: number])[], steps: readonly (readonly [start: number, length: number])[] = []): Run {
   let clock = 0
   const starts = pairs.map(([gap, length]) => {
     const start = clock + gap
@@ -16,7 +17,7 @@ function lane(pairs: readonly (readonly [gap: number, length: number])[]): Run {
   })
   const n = pairs.length
   const spans: SpanColumns = { step: new Uint32Array(n), op: new Uint32Array(n), rank: new Uint16Array(n), stream: new Uint8Array(n), kind: new Uint8Array(n), kernel: Uint8Array.from({ length: n }, (_, i) => i % 4), phase: new Uint8Array(n), layer: new Uint16Array(n), q: new Uint16Array(n), kv: new Uint16Array(n), start_ns: Float64Array.from(starts), duration_ns: Float64Array.from(pairs, ([, length]) => length), flops: new Float64Array(n), bytes: new Float64Array(n) } // biome-ignore format: one table
-  return openRun({ ...tables, spans })
+  return openRun({ ...tables, spans, head: { ...head, steps: steps.map(([start_ns, duration_ns]) => ({ ...head.steps[0], start_ns, duration_ns })) } })
 }
 
 const pairs = fc.array(fc.tuple(fc.integer({ min: 0, max: 50 }), fc.integer({ min: 0, max: 400 })), { minLength: 1, maxLength: 60 })
@@ -35,6 +36,22 @@ describe('coverage', () => {
         expect(covered).toBeGreaterThanOrEqual(busy - 2e-3 - (list.length * 2e-3) / pixels)
       }),
     )
+  })
+
+  it("is busy for a share of the time in steps: what lies between them is nobody's", () => {
+    // Half of each of two steps; a pause of nine steps' length lies between.
+    const run = lane(
+      [
+        [0, 50],
+        [950, 50],
+      ],
+      [
+        [0, 100],
+        [1000, 100],
+      ],
+    )
+    const busy = (from: number, to: number): number => coverageOf(run, run.lanes[0], from, to, 100).busy
+    expect([busy(0, 1100), busy(0, 100), busy(25, 1025), busy(200, 900)]).toEqual([0.5, 0.5, 0.5, 0])
   })
 
   it('leaves a trace of every span in view', () => {

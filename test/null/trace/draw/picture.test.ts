@@ -18,7 +18,7 @@ import {
   xOf,
   zoomed,
 } from '../../../../kernel/src/trace/draw/index.js'
-import { fixture } from '../../../lab/fixture.js'
+import { fixture } from '../fixture.js'
 
 interface Drawn {
   run: Run
@@ -40,6 +40,7 @@ function drawn(run: Run, { page = LIGHT_PAGE, width = 1160, view = { ...run.exte
 }
 
 const measured = openRun(fixture())
+const eightRanks = openRun(fixture({ ranks: 8, layers: 1, chunks: 2 }))
 const within = (run: Run, from: number, share: number): View => {
   const length = run.extent.end_ns - run.extent.start_ns
   return { rank: 0, start_ns: run.extent.start_ns + from * length, end_ns: run.extent.start_ns + (from + share) * length }
@@ -54,7 +55,8 @@ const scenes: [string, () => Drawn][] = [
   ['wide', () => drawn(measured, { width: 2400 })],
   ['predicted, budget far above', () => drawn(openRun(fixture({ origin: 'predicted', steps: 1, budget_bytes: 2 ** 40 })))],
   ['no budget, one rank, ten steps', () => drawn(openRun(fixture({ ranks: 1, layers: 1, chunks: 2, steps: 10, budget_bytes: null })))],
-  ['budget just above the peak', () => drawn(openRun(fixture({ budget_bytes: 92 * 2 ** 20 })))],
+  ['budget just above the peak', () => drawn(openRun(fixture({ budget_bytes: measured.head.peaks[0].bytes + 2 ** 19 })))],
+  ['eight ranks', () => drawn(eightRanks)],
 ]
 
 describe('picture', () => {
@@ -75,7 +77,8 @@ describe('picture', () => {
     const { run, view, picture } = scene()
     const words = (role: string): string[] => picture.labels.filter((label) => label.role === role).map(({ text }) => text)
     expect(words('lane')).toEqual(picture.lanes.map(({ stream }) => stream))
-    expect(words('rank')).toEqual(run.ranks.map((rank) => `rank ${rank}`))
+    const shown = run.ranks.filter((rank) => picture.lanes.some((lane) => lane.rank === rank))
+    expect(words('rank')).toEqual(shown.map((rank) => `rank ${rank}`))
     expect(words('axis')[0]).toMatch(/\b(ns|µs|ms|s)\b/)
     expect(words('tick').some((text) => /^\d+ [KMG]iB$/.test(text))).toBe(true)
     expect(words('chart')).toEqual(picture.charts.map(({ tier }) => `${tier} memory of rank ${view.rank}`))
@@ -141,11 +144,23 @@ describe('picture', () => {
     expect(steps(within(measured, 0.2, 0.1))).toEqual(['step 1'])
   })
 
-  it('keeps to one rank when there are too many lanes for a screen', () => {
-    const run = openRun(fixture({ ranks: 8, layers: 1, chunks: 2, steps: 1 }))
-    const { layout, picture } = drawn(run, { view: { ...run.extent, rank: 3 } })
+  it('names the time between two steps, and names nothing where steps do not part', () => {
+    const notes = (view: View): string[] =>
+      drawn(measured, { view })
+        .picture.labels.filter(({ role }) => role === 'note')
+        .map(({ text }) => text)
+    const [first] = measured.head.steps
+    expect(notes({ ...measured.extent, rank: 0 })).toEqual(['between steps'])
+    expect(notes({ start_ns: first.start_ns, end_ns: first.start_ns + first.duration_ns, rank: 0 })).toEqual([])
+  })
+
+  it('keeps to one rank when there are too many lanes for a screen, and says so', () => {
+    const { layout, picture } = drawn(eightRanks, { view: { ...eightRanks.extent, rank: 3 } })
     expect(new Set(picture.lanes.map(({ rank }) => rank))).toEqual(new Set([3]))
     expect(layout.hiddenRanks).toBe(7)
+    const note = picture.labels.find(({ text }) => text === 'lanes of rank 3; those of 7 more ranks are not drawn')
+    expect(note?.y).toBeGreaterThan(picture.lanes[3].y + picture.lanes[3].height)
+    expect(drawn(measured).picture.labels.some(({ text }) => text.startsWith('lanes of'))).toBe(false)
   })
 
   it('draws a run with nothing in it', () => {

@@ -4,11 +4,12 @@ import { FpdtError } from '../../../../kernel/src/errors.js'
 import { openRun, type RunTables } from '../../../../kernel/src/trace/draw/run.js'
 import { summaryWords } from '../../../../kernel/src/trace/draw/words.js'
 import { MEMORY_COLUMNS, SPAN_COLUMNS } from '../../../../kernel/src/trace/schema.js'
-import { fixture } from '../../../lab/fixture.js'
+import { fixture } from '../fixture.js'
 
-const small = (): RunTables => fixture({ ranks: 2, layers: 1, chunks: 2, steps: 1 })
+const whole = fixture({ ranks: 2, layers: 1, chunks: 2, steps: 1 })
+const small = (): RunTables => structuredClone(whole)
 const reason = (change: (tables: RunTables) => void): string => {
-  const tables = structuredClone(small())
+  const tables = small()
   change(tables)
   try {
     openRun(tables)

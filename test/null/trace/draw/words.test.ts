@@ -1,29 +1,32 @@
 import { describe, expect, it } from 'vitest'
 import { facts, keptWords, openRun, opWords, placeWords, stateWords, summaryWords } from '../../../../kernel/src/trace/draw/index.js'
 import { barWords } from '../../../../kernel/src/trace/draw/words.js'
-import { fixture } from '../../../lab/fixture.js'
+import { keepNewest } from '../../../../kernel/src/trace/saved.js'
+import { fixture } from '../fixture.js'
 
-const run = openRun(fixture())
+const tables = fixture()
+const run = openRun(tables)
 const plain = (text: string): string => text.replaceAll('\u202f', ' ')
 const rowOf = (line: string): number => run.spans.op.indexOf(run.listing.indexOf(line))
 
 describe('words', () => {
   it('of an op: the printed line, its place, its cost', () => {
-    const row = rowOf('attend state[3] += q[3] k[1] v[1] @compute')
+    const line = 'attend state[0,3] += q[0,3] k[0,1] v[0,1] @compute'
+    const row = rowOf(line)
     const { op, place, cost } = opWords(run, row)
-    expect(op).toBe('attend state[3] += q[3] k[1] v[1] @compute')
+    expect(op).toBe(line)
     expect(place).toBe('rank 0, compute · step 1 · forward of layer 0 · query chunk 3, key/value chunk 1')
-    expect(plain(cost)).toMatch(/^starts at [\d.]+ ms · takes [\d.]+ [µm]s · 17\.0 GFLOP at [\d.]+ TFLOP\/s · touches 8\.00 MiB$/)
-    expect(barWords(run, row)).toEqual(['attend state[3] += q[3] k[1] v[1]', 'attend q3 kv1', 'q3 kv1'])
+    expect(plain(cost)).toMatch(/^starts at [\d.]+ ms · takes [\d.]+ [µm]s · 134 MFLOP at [\d.]+ GFLOP\/s · touches 656 KiB$/)
+    expect(barWords(run, row)).toEqual(['attend state[0,3] += q[0,3] k[0,1] v[0,1]', 'attend q3 kv1', 'q3 kv1'])
   })
 
   it('of a copy: what it moves and how fast', () => {
-    const { cost } = opWords(run, rowOf('offload k[0] v[0] @offload'))
-    expect(plain(cost)).toMatch(/moves 4\.00 MiB at [\d.]+ GiB\/s$/)
+    const { cost } = opWords(run, rowOf('offload k[0,0] @offload'))
+    expect(plain(cost)).toMatch(/moves 128 KiB at 2\.6\d GiB\/s$/)
   })
 
   it('of an op outside layers and chunks name neither', () => {
-    expect(placeWords(run, rowOf('fetch moments[2] @fetch'))).toBe('rank 0, fetch · step 1 · optimizer of layer 2')
+    expect(placeWords(run, rowOf('allReduce gradientNorm @collective'))).toBe('rank 0, collective · step 1 · optimizer')
   })
 
   it('of the header hold the formula and the exact bytes', () => {
@@ -31,7 +34,9 @@ describe('words', () => {
     expect(list.map(({ name }) => name)).toEqual(['loss, steps 1–2', 'speed', 'MFU', 'device memory, per rank', 'host memory, per rank'])
     expect(list[2].hint).toBe(run.head.steps[1].mfu_formula)
     expect(list[3].value).toMatch(/predicted = measured$/)
-    expect(list[3].hint).toContain(`measured ${run.head.tiers[0].measured_bytes?.toLocaleString('en-US')} bytes`)
+    const exact = run.head.tiers[0].measured_bytes?.toLocaleString('en-US')
+    for (const words of [`planned ${exact} bytes`, `allocated: ${exact} bytes`, `highest byte touched ${exact}`, 'budget: 33,554,432 bytes', 'what was alive'])
+      expect(list[3].hint).toContain(words)
   })
 
   it('never call unequal figures equal', () => {
@@ -48,8 +53,14 @@ describe('words', () => {
   })
 
   it('say what is kept, and nothing when that is all', () => {
-    expect(keptWords(run.head)).toBe('Shows 5,456 of 10,912 ops, those of steps 1, 2. The last two of four steps.')
-    expect(keptWords({ ...run.head, kept: { ...run.head.kept, of: run.head.kept.spans } })).toBe('')
+    const half = tables.spans.op.length / 2
+    expect(keptWords(keepNewest(tables, half).head)).toBe(
+      'Shows 4,114 of 8,228 ops, those of step 2. The newest step of 2: a saved run holds at most 4114 spans.',
+    )
+    expect(keptWords(keepNewest(tables, half - 1).head)).toMatch(
+      /^Shows 4,1\d\d of 8,228 ops, those of step 2\. The beginning of step 2, which alone has 4114 spans/,
+    )
+    expect(keptWords(keepNewest(tables).head)).toBe('')
     expect(stateWords({ ...run.head, state: 'failed', message: 'loss is NaN at op 12' })).toBe('Failed. Loss is NaN at op 12.')
   })
 })

@@ -1,0 +1,76 @@
+/**
+ * Runs for tests of the format and of its drawing: the engine as far as it goes without the addon. The plan, the ops and the
+ * bytes are real; times come from the simulator with the fixed rates below, so every machine draws the same picture. Only the
+ * losses are made up.
+ */
+import { MFU_FORMULA, mfu, modelFlops } from '../../../kernel/src/cost/flops.js'
+import { rates, simulate } from '../../../kernel/src/execute/simulate.js'
+import { newHead } from '../../../kernel/src/fpdt/head.js'
+import { planTraining } from '../../../kernel/src/fpdt/training-plan.js'
+import { llama } from '../../../kernel/src/model/llama.js'
+import { lower } from '../../../kernel/src/plan/lower.js'
+import type { RunTables } from '../../../kernel/src/trace/draw/index.js'
+import { memoryColumns, peaksOf } from '../../../kernel/src/trace/memory.js'
+import { FAMILIES, type Family, type Origin } from '../../../kernel/src/trace/schema.js'
+import { joinColumns, type StepSpans, spanColumns } from '../../../kernel/src/trace/spans.js'
+
+export interface FixtureOptions {
+  ranks?: number
+  layers?: number
+  chunks?: number
+  steps?: number
+  /** What the head says; a prediction has no losses and no measured bytes. */
+  origin?: Origin
+  /** Budget of the device tier; null: not limited. */
+  budget_bytes?: number | null
+}
+
+const CHUNK = 512
+const DEVICE = { backend: 'cpu', name: 'simulated', path: 'avx2', threads: 2, budgets: { device: 32 * 2 ** 20, host: 2 ** 30 } }
+const PEAK_FLOPS = 400e9
+const RATES = {
+  flopsPerSecond: Object.fromEntries(FAMILIES.map((family) => [family, 250e9])) as Record<Family, number>,
+  memoryBytesPerSecond: 20e9,
+  copyBytesPerSecond: 5e9,
+  linkBytesPerSecond: 5e9,
+  opOverhead_ns: 20_000,
+}
+/** Time between two steps, in which a notebook draws. */
+const BETWEEN_NS = 150e6
+
+export function fixture({ ranks = 2, layers = 2, chunks = 8, steps = 2, origin = 'measured', budget_bytes }: FixtureOptions = {}): RunTables {
+  const model = llama({ layers, width: 256, heads: 8, headSize: 32, feedForward: 688, vocab: 2048 })
+  const training = planTraining(model, { sequence: chunks * CHUNK, chunk: CHUNK, ranks }, { budgets: {}, threads: DEVICE.threads })
+  const { plan, config } = training
+  const program = lower(plan)
+  const model_flops = modelFlops(model, [config.tokens])
+  const head = newHead(training, DEVICE, origin)
+  const records: StepSpans[] = []
+  for (let step = 1, start_ns = 0; step <= steps; step++) {
+    const spans = simulate(program, rates(program, RATES), { sharedCompute: true, start_ns })
+    const end_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), start_ns))
+    const duration_ns = end_ns - start_ns
+    head.steps.push({
+      step,
+      start_ns,
+      duration_ns,
+      loss: origin === 'measured' ? 10.83 - 0.41 * (step - 1) : null,
+      tokens: config.tokens,
+      tokens_per_second: config.tokens / (duration_ns / 1e9),
+      model_flops,
+      mfu: mfu(model_flops, duration_ns / 1e9, PEAK_FLOPS),
+      mfu_formula: MFU_FORMULA,
+      gradient_norm: origin === 'measured' ? 1.7 : null,
+    })
+    records.push({ step, spans })
+    start_ns = end_ns + BETWEEN_NS
+  }
+  head.state = origin === 'measured' ? 'done' : 'planned'
+  head.peaks = peaksOf(plan, records)
+  for (const row of head.tiers) {
+    if (row.tier === 'device' && budget_bytes !== undefined) row.budget_bytes = budget_bytes
+    if (origin === 'measured') row.allocated_bytes = row.measured_bytes = row.predicted_bytes
+  }
+  const spans = joinColumns(records.map(({ step, spans }) => spanColumns(program, spans, step)))
+  return { head, listing: plan.listing, spans, memory: memoryColumns(plan, records) }
+}
