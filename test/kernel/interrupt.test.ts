@@ -67,6 +67,10 @@ describe('interrupt', () => {
     expect((await kernel.run('twice(4)')).result).toBe('8')
   })
 
+  it('shows nothing of the kernel when the cell was waiting', async () => {
+    expect((await interrupted('console.log("go"); await new Promise(() => {})')).error?.traceback).toBe('[KeyboardInterrupt: interrupted]')
+  })
+
   it('names the line of the loop', async () => {
     const { error } = await interrupted('console.log("go")\n\nwhile (true) {\n}')
     expect(error?.traceback).toMatch(/Cell \[\d+\] line 3:/)

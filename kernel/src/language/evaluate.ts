@@ -52,7 +52,9 @@ export class Evaluator {
   interrupt(id: number): void {
     if (this.#running?.cell.id !== id) return
     this.#running.cell.interrupted = true
-    this.#running.reject(new KeyboardInterrupt())
+    const interruption = new KeyboardInterrupt()
+    interruption.stack = String(interruption) // how this process heard of it says nothing about the cell
+    this.#running.reject(interruption)
   }
 
   async #evaluate(task: Task, cell: Cell): Promise<Outcome> {

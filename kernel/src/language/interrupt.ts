@@ -6,8 +6,8 @@ import { Worker } from 'node:worker_threads'
 import { cells } from './cell.js'
 
 /** Words of the shared memory. FLAG: 0 run, 1 the next check throws once, 2 every check throws. CURRENT: id of the running cell, 0 if none. */
-export const FLAG = 0
-export const CURRENT = 1
+const FLAG = 0
+const CURRENT = 1
 
 export class KeyboardInterrupt extends Error {
   override readonly name = 'KeyboardInterrupt'
