@@ -106,5 +106,11 @@ describe('inspection', () => {
 })
 
 function languageServers(): number[] {
-  return descendants(kernel.process.pid as number).filter((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--lsp'))
+  return descendants(kernel.process.pid as number).filter((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--lsp')
+    } catch {
+      return false // ended since it was listed
+    }
+  })
 }
