@@ -76,7 +76,12 @@ export class TestKernel {
       socket.connect(`tcp://127.0.0.1:${port}`)
       return socket
     }
-    const kernel = new TestKernel(child, folder, { shell: connect(shell), control: connect(control), stdin: connect(stdin), hb: connect(hb) }, `tcp://127.0.0.1:${iopub}`)
+    const kernel = new TestKernel(
+      child,
+      folder,
+      { shell: connect(shell), control: connect(control), stdin: connect(stdin), hb: connect(hb) },
+      `tcp://127.0.0.1:${iopub}`,
+    )
     await kernel.until(({ header }) => header.msg_type === 'iopub_welcome')
     return kernel
   }

@@ -18,7 +18,7 @@ beforeEach(async () => {
   sleeper.connect(kernel.iopub)
   sleeper.subscribe()
   await sleeper.receive() // its welcome
-  await kernel.run('let printed = 0; const line = `${"x".repeat(1023)}\\n`; const print = () => { void process.stdout.write(line); printed++ }')
+  await kernel.run('let printed = 0; const line = "x".repeat(1023) + "\\n"; const print = () => { void process.stdout.write(line); printed++ }')
 })
 
 /** Resident bytes of the supervisor. */
