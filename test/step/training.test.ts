@@ -77,6 +77,7 @@ describe('a stepper', () => {
     const { loss } = await whole.step(text)
     const run = await device.train(model, options)
     const at = await run.stepper(text)
+    expect(await code(() => at.peek('gradientNorm'))).toMatch(/^not_resident: gradientNorm/)
     expect(await at.until({ phase: 'forward', layer: 1, q: 2, kv: 1 })).toMatch(/attend state\[1,2\] \+= q\[1,2\] k\[1,1\] v\[1,1\]/)
     const q = at.peek('q[1,2]')
     expect([q.tier, q.shape, q.values.length]).toEqual(['device', [16, 2, 16], 512])
@@ -91,6 +92,45 @@ describe('a stepper', () => {
     expect(byTensor(run.training, run.parameters())).toEqual(byTensor(whole.training, whole.parameters()))
     await run.close()
     await whole.close()
+  })
+
+  it('goes past everything computed at a place: dk of a row is final, and no later op writes it', async () => {
+    for (const lookAhead of [0, 1] as const) {
+      const run = await device.train(model, { sequence: 64, chunk: 16, ranks: 2, lookAhead })
+      const at = await run.stepper(text)
+      expect(await at.until({ phase: 'backward', layer: 1, q: 3, kv: 2 })).toMatch(/^attendBackward .*dk\[1,2\] dv\[1,2\].* q\[1,3\]/)
+      const later = run.training.plan.listing.slice(at.line + 1).filter((line) => /dk\[1,2\][^=]*=/.test(line) && !line.startsWith('rotaryBackward'))
+      expect(later).toEqual([])
+      expect(at.peek('dk[1,2]').values.some((value) => value !== 0)).toBe(true)
+      expect(await at.until({ phase: 'backward', layer: 1, kv: 2 })).toMatch(/^normBackward dx\[1,2\]/)
+      await at.close()
+      await run.close()
+    }
+  })
+
+  it('counts its step once, however often it is completed or closed', async () => {
+    const run = await device.train(model, { sequence: 64, chunk: 16, ranks: 2 })
+    const at = await run.stepper(text)
+    await at.complete()
+    expect(await code(() => at.complete())).toMatch(/^closed: this stepper is closed/)
+    await at.close()
+    expect([run.stepsDone, run.head.steps.length]).toEqual([1, 1])
+    await run.close()
+  })
+
+  it('closed while it runs drops its step whole: the next one is that of its own text', async () => {
+    const other = randomTokens(300, 97, 8)
+    const options = { sequence: 256, chunk: 32, ranks: 2, seed: 4 }
+    const alone = await device.train(model, options)
+    const expected = await alone.step(other)
+    const run = await device.train(model, options)
+    const at = await run.stepper(text)
+    const going = code(() => at.to(run.training.firstUpdate - 10))
+    await at.close()
+    await going
+    expect(await run.step(other)).toMatchObject({ step: 1, loss: expected.loss })
+    await run.close()
+    await alone.close()
   })
 
   it('drops its step when it is closed', async () => {
@@ -113,6 +153,51 @@ describe('a run before its first step', () => {
     expect((bundle['application/vnd.fpdt.run.v1+json'] as { tables: { spans: { rows: number } } }).tables.spans.rows).toBe(0)
     expect(bundle['text/plain']).toMatch(/FPDT · Llama 2 × 32 · 64 tokens in 4 chunks · 2 ranks · planned/)
     await run.close()
+  })
+})
+
+describe('a run that is closed while it steps', () => {
+  it('rejects with stopped, and never reports an older step as this one', async () => {
+    const run = await device.train(model, { sequence: 4000, chunk: 500, ranks: 2 })
+    await run.step(text)
+    const running = code(() => run.step(text))
+    await new Promise((resolve) => setImmediate(resolve))
+    await run.close()
+    expect(await running).toMatch(/^stopped: stopped during step 2/)
+    expect(run.stepsDone).toBe(1)
+  })
+})
+
+describe('texts', () => {
+  it('are each read on from where the run left them', async () => {
+    const [a, b] = [randomTokens(200, 97, 3), randomTokens(200, 97, 4)]
+    const options = { sequence: 64, chunk: 16, optimizer: adamW({ rate: 0 }), dtype: 'f32' as const }
+    const run = await device.train(model, options)
+    const losses: number[] = []
+    for (const one of [a, b, a, b]) losses.push((await run.step(one)).loss!)
+    const fresh = await device.train(model, options)
+    const expected: number[] = []
+    for (const one of [a.slice(0, 64), b.slice(0, 64), a.slice(64, 128), b.slice(64, 128)]) expected.push((await fresh.step(one)).loss!)
+    expect(losses).toEqual(expected)
+    await run.close()
+    await fresh.close()
+  })
+})
+
+describe('the picture', () => {
+  it('shows the last step in the end, also when steps follow each other quickly, and a failure', async () => {
+    const shown: { steps: unknown[]; state: string }[] = []
+    const host: DisplayHost = {
+      display: (bundle) => shown.push(structuredClone((bundle['application/vnd.fpdt.run.v1+json'] as { head: { steps: unknown[]; state: string } }).head)),
+      onInterrupt: () => () => {},
+    }
+    ;(globalThis as { [DISPLAY_HOST]?: DisplayHost })[DISPLAY_HOST] = host
+    const run = await device.train(model, { sequence: 64, chunk: 16, ranks: 2 })
+    for (let i = 0; i < 3; i++) await run.step(text)
+    await expect.poll(() => shown.at(-1)?.steps.length, { timeout: 10_000 }).toBe(3)
+    expect(shown.length).toBe(2)
+    await run.close()
+    expect(shown.at(-1)?.state).toBe('done')
   })
 })
 
@@ -154,6 +239,15 @@ describe('bad input', () => {
     [{ sequence: 64, chunk: 16, dtype: 'fp8' as never }, /^config: dtype "fp8" is not one of 'bf16', 'f32'/],
     [{ sequence: 64, chunk: 16, chunks: 4 } as never, /^config: option chunks is not known; known are sequence, chunk/],
     [{ sequence: 64, chunk: 16, system: 'ring' as never }, /^config: system "ring" is not one of/],
+    [{ sequence: 64, chunk: 16, optimizer: adamW({ eps: 0 }) }, /^config: adamW eps 0 is not a number above 0/],
+    [{ sequence: 64, chunk: 16, optimizer: adamW({ beta1: 1 }) }, /^config: adamW beta1 1 is not a number from 0 up to, not with, 1/],
+    [{ sequence: 64, chunk: 16, optimizer: adamW({ maxNorm: 0 }) }, /^config: adamW maxNorm 0 is not a number above 0; give Infinity for no clipping/],
+    [{ sequence: 64, chunk: 16, optimizer: { ...adamW(), rate: Number.NaN } }, /^config: adamW rate NaN is not a number of 0 or more/],
+    [
+      { sequence: '4M', chunk: 1024 },
+      /^config: 4096 chunks of 1024 tokens in 2 layers make about \d+ million ops, more than a plan holds .* Try chunk \d+ or more/,
+    ],
+    [{ sequence: 64, chunk: 16, seed: 0.5 }, /^config: seed 0.5 is not a whole number/],
     [{ sequence: 64, system: 'ulysses' as const, lossRows: 8 }, /^config: lossRows cannot be given with system 'ulysses'/],
   ])('%o is refused in words', async (options, words) => {
     expect(await code(() => device.train(model, options))).toMatch(words)
@@ -161,6 +255,10 @@ describe('bad input', () => {
   it('a model that cannot be is refused in words', async () => {
     expect(await code(() => device.train({ ...model, headSize: 12 }, { sequence: 64, chunk: 16 }))).toMatch(/^config: headSize 12 is not a multiple of 8/)
     expect(await code(() => device.train({ ...model, kvHeads: 3 }, { sequence: 64, chunk: 16 }))).toMatch(/^config: kvHeads 3 does not divide heads 4/)
+    expect(await code(() => device.train({ ...model, theta: 0 }, { sequence: 64, chunk: 16 }))).toMatch(/^config: theta 0 is not a number above 0/)
+    expect(await code(() => device.train({ ...model, normEps: -1 }, { sequence: 64, chunk: 16 }))).toMatch(
+      /^config: normEps -1 is not a number between 0 and 1/,
+    )
     expect(await code(() => llama({ layers: 2, width: 30, heads: 4 }))).toMatch(/^config: width 30 is not a multiple of the 4 heads/)
     expect(await code(() => llama({ layers: 2, width: 32, heads: 4, vocabulary: 5 } as never))).toMatch(
       /^config: llama\(\{ vocabulary \}\) is not a size of the model/,
@@ -172,7 +270,7 @@ describe('bad input', () => {
     expect(await code(() => run.step('no-such-file.txt'))).toMatch(/^text: longText\('no-such-file.txt'\): there is no file .*no-such-file.txt/)
     const empty = join(tmpdir(), `fpdt-empty-${process.pid}.txt`)
     writeFileSync(empty, '')
-    expect(await code(() => run.step(empty))).toMatch(/^text: .* has 0 tokens; training needs at least 2/)
+    expect(await code(() => run.step(empty))).toMatch(/^text: longText\(\): .* has 0 tokens; training needs at least 2/)
     expect(await code(() => run.step(Uint32Array.of(1, 2, 97, 3)))).toMatch(
       /^token: token 97 at position 2 of 4 tokens is outside the model's vocabulary of 97 words; give the model vocab: 98 or more/,
     )
@@ -185,7 +283,9 @@ describe('bad input', () => {
     const run = await device.train(model, { sequence: 64, chunk: 16, ranks: 2, optimizer: adamW({ rate: 1e30 }) })
     await run.step(text)
     const before = run.parameters()
-    expect(await code(() => run.step(text))).toMatch(/^not_finite: the (loss|gradient norm) of step 2 is not finite; parameters keep their values of 1 steps/)
+    expect(await code(() => run.step(text))).toMatch(
+      /^not_finite: the (loss|gradient norm) of step 2 is not finite; parameters keep their values after 1 steps, and the next step reads on/,
+    )
     expect(run.parameters()).toEqual(before)
     await run.close()
   })
@@ -195,6 +295,11 @@ describe('longText', () => {
   it('cuts the built-in text into GPT-2 tokens', () => {
     const { tokens } = longText('lib.dom.d.ts')
     expect(tokens.length).toBe(757_634)
+  })
+  it('cuts special words like any others, and a text once', () => {
+    const text = longText('a<|endoftext|>b\n')
+    expect(text.tokens).not.toContain(50256)
+    expect(longText('a<|endoftext|>b\n')).toBe(text)
   })
   it('takes a text itself and tokens', () => {
     expect([...longText('Hello world\n').tokens]).toEqual([15496, 995, 198])

@@ -1,6 +1,6 @@
 /** The device of a notebook: memory budgets, measured rates, and the runs that live on it. */
 import { type Device as NativeDevice, openDevice } from '@fpdt/native'
-import { type MeasuredRates, measureMachine } from '../cost/machine.js'
+import { type MeasuredRates, measureGemm, measureMachine } from '../cost/machine.js'
 import { FpdtError } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
 import type { Tier } from '../trace/schema.js'
@@ -55,15 +55,15 @@ export class Device {
     if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
       throw new FpdtError('config', `threads ${String(threads)} is not a whole number from 1 to ${MOST_THREADS}.`)
     }
-    const given = {
-      device: options.memory === undefined ? null : parseBytes(options.memory, 'memory'),
-      host: options.host === undefined ? null : parseBytes(options.host, 'host'),
-    }
-    await open?.close()
+    const device = options.memory === undefined ? undefined : parseBytes(options.memory, 'memory')
+    const host = options.host === undefined ? undefined : parseBytes(options.host, 'host')
     const native = openDevice({ backend: 'cpu', ...(threads ? { threads } : {}), ...(path ? { path } : {}) })
     const { memoryBytes } = native.info() // what this process may use, container limits included
-    open = new Device(native, { device: given.device ?? Math.floor(memoryBytes / 8), host: given.host ?? Math.floor(memoryBytes / 4) })
-    return open
+    const former = open
+    open = new Device(native, { device: device ?? Math.floor(memoryBytes / 8), host: host ?? Math.floor(memoryBytes / 4) })
+    const opened = open
+    await former?.close()
+    return opened
   }
 
   get description(): DeviceDescription {
@@ -108,6 +108,14 @@ export class Device {
     const measured = measureMachine(this.native, dtype)
     this.#rates.set(dtype, measured)
     return measured
+  }
+
+  /** Measures the best GEMM rate again and keeps the better one: other work on the machine only ever lowers it. FLOP/s. */
+  measurePeak(dtype: 'bf16' | 'f32' = 'bf16'): number {
+    const known = this.rates(dtype)
+    const peakFlopsPerSecond = Math.max(known.peakFlopsPerSecond, measureGemm(this.native, dtype))
+    this.#rates.set(dtype, { ...known, peakFlopsPerSecond })
+    return peakFlopsPerSecond
   }
 
   /** Ends all runs on it and gives all memory back. May be called again. */

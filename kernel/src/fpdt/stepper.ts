@@ -2,7 +2,10 @@
 import { FpdtError } from '../errors.js'
 import type { NativeStep } from '../execute/native.js'
 import { fromBf16 } from '../model/bf16.js'
+import { validTiers } from '../schedule/validity.js'
+import { whole } from '../schedule/values.js'
 import { KINDS, PHASES, type Phase, type StepSummary, TIERS, type Tier } from '../trace/schema.js'
+import { interruptible } from './interrupt.js'
 import type { TrainingPlan } from './training-plan.js'
 
 /** A place in the algorithm; what is not named matches anything. */
@@ -19,17 +22,20 @@ export interface Peek {
   readonly shape: readonly number[]
   readonly values: Float32Array | Int32Array | Float64Array
 }
+/** How a stepper ended. */
+export type StepperEnd = 'completed' | 'dropped'
 
 export class Stepper {
   #line = -1
   #open = true
+  #running: Promise<void> | undefined
 
   /** @internal Use `run.stepper(text)`. */
   constructor(
     private readonly native: NativeStep,
     private readonly training: TrainingPlan,
     private readonly parameters: Float64Array,
-    private readonly finish: (whole: boolean) => Promise<StepSummary | undefined>,
+    private readonly finish: (end: StepperEnd) => Promise<StepSummary | undefined>,
   ) {}
 
   /** The last op that is done, as it is printed; `undefined` before the first. */
@@ -43,22 +49,32 @@ export class Stepper {
 
   /** Runs the next `count` ops (frees cost nothing and are counted along). Returns the last one's words. */
   async next(count = 1): Promise<string> {
-    return this.to(Math.min(this.#line + count, this.training.plan.listing.length - 1))
+    return this.to(Math.min(this.#line + count, this.#last))
   }
-  /** Runs up to and with the op at a line of the listing. */
+  /**
+   * Runs up to and with the op at a line of the listing. An interrupt rejects with FpdtError `stopped`: the step stands at an
+   * op boundary, can be looked at, run on or closed. An op that fails drops the step.
+   */
   async to(line: number): Promise<string> {
     this.#refuseClosed()
-    const last = this.training.plan.listing.length - 1
-    if (!Number.isInteger(line) || line <= this.#line || line > last) {
-      throw new FpdtError('config', `op ${String(line)} is not ahead: the step stands at op ${this.#line} of ${last}, and does not run backwards.`)
+    await this.#running // of an interrupted call
+    this.#refuseClosed() // meanwhile
+    if (!Number.isInteger(line) || line <= this.#line || line > this.#last) {
+      throw new FpdtError('config', `op ${String(line)} is not ahead: the step stands at op ${this.#line} of ${this.#last}, and does not run backwards.`)
     }
-    await this.native.run(this.parameters, line)
-    this.#line = line
+    const work = this.#runTo(line)
+    this.#running = work.then(
+      () => {},
+      () => {},
+    )
+    const stopped = (): FpdtError => new FpdtError('stopped', `stopped on the way to op ${line}; the step stands at an op boundary: look, run on, or close it.`)
+    const reached = await interruptible(work, () => this.native.cancel(), stopped)
+    if (reached < line) throw stopped()
     return this.training.plan.words(line)
   }
   /**
-   * Runs until the computation at a place is done: past the next compute ops there that follow each other.
-   * `until({ layer: 1, phase: 'backward', kv: 2 })`: row 2 of the attention's backward, with what makes it final.
+   * Runs until everything that is computed at a place is done: up to and with the last compute op there.
+   * `until({ phase: 'backward', layer: 1, q: 3, kv: 2 })`: query chunk 3 has met key/value chunk 2 in the backward.
    */
   async until(target: Target): Promise<string> {
     const { entries } = this.training.plan
@@ -68,20 +84,14 @@ export class Stepper {
       [entries.q, target.q],
       [entries.kv, target.kv],
     ]
-    const matches = (entry: number): boolean => wanted.every(([column, value]) => value === undefined || column[entry] === value)
-    const isCompute = KINDS.indexOf('compute')
-    let last = -1
-    for (let entry = this.native.entryAt(this.#line) + 1; entry < entries.length; entry++) {
-      if (entries.kind[entry] !== isCompute) continue
-      if (matches(entry)) last = entry
-      else if (last >= 0) break
-    }
-    if (last < 0)
-      throw new FpdtError(
-        'config',
-        `no computation ahead is at ${JSON.stringify(target)}; the step stands at op ${this.#line}: ${this.training.plan.words(this.#line)}.`,
-      )
-    return this.to(entries.op[last])
+    const compute = KINDS.indexOf('compute')
+    const matches = (entry: number): boolean =>
+      entries.kind[entry] === compute && wanted.every(([column, value]) => value === undefined || column[entry] === value)
+    for (let entry = entries.length - 1; entry >= 0 && entries.op[entry] > this.#line; entry--) if (matches(entry)) return this.to(entries.op[entry])
+    throw new FpdtError(
+      'config',
+      `no computation ahead is at ${JSON.stringify(target)}; the step stands at op ${this.#line}: ${this.training.plan.words(this.#line)}.`,
+    )
   }
 
   /** Values of a buffer where it stands now: on the device when it is there, else on the host. Throws FpdtError `not_resident`. */
@@ -92,10 +102,14 @@ export class Stepper {
       throw new FpdtError('config', `rank ${String(rank)} is not one of the ${ranks} ranks, 0 to ${ranks - 1}.`)
     const value = this.training.values.known.get(name)
     if (!value) throw new FpdtError('not_resident', `no value is called ${name}; names look like ${[...this.training.values.known.keys()].slice(-1)[0]}.`)
-    const { plan } = this.training
-    const tier = TIERS.find((candidate) => plan.find(name, candidate, this.#line))
-    if (!tier) plan.offsetOf(name, 'device', this.#line) // throws, saying where it is
-    const bytes = this.native.read(value, tier as Tier, rank, this.#line)
+    const { plan, ops, standing } = this.training
+    const valid = validTiers(take(ops(), this.#line + 1), standing).get(whole(value).name) ?? new Set()
+    const tier = TIERS.find((candidate) => valid.has(candidate))
+    if (!tier) {
+      plan.offsetOf(name, 'device', this.#line) // says where it is when it is on no tier or another
+      throw new FpdtError('not_resident', `${name} has a place on the device, but nothing has been written there after op ${this.#line}.`)
+    }
+    const bytes = this.native.read(value, tier, rank, this.#line)
     const count = bytes.byteLength
     const values =
       value.dtype === 'bf16'
@@ -105,27 +119,52 @@ export class Stepper {
           : value.dtype === 'f64'
             ? new Float64Array(bytes.buffer, bytes.byteOffset, count / 8)
             : new Int32Array(bytes.buffer, bytes.byteOffset, count / 4)
-    return { name, tier: tier as Tier, rank, shape: value.shape, values }
+    return { name, tier: tier, rank, shape: value.shape, values }
   }
 
   /** Runs the rest: the step then counts like any other. */
   async complete(): Promise<StepSummary> {
-    if (this.#line < this.training.plan.listing.length - 1) await this.to(this.training.plan.listing.length - 1)
-    this.#open = false
-    return (await this.finish(true)) as StepSummary
+    this.#refuseClosed()
+    if (this.#line < this.#last) await this.to(this.#last)
+    return (await this.#end('completed')) as StepSummary
   }
   /** Drops the step, unless its optimizer has begun: then completes it, so that parameters are never half updated. */
   async close(): Promise<void> {
     if (!this.#open) return
-    if (this.#line >= this.training.firstUpdate) {
-      await this.complete()
-      return
-    }
     this.#open = false
-    await this.finish(false)
+    this.native.cancel()
+    await this.#running
+    const updating = this.#line >= this.training.firstUpdate
+    if (updating && this.#line < this.#last) await this.#runTo(this.#last)
+    await this.#end(updating ? 'completed' : 'dropped')
   }
 
+  async #runTo(line: number): Promise<number> {
+    try {
+      const reached = await this.native.run(this.parameters, line)
+      this.#line = Math.max(this.#line, reached.stopped ? reached.line : line)
+      return this.#line
+    } catch (error) {
+      await this.#end('dropped')
+      throw error
+    }
+  }
+  async #end(end: StepperEnd): Promise<StepSummary | undefined> {
+    this.#open = false
+    return this.finish(end)
+  }
+  get #last(): number {
+    return this.training.plan.listing.length - 1
+  }
   #refuseClosed(): void {
     if (!this.#open) throw new FpdtError('closed', 'this stepper is closed; make another with await run.stepper(text).')
+  }
+}
+
+function* take<T>(items: Iterable<T>, count: number): Iterable<T> {
+  if (count <= 0) return
+  for (const item of items) {
+    yield item
+    if (--count === 0) return
   }
 }

@@ -5,6 +5,7 @@ import { type Plan, plan } from '../plan/plan.js'
 import { workspaceBytes } from '../plan/workspace.js'
 import { type AdamWConfig, type StepConfig, stepConfig } from '../schedule/config.js'
 import { KERNEL_NAMES } from '../schedule/kernels.js'
+import type { Op } from '../schedule/ops.js'
 import type { Standing } from '../schedule/standing.js'
 import { fpdtStep, standing } from '../schedule/step.js'
 import { type StepValues, stepValues } from '../schedule/step-values.js'
@@ -19,13 +20,9 @@ export interface Optimizer extends AdamWConfig {
   readonly rate: number
 }
 
-/** AdamW (arXiv 1711.05101): decoupled decay of matrices, gradients clipped to the global norm `maxNorm`. */
+/** AdamW (arXiv 1711.05101): decoupled decay of matrices, gradients clipped to the global norm `maxNorm` (Infinity: not at all). */
 export function adamW(options: Partial<Optimizer> = {}): Optimizer {
-  const optimizer = { rate: 3e-4, beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1, maxNorm: 1, ...options }
-  for (const [name, value] of Object.entries(optimizer)) {
-    if (!(Number.isFinite(value) && value >= 0)) throw new FpdtError('config', `adamW({ ${name}: ${String(value)} }) is not a number of 0 or more.`)
-  }
-  return optimizer
+  return { rate: 3e-4, beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1, maxNorm: 1, ...options }
 }
 
 export interface TrainOptions {
@@ -53,6 +50,8 @@ export interface TrainingPlan {
   readonly values: StepValues
   readonly standing: readonly Standing[]
   readonly plan: Plan
+  /** The ops of a step, from the beginning. */
+  readonly ops: () => Iterable<Op>
   /** Line of the first op that changes a parameter: before it a step can be dropped without a trace. */
   readonly firstUpdate: number
 }
@@ -70,24 +69,19 @@ const KNOWN = new Set(['sequence', 'chunk', 'ranks', 'system', 'dtype', 'optimiz
 
 /** Plans a training step. Throws FpdtError `config` for what cannot work, `out_of_memory` for what does not fit (`what-fits.ts` adds what would). */
 export function planTraining(model: ModelConfig, options: TrainOptions, { budgets, threads }: Budgets): TrainingPlan {
+  const { optimizer = adamW(), seed = 1, system = 'fpdt' } = options
+  if (!(optimizer.rate >= 0 && Number.isFinite(optimizer.rate)))
+    throw new FpdtError('config', `adamW rate ${String(optimizer.rate)} is not a number of 0 or more.`)
+  if (!Number.isSafeInteger(seed)) throw new FpdtError('config', `seed ${String(seed)} is not a whole number.`)
   const config = stepOf(model, options)
-  const system = options.system ?? 'fpdt'
+  refuseTooManyOps(config)
   const values = stepValues(config)
-  const stands = standing(config, values)
-  const ops = system === 'fpdt' ? fpdtStep(config, values) : ulyssesStep(config, values)
-  const made = plan(ops, { ranks: config.ranks, initial: stands, workspace: (kernel, parameters) => workspaceBytes(kernel, parameters, threads), budgets })
+  const initial = standing(config, values)
+  const ops = (): Iterable<Op> => (system === 'fpdt' ? fpdtStep(config, values) : ulyssesStep(config, values))
+  const made = plan(ops(), { ranks: config.ranks, initial, workspace: (kernel, parameters) => workspaceBytes(kernel, parameters, threads), budgets })
   const { entries } = made
-  const update = entries.kernel.indexOf(KERNEL_NAMES.indexOf('adamW'))
-  return {
-    system,
-    config,
-    optimizer: options.optimizer ?? adamW(),
-    seed: options.seed ?? 1,
-    values,
-    standing: stands,
-    plan: made,
-    firstUpdate: entries.op[update],
-  }
+  const firstUpdate = entries.op[entries.kernel.indexOf(KERNEL_NAMES.indexOf('adamW'))]
+  return { system, config, optimizer, seed, values, standing: initial, ops, plan: made, firstUpdate }
 }
 
 /** Sizes of a step, from the options of a notebook. Throws FpdtError `config`, naming the value and what to try. */
@@ -113,6 +107,20 @@ export function stepOf(model: ModelConfig, options: TrainOptions): StepConfig {
   const base = system === 'ulysses' ? { model, sequence, chunk, ranks, dtype: dtype ?? 'bf16' } : { model, sequence, chunk, ranks, ...given }
   const config = stepConfig({ ...base, ...(optimizer ? { adamW: optimizer } : {}) } as Parameters<typeof stepConfig>[0])
   return system === 'ulysses' ? unchunked(config) : config
+}
+
+/** Ops a plan holds at most: each takes about half a kilobyte and 20 µs to plan. */
+const MOST_OPS = 2_000_000
+
+/** The number of ops grows with the square of the number of chunks: says so before anything takes a minute. */
+function refuseTooManyOps({ model, chunks, chunk }: StepConfig): void {
+  const ops = (u: number): number => model.layers * (12 * u * u + 80 * u)
+  if (ops(chunks) <= MOST_OPS) return
+  const fitting = Math.floor(Math.sqrt(MOST_OPS / (12 * model.layers) + 11) - 3.4)
+  throw new FpdtError(
+    'config',
+    `${chunks} chunks of ${chunk} tokens in ${model.layers} layers make about ${Math.round(ops(chunks) / 1e6)} million ops, more than a plan holds (${MOST_OPS / 1e6} million). Try chunk ${Math.ceil((chunks * chunk) / fitting)} or more: ${fitting} chunks.`,
+  )
 }
 
 /** Eight chunks, but none under 512 tokens: enough of a pipeline to see, and chunks the kernels run well on. */

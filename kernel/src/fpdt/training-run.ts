@@ -1,4 +1,6 @@
 /** A model in training on a device: steps, their times and bytes, and the picture that follows them. */
+
+import type { RunError } from '@fpdt/native'
 import { MFU_FORMULA, mfu, modelFlops } from '../cost/flops.js'
 import { DISPLAY_ID, displayHost, type MimeBundle, TO_MIME } from '../display.js'
 import { FpdtError } from '../errors.js'
@@ -10,6 +12,7 @@ import type { StepSpans } from '../trace/spans.js'
 import type { Device } from './device.js'
 import { newHead } from './head.js'
 import { writeInputs } from './inputs.js'
+import { interruptible } from './interrupt.js'
 import { initialParameters, type ParameterValues, readParameters, writeParameters } from './parameters.js'
 import { PlannedRun } from './planned-run.js'
 import { runBundle, runInWords } from './show.js'
@@ -27,6 +30,7 @@ const UPDATE_MS = 2000
 interface Step {
   readonly number: number
   readonly parameters: Float64Array
+  readonly text: LongText
   readonly inputs: StepTokens
 }
 
@@ -38,13 +42,17 @@ export class TrainingRun {
   readonly #native: NativeStep
   readonly #records: StepSpans[] = []
   readonly #closers: (() => void)[] = []
-  #position = 0 // of the next step in its text
+  /** Where the next step reads in each text. */
+  readonly #positions = new WeakMap<LongText, number>()
   #done = 0
   #origin_ns: number | undefined // of the first step, after the loading of the program
   #busy: string | undefined // what is under way, in words
-  #settled: Promise<void> = Promise.resolve() // until nothing of an interrupted call runs any more
+  #stepper: Stepper | undefined
+  #settled: Promise<unknown> = Promise.resolve() // until nothing of an interrupted call runs any more
   #shown = false
   #updated_ms = 0
+  #nextUpdate: NodeJS.Timeout | undefined
+  #arenaAllocations = 0
   #closed = false
 
   private constructor(
@@ -73,32 +81,37 @@ export class TrainingRun {
   }
 
   /**
-   * One training step on the next `sequence` tokens of a text; a text that is too short is repeated, and the run says so.
-   * Rejects with FpdtError `text` or `token` (bad input: nothing ran), `stopped` (interrupted: see `#execute`),
-   * `not_finite` (loss or gradient: parameters keep their last good values).
+   * One training step on the next `sequence` tokens of a text: each text is read on from where this run left it, and from
+   * its start again when it ends (the run then says so). Times and rates of the summary are those of the device, from the
+   * first op of the step to the last.
+   *
+   * An interrupt, or closing the run, rejects at once with FpdtError `stopped`; native work ends at the next op boundary, and the
+   * next call waits for that. A step that has not reached its optimizer is dropped whole, one that has is completed:
+   * parameters are never half updated, and `stepsDone` tells which. Rejects also with `text`, `token` (bad input, nothing
+   * ran), `not_finite` (loss or gradient: parameters keep their last good values and the text is read on).
    */
   async step(text: Text): Promise<StepSummary> {
     await this.#settled
     this.#refuse('a step')
     const step = this.#next(longText(text))
     this.#busy = 'a step'
-    this.head.state = 'running'
+    this.#setState('running')
     try {
-      await this.#execute(step)
-      return await this.#finish(step)
+      return await this.#execute(step)
     } catch (error) {
-      this.head.state = error instanceof FpdtError && error.code === 'stopped' ? 'stopped' : 'failed'
-      this.head.message = error instanceof Error ? error.message : String(error)
+      this.#fail(error)
       throw error
     } finally {
       this.#busy = undefined
+      await this.#follow()
     }
   }
 
-  /** `count` steps, one after the other: `for await (const s of run.steps(text, 100))`. */
+  /** `count` steps, one after the other: `for await (const s of run.steps(text, 100))`. The peak rate is measured again at the end, and MFU stated against the better of both. */
   async *steps(text: Text, count: number): AsyncGenerator<StepSummary, void, undefined> {
     const whole = longText(text)
     for (let i = 0; i < count; i++) yield await this.step(whole)
+    this.#restateMfu()
     if (this.#shown) await this.update()
   }
 
@@ -108,15 +121,17 @@ export class TrainingRun {
     this.#refuse('a stepper')
     const step = this.#next(longText(text))
     this.#busy = 'a stepper'
-    return new Stepper(this.#native, this.training, step.parameters, async (whole) => {
-      this.#busy = undefined
-      if (!whole) {
+    this.#stepper = new Stepper(this.#native, this.training, step.parameters, async (end) => {
+      this.#busy = this.#stepper = undefined
+      if (end === 'dropped') {
         this.#drop()
         return undefined
       }
-      this.#record(step)
-      return this.#finish(step)
+      const summary = this.#record(step)
+      await this.#follow()
+      return summary
     })
+    return this.#stepper
   }
 
   /** f32 parameters as they are, by group. */
@@ -126,22 +141,23 @@ export class TrainingRun {
   }
 
   /** Bytes per rank: planned, allocated, and the highest that the first step touched (null before it). */
-  memory(tier: Tier = 'device'): { predicted: number; allocated: number | null; touched: number | null; allocationsDuringSteps: number } {
+  memory(tier: Tier = 'device'): { predicted: number; allocated: number | null; touched: number | null; arenaAllocationsDuringSteps: number } {
     const row = this.head.tiers.find((candidate) => candidate.tier === tier)
     if (!row) throw new FpdtError('config', `this run uses no ${tier} memory; it uses ${this.head.tiers.map((t) => t.tier).join(' and ')}.`)
     const { predicted_bytes: predicted, allocated_bytes: allocated, measured_bytes: touched } = row
-    return { predicted, allocated, touched, allocationsDuringSteps: this.#allocations }
+    return { predicted, allocated, touched, arenaAllocationsDuringSteps: this.#arenaAllocations }
   }
-  #allocations = 0
-
-  /** Gives the memory back. What was recorded stays, and can still be shown. */
+  /** Stops what is under way and gives the memory back. What was recorded stays, and can still be shown. */
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
     this.#native.cancel()
     await this.#settled
+    await this.#stepper?.close()
     this.#native.close()
     if (this.head.state === 'running' || this.head.state === 'planned') this.head.state = 'done'
+    clearTimeout(this.#nextUpdate)
+    if (this.#shown) await this.update()
     for (const closer of this.#closers) closer()
   }
   /** @internal */
@@ -157,6 +173,15 @@ export class TrainingRun {
     this.#shown = true
     this.#updated_ms = Date.now()
     host.display(await this.bundle(), { displayId: this.head.run_id, update })
+  }
+  /** Draws after a step: at once, or, when steps follow each other quickly, a little later and once for all of them. */
+  async #follow(): Promise<void> {
+    if (!displayHost() || this.#closed) return
+    clearTimeout(this.#nextUpdate)
+    const rest = this.#updated_ms + UPDATE_MS - Date.now()
+    if (rest <= 0) return this.update()
+    this.#nextUpdate = setTimeout(() => void this.update(), rest)
+    this.#nextUpdate.unref()
   }
   /** The output of a cell whose last value is this run is kept up to date by later steps. */
   get [DISPLAY_ID](): string {
@@ -177,50 +202,34 @@ export class TrainingRun {
   /** Takes the next tokens of a text and writes them to every rank. Throws `token` before anything is written. */
   #next(text: LongText): Step {
     const { config } = this.training
-    const inputs = stepTokens(text, this.#position, config.tokens, paddedTokens(config), config.model.vocabulary)
-    if (inputs.repeated) this.head.message = `the text has ${text.tokens.length} tokens, fewer than were trained on: it was repeated`
+    const position = this.#positions.get(text) ?? 0
+    const inputs = stepTokens(text, position, config.tokens, paddedTokens(config), config.model.vocabulary)
+    this.head.message = inputs.repeated ? `${text.source} has ${text.tokens.length} tokens, fewer than were read of it: it was repeated` : ''
     const number = this.#done + 1
-    return { number, inputs, parameters: writeInputs(this.#native, this.training, inputs, number) }
+    return { number, text, inputs, parameters: writeInputs(this.#native, this.training, inputs, number) }
   }
 
-  /**
-   * Runs the program. An interrupt rejects at once with `stopped`; native work ends at the next op boundary, and the next
-   * call waits for that. Before the optimizer phase the step is dropped; inside it the phase is completed first, so that
-   * parameters are never half updated (`stepsDone` tells which).
-   */
-  async #execute(step: Step): Promise<void> {
-    const running = this.#native.run(step.parameters).then(async ({ stopped, line }) => {
-      if (stopped && line < this.training.firstUpdate) return this.#drop()
-      if (stopped) await this.#native.run(step.parameters)
-      this.#record(step)
-    })
-    this.#settled = running.catch(() => {})
-    let release = (): void => {}
-    const interrupted = new Promise<never>((_, reject) => {
-      release =
-        displayHost()?.onInterrupt(() => {
-          this.#native.cancel()
-          reject(
-            new FpdtError(
-              'stopped',
-              `stopped during step ${step.number}. A step that has not reached its optimizer is dropped whole; run.stepsDone tells how many are in the parameters.`,
-            ),
-          )
-        }) ?? release
-    })
-    try {
-      await Promise.race([running, interrupted])
-    } catch (error) {
-      if (isRunError(error)) {
-        this.#native.reset()
-        throw new FpdtError(error.code, `${this.training.plan.words(this.#native.program.op[error.entry])}: ${error.message}. The step is dropped.`, {
-          cause: error,
-        })
+  /** Runs the program to its end under the notebook's interrupt, and records it. */
+  #execute(step: Step): Promise<StepSummary> {
+    const stopped = (): FpdtError =>
+      new FpdtError(
+        'stopped',
+        `stopped during step ${step.number}. A step that has not reached its optimizer is dropped whole; run.stepsDone tells how many are in the parameters.`,
+      )
+    const work = async (): Promise<StepSummary> => {
+      try {
+        const reached = await this.#native.run(step.parameters)
+        if (reached.stopped && reached.line < this.training.firstUpdate) throw stopped()
+        if (reached.stopped) await this.#native.run(step.parameters)
+      } catch (error) {
+        this.#drop()
+        throw placed(error, this.training, this.#native)
       }
-      throw error
-    } finally {
-      release()
+      return this.#record(step)
     }
+    const working = work()
+    this.#settled = working.catch(() => {})
+    return interruptible(working, () => this.#native.cancel(), stopped)
   }
 
   #drop(): void {
@@ -228,59 +237,57 @@ export class TrainingRun {
     this.#native.reset()
   }
 
-  /** Takes the spans of a completed step, and its results from the host. */
-  #record(step: Step): void {
+  /** Takes the spans of a completed step, and its results from the host. Throws `not_finite`. */
+  #record(step: Step): StepSummary {
     const { config, values } = this.training
     const taken = this.#native.takeSpans()
     this.#native.reset()
+    this.#positions.set(step.text, (this.#positions.get(step.text) ?? 0) + config.tokens)
+    for (const row of this.head.tiers) row.measured_bytes ??= this.#native.touched(row.tier)
+    this.#arenaAllocations = this.#native.allocationsDuringRuns()
+    const scalar = (bytes: Uint8Array): number => new Float64Array(bytes.buffer, bytes.byteOffset, 1)[0]
+    const loss = scalar(this.#native.read(values.loss, 'host', 0))
+    const gradient_norm = Math.sqrt(scalar(this.#native.read(values.gradientNorm, 'host', 0)))
+    if (!Number.isFinite(loss) || !Number.isFinite(gradient_norm)) {
+      const what = Number.isFinite(loss) ? 'gradient norm' : 'loss'
+      throw new FpdtError(
+        'not_finite',
+        `the ${what} of step ${step.number} is not finite; parameters keep their values after ${this.#done} steps, and the next step reads on. If it happens again, start a run with a lower rate than ${this.training.optimizer.rate}, or with dtype 'f32'.`,
+      )
+    }
+    this.#done = step.number
     const first = taken.start_ns.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY)
     this.#origin_ns ??= first
     const origin = this.#origin_ns
     const spans = { ...taken, start_ns: taken.start_ns.map((time) => time - origin), end_ns: taken.end_ns.map((time) => time - origin) }
     const start_ns = Math.round(first - origin)
     const duration_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), 0)) - start_ns
-    const scalar = (bytes: Uint8Array): number => new Float64Array(bytes.buffer, bytes.byteOffset, 1)[0]
-    const loss = scalar(this.#native.read(values.loss, 'host', 0))
-    const gradient_norm = Math.sqrt(scalar(this.#native.read(values.gradientNorm, 'host', 0)))
-    const finite = Number.isFinite(loss) && Number.isFinite(gradient_norm)
-    if (finite) {
-      this.#done = step.number
-      this.#position += config.tokens
-    }
-    const tokens = config.tokens
-    const flops = modelFlops(config.model, [tokens])
-    const summary: StepSummary = {
-      step: step.number,
-      start_ns,
-      duration_ns,
-      loss: Number.isFinite(loss) ? loss : null,
-      tokens,
-      tokens_per_second: tokens / (duration_ns / 1e9),
-      model_flops: flops,
-      mfu: mfu(flops, duration_ns / 1e9, this.#device.rates(config.dtype).peakFlopsPerSecond),
-      mfu_formula: MFU_FORMULA,
-      gradient_norm: Number.isFinite(gradient_norm) ? gradient_norm : null,
-    }
+    const seconds = duration_ns / 1e9
+    const { tokens } = config
+    const model_flops = modelFlops(config.model, [tokens])
+    const peak = this.#device.rates(config.dtype).peakFlopsPerSecond
+    const rates = { tokens_per_second: tokens / seconds, model_flops, mfu: mfu(model_flops, seconds, peak), mfu_formula: MFU_FORMULA }
+    const summary: StepSummary = { step: step.number, start_ns, duration_ns, loss, tokens, ...rates, gradient_norm }
     this.head.steps.push(summary)
     this.#records.push({ step: step.number, spans })
     if (this.#records.length > KEPT_STEPS) this.#records.shift()
-    this.#allocations = this.#native.allocationsDuringRuns()
-    for (const row of this.head.tiers) row.measured_bytes ??= this.#native.touched(row.tier)
+    this.#setState('done')
+    return summary
   }
 
-  /** After a recorded step: says what it came to, and draws. */
-  async #finish(step: Step): Promise<StepSummary> {
-    const summary = this.head.steps[this.head.steps.length - 1]
-    if (summary.loss === null || summary.gradient_norm === null) {
-      const what = summary.loss === null ? 'loss' : 'gradient norm'
-      throw new FpdtError(
-        'not_finite',
-        `the ${what} of step ${step.number} is not finite; parameters keep their values of ${this.#done} steps. Try a lower rate than ${this.training.optimizer.rate}, or dtype 'f32'.`,
-      )
-    }
-    this.head.state = 'done'
-    if (!this.#shown || Date.now() - this.#updated_ms > UPDATE_MS) await this.update()
-    return summary
+  /** A machine that was busy when its peak was measured would flatter every step: it is measured once more, and the better counts. */
+  #restateMfu(): void {
+    if (this.#closed) return
+    const peak = this.#device.measurePeak(this.training.config.dtype)
+    for (const step of this.head.steps) step.mfu = mfu(step.model_flops, step.duration_ns / 1e9, peak)
+  }
+
+  #setState(state: RunHead['state']): void {
+    this.head.state = state
+  }
+  #fail(error: unknown): void {
+    this.#setState(error instanceof FpdtError && error.code === 'stopped' ? 'stopped' : 'failed')
+    this.head.message = error instanceof Error ? error.message : String(error)
   }
 
   #refuse(what: string): void {
@@ -297,11 +304,9 @@ export class TrainingRun {
   }
 }
 
-interface RunError extends Error {
-  readonly code: string
-  readonly entry: number
-  readonly rank: number
-}
-function isRunError(error: unknown): error is RunError {
-  return error instanceof Error && typeof (error as RunError).entry === 'number'
+/** A native error of a run, with the op in words where it has one. */
+function placed(error: unknown, training: TrainingPlan, native: NativeStep): unknown {
+  if (!(error instanceof Error) || typeof (error as RunError).entry !== 'number') return error
+  const { code, entry, message } = error as RunError
+  return new FpdtError(code, `${training.plan.words(native.program.op[entry])}: ${message}. The step is dropped.`, { cause: error })
 }

@@ -26,7 +26,7 @@ export function longestSequence(model: ModelConfig, sizes: Sizes, machine: Budge
   const allowed = (needed: Bytes): boolean => limits(machine).every(([tier, budget]) => needed[tier] <= budget)
   if (sizes.system === 'ulysses') return UNIT * most((units) => allowed(bytes(sizes, units * UNIT)))
   const chunk = parseTokens(sizes.chunk ?? 4096, 'chunk')
-  return chunk * longestChunked(enoughChunks(sizes), (chunks) => bytes({ ...sizes, chunk }, chunks * chunk), allowed, machine.budgets.host)
+  return chunk * longestChunked(enoughChunks(sizes), (chunks) => bytes({ ...sizes, chunk }, Math.max(2, chunks * chunk)), allowed, machine.budgets.host)
 }
 
 type Bytes = Readonly<Record<Tier, number>>
@@ -45,8 +45,9 @@ function enoughChunks({ prefetch = 1 }: Sizes): number {
  * one, that is taken.
  */
 function longestChunked(enough: number, bytes: (chunks: number) => Bytes, allowed: (needed: Bytes) => boolean, host: number | undefined): number {
+  if (!allowed(bytes(1))) return 0
   const one = bytes(enough)
-  if (!allowed(one)) return Math.max(0, ...Array.from({ length: enough - 1 }, (_, i) => i + 1).filter((chunks) => allowed(bytes(chunks))))
+  if (!allowed(one)) return most((chunks) => chunks < enough && allowed(bytes(chunks)))
   if (host === undefined) return Number.POSITIVE_INFINITY
   const slope = Math.max(bytes(enough + 1).host - one.host, (bytes(2 * enough).host - one.host) / enough)
   return enough + Math.floor((host - one.host) / slope)

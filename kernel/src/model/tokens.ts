@@ -11,6 +11,10 @@ export const GPT2_VOCABULARY = 50257
 export const IGNORE = -1
 /** The text that ships with a dependency: TypeScript's types of the browser, 2.3 MB, 757,634 GPT-2 tokens in TypeScript 7.0. */
 export const BUILT_IN_TEXT = 'lib.dom.d.ts'
+/** Texts are cut once: reading the same one again gives the same `LongText`, and with it its place in a run. */
+const CACHED_TEXTS = 8
+const cache = new Map<string | Uint32Array, LongText>()
+
 /** A string of this length or more, or with a line break, is a text and not a path. */
 const LONGEST_PATH = 1024
 
@@ -26,26 +30,42 @@ export interface LongText {
  */
 export function longText(text: string | Uint32Array | LongText): LongText {
   if (typeof text === 'object' && !(text instanceof Uint32Array)) return text
-  if (text instanceof Uint32Array) {
-    if (text.length < 2) throw new FpdtError('text', `longText() got ${text.length} tokens; training needs at least 2, one to read and one to foretell.`)
-    return { source: `${text.length} tokens`, tokens: text }
-  }
-  if (text.length >= LONGEST_PATH || text.includes('\n')) return tokenise(text, `${text.length} characters`)
+  if (text instanceof Uint32Array) return cached(text, () => atLeastTwo({ source: `${text.length} tokens`, tokens: text }))
+  if (text.length >= LONGEST_PATH || text.includes('\n')) return cached(text, () => tokenise(text, `${text.length} characters`))
   const path = text === BUILT_IN_TEXT && !existsSync(text) ? builtInText() : resolve(text)
-  if (!existsSync(path) || !statSync(path).isFile()) {
+  const file = statSync(path, { throwIfNoEntry: false })
+  if (!file?.isFile()) {
     throw new FpdtError(
       'text',
       `longText('${text}'): there is no file ${path}. Give the path of a text, the text itself (with a line break), a Uint32Array of tokens, or '${BUILT_IN_TEXT}'.`,
     )
   }
-  return tokenise(readFileSync(path, 'utf8'), text)
+  return cached(`${path} ${file.size} ${file.mtimeMs}`, () => tokenise(readFileSync(path, 'utf8'), text))
 }
 
+function cached(key: string | Uint32Array, make: () => LongText): LongText {
+  const known = cache.get(key)
+  if (known) return known
+  const made = make()
+  cache.set(key, made)
+  for (const oldest of cache.keys()) {
+    if (cache.size <= CACHED_TEXTS) break
+    cache.delete(oldest)
+  }
+  return made
+}
+
+/** Words such as `<|endoftext|>` in a text are text: they are cut like any other. */
 function tokenise(text: string, source: string): LongText {
-  const tokens = Uint32Array.from(encoding.encode(text))
-  if (tokens.length < 2)
-    throw new FpdtError('text', `longText('${source}') has ${tokens.length} tokens; training needs at least 2, one to read and one to foretell.`)
-  return { source, tokens }
+  return atLeastTwo({ source, tokens: Uint32Array.from(encoding.encode(text, { disallowedSpecial: new Set() })) })
+}
+function atLeastTwo(text: LongText): LongText {
+  const { length } = text.tokens
+  if (length >= 2) return text
+  throw new FpdtError(
+    'text',
+    `longText(): ${text.source} has ${length} token${length === 1 ? '' : 's'}; training needs at least 2, one to read and one to foretell.`,
+  )
 }
 
 /** TypeScript 7 keeps its libraries in the package of the platform, earlier ones beside the compiler. */

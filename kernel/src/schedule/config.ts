@@ -102,8 +102,17 @@ export function stepConfig(options: StepOptions): StepConfig {
   const lossRows = options.lossRows ?? Math.max(1, Math.min(local, 2 ** Math.floor(Math.log2(LOGITS_BYTES / (4 * model.vocabulary)))))
   wholeNumber('lossRows', lossRows, 1, local, localRows)
   const adamW = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1, maxNorm: 1, ...options.adamW }
+  checkAdamW(adamW)
   return { model, dtype, ranks, tokens: sequence, chunk, chunks: Math.ceil(sequence / chunk), lookAhead, prefetch, feedForwardRows, lossRows, adamW }
 
+  function checkAdamW({ beta1, beta2, eps, decay, maxNorm }: AdamWConfig): void {
+    for (const [name, value] of Object.entries({ beta1, beta2 }))
+      if (!(value >= 0 && value < 1)) refuse(`adamW ${name} ${String(value)} is not a number from 0 up to, not with, 1.`)
+    if (!(eps > 0 && eps < 1))
+      refuse(`adamW eps ${String(eps)} is not a number above 0: it keeps parameters without a gradient from a division of 0 by 0. Try 1e-8.`)
+    if (!(decay >= 0 && Number.isFinite(decay))) refuse(`adamW decay ${String(decay)} is not a number of 0 or more.`)
+    if (!(maxNorm > 0)) refuse(`adamW maxNorm ${String(maxNorm)} is not a number above 0; give Infinity for no clipping.`)
+  }
   function checkModel(m: ModelConfig): void {
     wholeNumber('layers', m.layers, 1, 1000)
     wholeNumber('width', m.width, 1, 2 ** 20)
@@ -111,6 +120,8 @@ export function stepConfig(options: StepOptions): StepConfig {
     wholeNumber('kvHeads', m.kvHeads, 1, m.heads)
     wholeNumber('feedForward', m.feedForward, 1, 2 ** 24)
     wholeNumber('vocabulary', m.vocabulary, 2, 2 ** 24)
+    if (!(m.theta > 0 && Number.isFinite(m.theta))) refuse(`theta ${String(m.theta)} is not a number above 0; Llama 2 has 10000.`)
+    if (!(m.normEps > 0 && m.normEps < 1)) refuse(`normEps ${String(m.normEps)} is not a number between 0 and 1; try 1e-5.`)
     if (m.heads % m.kvHeads !== 0) refuse(`kvHeads ${m.kvHeads} does not divide heads ${m.heads}; try ${divisorsOf(m.heads).join(', ')}.`)
     if (!Number.isInteger(m.headSize) || m.headSize < 8 || m.headSize > 256 || m.headSize % 8 !== 0) {
       refuse(`headSize ${m.headSize} is not a multiple of 8 from 8 to 256; with width ${m.width} and ${m.heads} heads try 32, 64 or 128.`)
