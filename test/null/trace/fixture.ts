@@ -1,7 +1,7 @@
 /**
  * Runs for tests of the format and of its drawing: the engine as far as it goes without the addon. The plan, the ops and the
- * bytes are real; times come from the simulator with the fixed rates below, so every machine draws the same picture. Only the
- * losses are made up.
+ * bytes are real; times come from the simulator with the fixed rates below, so every machine draws the same picture. What only
+ * running would tell is made up: losses, gradient norms, and that the bytes touched are those planned.
  */
 import { MFU_FORMULA, mfu, modelFlops } from '../../../kernel/src/cost/flops.js'
 import { rates, simulate } from '../../../kernel/src/execute/simulate.js'
@@ -12,7 +12,7 @@ import { lower } from '../../../kernel/src/plan/lower.js'
 import type { RunTables } from '../../../kernel/src/trace/draw/index.js'
 import { memoryColumns, peaksOf } from '../../../kernel/src/trace/memory.js'
 import { FAMILIES, type Family, type Origin } from '../../../kernel/src/trace/schema.js'
-import { joinColumns, type StepSpans, spanColumns } from '../../../kernel/src/trace/spans.js'
+import { type StepSpans, spanTable } from '../../../kernel/src/trace/spans.js'
 
 export interface FixtureOptions {
   ranks?: number
@@ -71,6 +71,5 @@ export function fixture({ ranks = 2, layers = 2, chunks = 8, steps = 2, origin =
     if (row.tier === 'device' && budget_bytes !== undefined) row.budget_bytes = budget_bytes
     if (origin === 'measured') row.allocated_bytes = row.measured_bytes = row.predicted_bytes
   }
-  const spans = joinColumns(records.map(({ step, spans }) => spanColumns(program, spans, step)))
-  return { head, listing: plan.listing, spans, memory: memoryColumns(plan, records) }
+  return { head, listing: plan.listing, spans: spanTable(program, records), memory: memoryColumns(plan, records) }
 }
