@@ -2,7 +2,23 @@
 
 #include <pthread.h>
 
+#include <chrono>
+
 namespace fpdt::cpu {
+namespace {
+
+// How long a thread looks out for what mostly comes within microseconds before it sleeps: most gaps between two jobs are
+// shorter. To wake a sleeper costs 60 us on a virtual machine, a third of a product of a layer at 512 rows.
+constexpr auto kLookOut = std::chrono::microseconds(100);
+
+// Returns when `ready` holds or kLookOut is over. Any thread that has work may take the core meanwhile.
+template <class Ready>
+void look_out(Ready&& ready) {
+  const auto until = std::chrono::steady_clock::now() + kLookOut;
+  while (!ready() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+}
+
+}  // namespace
 
 Pool::Pool(int threads) : threads_(threads < 1 ? 1 : threads) {
   for (int t = 1; t < threads_; t++) {
@@ -33,6 +49,7 @@ void Pool::run(long items, Call call, void* body) {
   }
   if (shared) wake_.notify_all();
   work(0);
+  look_out([this] { return busy_ == 0; });
   std::unique_lock lock(mutex_);
   done_.wait(lock, [this] { return busy_ == 0; });
   if (failure_) std::rethrow_exception(failure_);
@@ -50,8 +67,9 @@ void Pool::work(int thread) {
 
 void Pool::serve(int thread) {
   uint64_t seen = 0;
-  std::unique_lock lock(mutex_);
   for (;;) {
+    look_out([&] { return generation_ != seen; });
+    std::unique_lock lock(mutex_);
     wake_.wait(lock, [&] { return closing_ || generation_ != seen; });
     if (closing_) return;
     seen = generation_;

@@ -2,7 +2,8 @@
 // (Pool::turn), so a compute span means the whole machine worked on that op.
 //
 // Work is cut into items whose bounds do not depend on the number of threads and which write disjoint memory; threads take
-// items in any order. So the same input gives the same bits with any number of threads. Waiting threads sleep.
+// items in any order. So the same input gives the same bits with any number of threads. Waiting threads
+// sleep, but for a first moment.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -52,8 +53,8 @@ class Pool {
   std::vector<std::thread> workers_;
   std::mutex mutex_;
   std::condition_variable wake_, done_;
-  uint64_t generation_ = 0;   // of the current job; workers wait for it to change
-  int busy_ = 0;              // workers still in the current job
+  std::atomic<uint64_t> generation_ = 0;  // of the current job; workers wait for it to change
+  std::atomic<int> busy_ = 0;             // workers still in the current job
   bool closing_ = false;
   Call call_ = nullptr;
   void* body_ = nullptr;
