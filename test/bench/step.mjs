@@ -23,13 +23,16 @@ const SIZES = [
 const COMPUTE = STREAMS.indexOf('compute')
 
 export async function step() {
-  const machine = measureMachine(device, 'bf16')
   const text = longText('lib.dom.d.ts')
   for (const { sequence, chunk } of SIZES) {
     const systems = { fpdt: open({ sequence, chunk, ranks: 2 }, text), ulysses: open({ sequence, ranks: 2, system: 'ulysses' }, text) }
     try {
-      await bestInTurns({ fpdt: () => systems.fpdt.run(), ulysses: () => systems.ulysses.run() })
-      report(sequence, chunk, systems, machine)
+      const machines = []
+      const measure = () => void machines.push(measureMachine(device, 'bf16', MODEL.headSize))
+      await bestInTurns({ fpdt: () => systems.fpdt.run(), ulysses: () => systems.ulysses.run(), measure })
+      // The round in which the machine was its own: rates of one instant, not the best of each.
+      machines.sort((a, b) => b.peakFlopsPerSecond - a.peakFlopsPerSecond)
+      report(sequence, chunk, systems, machines[0])
     } finally {
       for (const one of Object.values(systems)) one.close()
     }
