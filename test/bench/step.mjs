@@ -7,9 +7,10 @@ import { measureMachine } from '../../kernel/lib/cost/machine.js'
 import { NativeStep } from '../../kernel/lib/execute/native.js'
 import { rates, simulate } from '../../kernel/lib/execute/simulate.js'
 import { formatBytes, llama } from '../../kernel/lib/fpdt/index.js'
+import { writeInputs } from '../../kernel/lib/fpdt/inputs.js'
 import { initialParameters, writeParameters } from '../../kernel/lib/fpdt/parameters.js'
 import { planTraining } from '../../kernel/lib/fpdt/training-plan.js'
-import { dealt, longText, stepTokens } from '../../kernel/lib/model/tokens.js'
+import { longText, stepTokens } from '../../kernel/lib/model/tokens.js'
 import { paddedTokens } from '../../kernel/lib/schedule/config.js'
 import { KERNEL_NAMES } from '../../kernel/lib/schedule/kernels.js'
 import { STREAMS } from '../../kernel/lib/trace/schema.js'
@@ -42,22 +43,16 @@ export async function step() {
 /** A system ready to step, which keeps the spans of its fastest step. */
 function open(options, text) {
   const training = planTraining(MODEL, options, { budgets: {}, threads })
-  const { config, buffers } = training
+  const { config } = training
   const native = new NativeStep(device, training.plan)
   writeParameters(native, training, initialParameters(training))
-  const inputs = stepTokens(text, 0, config.tokens, paddedTokens(config), config.model.vocabulary)
-  for (let rank = 0; rank < config.ranks; rank++) {
-    for (let i = 0; i < config.chunks; i++) {
-      native.write(buffers.tokens(i), 'host', rank, dealt(inputs.tokens, config.chunk, config.ranks, i, rank))
-      native.write(buffers.labels(i), 'host', rank, dealt(inputs.labels, config.chunk, config.ranks, i, rank))
-    }
-  }
+  const parameters = writeInputs(native, training, stepTokens(text, 0, config.tokens, paddedTokens(config), config.model.vocabulary), 1)
   const system = { training, native, seconds: Number.POSITIVE_INFINITY, cores: 0, spans: undefined, run, close: () => native.close() }
   return system
 
   async function run() {
     const before = process.cpuUsage()
-    await native.run(Float64Array.of(1e-4, 0.1, 0.05, 1 / inputs.valid))
+    await native.run(parameters)
     const { user, system: kernel } = process.cpuUsage(before)
     const spans = native.takeSpans()
     native.reset()
@@ -69,7 +64,7 @@ function open(options, text) {
 
 function report(sequence, chunk, systems, { peakFlopsPerSecond, rates: machine }) {
   const flops = modelFlops(MODEL, [sequence])
-  const head = ['', 'ms a step', 'tokens/s', 'MFU', 'cores used', 'pool idle', 'exposed in all', 'predicted ms', 'of measured', 'device peak a rank']
+  const head = ['', 'ms a step', 'tokens/s', 'MFU', 'cores used', 'pool idle ms', 'of step', 'predicted ms', 'of measured', 'device peak a rank']
   const summary = [head]
   const families = new Map()
   for (const [name, { training, native, seconds, spans, cores }] of Object.entries(systems)) {
