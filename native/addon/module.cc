@@ -23,6 +23,7 @@ Napi::Array kernel_table(Napi::Env env) {
     row.Set("name", info.name);
     row.Set("code", static_cast<double>(info.kernel));
     row.Set("operands", info.operands);
+    row.Set("written", info.written);
     row.Set("parameters", info.parameters);
     rows[rows.Length()] = row;
   }

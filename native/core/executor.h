@@ -96,8 +96,6 @@ class Executor {
   Lane* lane_of(int rank, uint8_t stream) const { return by_stream_[rank * kStreams + stream]; }
   std::span<void* const> pointers(int rank, uint32_t entry) const;
 
-  static constexpr int kStreams = 6;
-
   const std::shared_ptr<Backend> backend_;
   const Program program_;
   Memory memory_;

@@ -35,31 +35,32 @@ struct KernelInfo {
   Kernel kernel;
   const char* name;
   int operands;    // without the workspace
+  int written;     // the first so many operands are written or added to; the others are only read
   int parameters;
 };
 
 inline constexpr KernelInfo kKernels[] = {
-    {Kernel::embed, "embed", 3, 4},
-    {Kernel::embedBackward, "embedBackward", 3, 5},
-    {Kernel::norm, "norm", 3, 4},
-    {Kernel::normBackward, "normBackward", 6, 5},
-    {Kernel::project, "project", 4, 5},
-    {Kernel::projectBackward, "projectBackward", 3, 5},
-    {Kernel::weightGradient, "weightGradient", 3, 6},
-    {Kernel::rotary, "rotary", 2, 7},
-    {Kernel::rotaryBackward, "rotaryBackward", 6, 7},
-    {Kernel::attend, "attend", 4, 9},
-    {Kernel::finish, "finish", 3, 4},
-    {Kernel::merge, "merge", 4, 3},
-    {Kernel::delta, "delta", 3, 4},
-    {Kernel::attendBackward, "attendBackward", 9, 10},
-    {Kernel::swiglu, "swiglu", 2, 3},
-    {Kernel::swigluBackward, "swigluBackward", 3, 3},
-    {Kernel::crossEntropy, "crossEntropy", 3, 4},
-    {Kernel::zero, "zero", 1, 1},
-    {Kernel::squaredNorm, "squaredNorm", 2, 2},
-    {Kernel::clip, "clip", 3, 1},
-    {Kernel::adamW, "adamW", 6, 6},
+    {Kernel::embed, "embed", 3, 1, 4},
+    {Kernel::embedBackward, "embedBackward", 3, 1, 5},
+    {Kernel::norm, "norm", 3, 1, 4},
+    {Kernel::normBackward, "normBackward", 6, 2, 5},
+    {Kernel::project, "project", 4, 1, 5},
+    {Kernel::projectBackward, "projectBackward", 3, 1, 5},
+    {Kernel::weightGradient, "weightGradient", 3, 1, 6},
+    {Kernel::rotary, "rotary", 2, 2, 7},
+    {Kernel::rotaryBackward, "rotaryBackward", 6, 3, 7},
+    {Kernel::attend, "attend", 4, 1, 9},
+    {Kernel::finish, "finish", 3, 2, 4},
+    {Kernel::merge, "merge", 4, 2, 3},
+    {Kernel::delta, "delta", 3, 1, 4},
+    {Kernel::attendBackward, "attendBackward", 9, 3, 10},
+    {Kernel::swiglu, "swiglu", 2, 1, 3},
+    {Kernel::swigluBackward, "swigluBackward", 3, 1, 3},
+    {Kernel::crossEntropy, "crossEntropy", 3, 2, 4},
+    {Kernel::zero, "zero", 1, 1, 1},
+    {Kernel::squaredNorm, "squaredNorm", 2, 1, 2},
+    {Kernel::clip, "clip", 3, 1, 1},
+    {Kernel::adamW, "adamW", 6, 4, 6},
 };
 
 // One call of one kernel. Pointers are into device memory; `step` is the block of numbers that change from step to step

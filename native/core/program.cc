@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "extents.h"
+#include "order.h"
 
 namespace fpdt {
 namespace {
@@ -151,6 +152,7 @@ void validate(const Program& p) {
   for (int tier = 0; tier < kTiers; tier++)
     if (!is_whole(p.arena_bytes[tier])) refuse("arenaBytes.", kTierNames[tier], " is ", p.arena_bytes[tier], "; it must be a whole number from 0");
   for (uint32_t entry = 0; entry < p.length; entry++) check_entry(p, entry);
+  check_order(p);
 }
 
 }  // namespace fpdt

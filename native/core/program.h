@@ -18,6 +18,7 @@ inline constexpr uint16_t allToAll = 110, gather = 111, reduceScatter = 112, all
 
 inline constexpr uint8_t kNoTier = 0xff;  // NO_TIER
 inline constexpr int kTiers = 3;
+inline constexpr int kStreams = 6;       // of StreamKind
 inline constexpr int kStepParameters = 4;  // STEP_PARAMETERS
 inline constexpr int kMostRanks = 64;      // in one process
 
@@ -54,8 +55,8 @@ const char* op_name(uint16_t code);
 // "entry 12 (attend, op 40)": how an error names a place of the program.
 std::string entry_name(const Program& program, uint32_t entry);
 
-// Refuses every program that could touch memory outside its arenas or wait for ever, whatever its arrays hold: throws Error
-// "program" or "shape" with the entry. Not checked, because it cannot harm the process: that waits order all conflicts.
+// Refuses every program that could touch memory outside its arenas, wait for ever or race with itself (order.h), whatever its
+// arrays hold: throws Error "program" or "shape" with the entry.
 void validate(const Program& program);
 
 }  // namespace fpdt

@@ -48,6 +48,16 @@ INLINE inline void narrow_scaled(void* row, long n, float scale) {
   }
 }
 
+// The label of a row, loaded once: operands of a direct call may overlap, or be shared with another thread that writes them,
+// and what is then used as an index must be what was compared.
+inline int32_t label_at(const int32_t* labels, long row, long vocabulary) {
+  const int32_t label = __atomic_load_n(labels + row, __ATOMIC_RELAXED);
+  if (label < -1 || label >= vocabulary)
+    throw Error("token", "label " + std::to_string(label) + " in row " + std::to_string(row) + " is not in the vocabulary 0 .. " +
+                             std::to_string(vocabulary - 1) + " and not -1 (ignored); the text was encoded for another model");
+  return label;
+}
+
 // Returns the row's part of the loss.
 template <class T>
 INLINE inline double row_loss(float* logits, long n, int32_t label, double inverse_valid) {
@@ -75,16 +85,14 @@ void crossEntropy(const KernelCall& call, Pool& pool, Path path) {
   const int32_t* labels = call.as<const int32_t>(2);
   const double inverse_valid = call.step[3];
   FPDT_CHECK(call.workspace_bytes >= sizeof(double) * rows, "crossEntropy workspace of " << call.workspace_bytes << " bytes");
-  for (long t = 0; t < rows; t++)
-    if (labels[t] < -1 || labels[t] >= vocabulary)
-      throw Error("token", "label " + std::to_string(labels[t]) + " in row " + std::to_string(t) +
-                               " is not in the vocabulary 0 .. " + std::to_string(vocabulary - 1) + " and not -1 (ignored); the text was encoded for another model");
+  for (long row = 0; row < rows; row++) label_at(labels, row, vocabulary);  // before anything is written
   double* row_losses = static_cast<double*>(call.workspace);
   with_dtype(call.integer(3), [&](auto t) {
     using T = decltype(t);
     pool.for_each(rows, [&](int, long row) {
+      const int32_t label = label_at(labels, row, vocabulary);
       with_path(path, [&]() INLINE {
-        row_losses[row] = row_loss<T>(logits + row * vocabulary, vocabulary, labels[row], inverse_valid);
+        row_losses[row] = row_loss<T>(logits + row * vocabulary, vocabulary, label, inverse_valid);
       });
     });
   });

@@ -9,12 +9,22 @@ namespace fpdt::cpu {
 
 namespace {
 
-// Before anything is read or written by a token: all of them, so that the error names the first wrong row.
+[[noreturn]] void refuse_token(int32_t token, long row, long vocabulary) {
+  throw Error("token", "token " + std::to_string(token) + " in row " + std::to_string(row) +
+                           " is not in the vocabulary 0 .. " + std::to_string(vocabulary - 1) + "; the text was encoded for another model");
+}
+
+// The token of a row, loaded once: operands of a direct call may overlap, or be shared with another thread that writes them,
+// and what is then used as an index must be what was compared.
+inline long token_at(const int32_t* tokens, long row, long vocabulary) {
+  const int32_t token = __atomic_load_n(tokens + row, __ATOMIC_RELAXED);
+  if (token < 0 || token >= vocabulary) refuse_token(token, row, vocabulary);
+  return token;
+}
+
+// Before anything is written: so that the error names the first wrong row and leaves the outputs alone.
 void check_tokens(const int32_t* tokens, long rows, long vocabulary) {
-  for (long t = 0; t < rows; t++)
-    if (tokens[t] < 0 || tokens[t] >= vocabulary)
-      throw Error("token", "token " + std::to_string(tokens[t]) + " in row " + std::to_string(t) +
-                               " is not in the vocabulary 0 .. " + std::to_string(vocabulary - 1) + "; the text was encoded for another model");
+  for (long row = 0; row < rows; row++) token_at(tokens, row, vocabulary);
 }
 
 }  // namespace
@@ -27,7 +37,7 @@ void embed(const KernelCall& call, Pool& pool, Path) {
   constexpr long kTileRows = 64;
   pool.for_each(tiles_of(rows, kTileRows), [&](int, long tile) {
     for (long t = tile * kTileRows; t < std::min(rows, (tile + 1) * kTileRows); t++)
-      std::memcpy(call.as<char>(0) + t * row_bytes, call.as<char>(2) + tokens[t] * row_bytes, row_bytes);
+      std::memcpy(call.as<char>(0) + t * row_bytes, call.as<char>(2) + token_at(tokens, t, vocabulary) * row_bytes, row_bytes);
   });
 }
 
@@ -53,7 +63,7 @@ void embedBackward(const KernelCall& call, Pool& pool, Path path) {
       const long from = block * kColumns, columns = std::min(width - from, kColumns);
       with_path(path, [&]() INLINE {
         for (long row = 0; row < rows; row++) {
-          float* __restrict sum = dtable + tokens[row] * width + from;
+          float* __restrict sum = dtable + token_at(tokens, row, vocabulary) * width + from;
           const T* __restrict value = dx + row * width + from;
           for (long i = 0; i < columns; i++) sum[i] += to_f32(value[i]);
         }

@@ -178,6 +178,25 @@ describe('run', () => {
     expect(executor.memory().allocationsDuringRun).toBe(0)
     executor.close()
   })
+
+  it('counts what its device allocates in that time, whoever asks for it', async () => {
+    const entries = Array.from({ length: 300 }, () => zero(0, 1 << 22))
+    const executor = device().load(program(1, { device: 1 << 22 }, entries))
+    const run = executor.run(undefined, STEP)
+    const other = device().load(program(2, { device: 64, host: 64 }, []))
+    expect(executor.memory().allocationsDuringRun).toBe(4) // two arenas on each of two ranks
+    await run
+    device()
+      .load(program(1, { device: 64 }, []))
+      .close()
+    expect(executor.memory().allocationsDuringRun).toBe(4)
+    executor.reset()
+    await executor.run(undefined, STEP)
+    expect(executor.memory().allocationsDuringRun).toBe(4)
+    expect(other.memory().allocationsDuringRun).toBe(0)
+    executor.close()
+    other.close()
+  })
 })
 
 describe('cancel', () => {
@@ -275,7 +294,7 @@ describe('a kernel that fails on one rank', () => {
     zero(4096, 1 << 16),
     kernel('embed', [x, tokens, table], [1, width, vocabulary, 0], [0]),
     collective('gather', [x, gathered], [x.bytes], [1]),
-    ...Array.from({ length: 50 }, () => copy('offload', 4096, 0, 1 << 16)),
+    ...Array.from({ length: 50 }, () => copy('offload', 4096, 0, 1 << 16, [0])),
   ]
   const arenas = { device: 4096 + (1 << 16), host: 1 << 16 }
 

@@ -87,16 +87,17 @@ function rowStarts(entries: readonly Entry[], count: (entry: Entry) => number): 
 }
 
 /** What an entry reads and writes. */
-function touches({ name, operands }: Entry): { place: Place; writes: boolean }[] {
+export function touches({ name, operands }: Entry): { place: Place; writes: boolean }[] {
   const places = operands.filter((place) => place !== null)
   if (name === 'zero' || name === 'allReduce') return places.map((place) => ({ place, writes: true }))
   if (name === 'offload' || name === 'fetch' || name === 'gather' || name === 'allToAll') return places.map((place, i) => ({ place, writes: i > 0 }))
   throw new Error(`${name} has no naive version here`)
 }
 
+export const overlap = (a: Place, b: Place): boolean => a.tier === b.tier && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes
+
 /** Adds to every entry the waits that its reads and writes ask for: the last conflicting entry of each stream. */
 export function withWaits(entries: readonly Entry[]): Entry[] {
-  const overlap = (a: Place, b: Place): boolean => a.tier === b.tier && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes
   return entries.map((entry, i) => {
     const last = new Map<Stream, number>()
     for (let earlier = 0; earlier < i; earlier++) {
