@@ -96,14 +96,17 @@ export class TrainingRun {
     const step = this.#next(longText(text))
     this.#busy = 'a step'
     this.#setState('running')
+    let waits = false
     try {
-      return await this.#execute(step)
+      const summary = await this.#execute(step)
+      waits = true
+      return summary
     } catch (error) {
       this.#fail(error)
       throw error
     } finally {
       this.#busy = undefined
-      await this.#follow()
+      await this.#follow(waits)
     }
   }
 
@@ -175,12 +178,12 @@ export class TrainingRun {
     host.display(await this.bundle(), { displayId: this.head.run_id, update })
   }
   /** Draws after a step: at once, or, when steps follow each other quickly, a little later and once for all of them. */
-  async #follow(): Promise<void> {
+  async #follow(waits = true): Promise<void> {
     if (!displayHost() || this.#closed) return
     clearTimeout(this.#nextUpdate)
     const rest = this.#updated_ms + UPDATE_MS - Date.now()
-    if (rest <= 0) return this.update()
-    this.#nextUpdate = setTimeout(() => void this.update(), rest)
+    if (rest <= 0 && waits) return this.update()
+    this.#nextUpdate = setTimeout(() => void this.update(), Math.max(rest, 0))
     this.#nextUpdate.unref()
   }
   /** The output of a cell whose last value is this run is kept up to date by later steps. */
