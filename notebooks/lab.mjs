@@ -1,20 +1,26 @@
 /**
- * `npm run lab`: sets everything up and opens JupyterLab with the quick-start notebook. What follows `--` goes to JupyterLab:
+ * `npm run lab`: sets everything up and opens JupyterLab with a copy of the quick-start notebook, in `notebooks/mine/`, which git
+ * ignores: the original stays as it is. What follows `--` goes to JupyterLab:
  *
  *   npm run lab -- --no-browser --port 9000
  */
 import { spawn } from 'node:child_process'
+import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { program, setup } from '../.ci/setup.mjs'
 import { root } from '../.ci/task.mjs'
 
 await program(async () => {
   await setup()
+  const folder = join(root, 'notebooks/mine')
+  mkdirSync(folder, { recursive: true })
+  const copy = join(folder, '01-first-step.ipynb')
+  if (!existsSync(copy)) copyFileSync(join(root, 'notebooks/01-first-step.ipynb'), copy)
   // Jupyter refuses root unless told; in a container there is often no one else.
   const asRoot = process.getuid?.() === 0 ? ['--allow-root'] : []
   // As the default page, not as an argument: then the address that JupyterLab prints leads to the notebook too.
   const args = ['--LabApp.default_url=/lab/tree/01-first-step.ipynb', ...asRoot, ...process.argv.slice(2)]
-  const lab = spawn(join(root, '.venv/bin/jupyter-lab'), args, { cwd: join(root, 'notebooks'), stdio: 'inherit' })
+  const lab = spawn(join(root, '.venv/bin/jupyter-lab'), args, { cwd: folder, stdio: 'inherit' })
   // Ctrl-C reaches JupyterLab too, which asks before it ends: we end when it does.
   for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) {
     process.removeAllListeners(signal)

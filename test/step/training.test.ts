@@ -84,6 +84,10 @@ describe('a stepper', () => {
     expect(q.values.every((value) => Number.isFinite(value))).toBe(true)
     expect(at.peek('k[1,0]').tier).toBe('host')
     expect(await code(() => at.peek('dq[0,0]'))).toMatch(/^not_resident: dq\[0,0\] is not on the device tier after op \d+/)
+    expect(await code(() => at.until({ phase: 'bakward' } as never))).toMatch(/^config: phase "bakward" is not one of embedding, forward/)
+    expect(await code(() => at.until({ layr: 0 } as never))).toMatch(/^config: until\(\{ layr \}\) is not known; known are phase, layer, q, kv/)
+    expect(await code(() => at.peek('q[1,2]', 5))).toMatch(/^config: rank 5 is not one of the 2 ranks/)
+    expect(await code(() => at.peek('w[1].qkv'))).toMatch(/^not_resident: w\[1\].qkv is a part of w\[1\]; peek at that/)
     expect(await code(() => at.peek('nonsense'))).toMatch(/^not_resident: no value is called nonsense/)
     expect(await code(() => run.step(text))).toMatch(/^busy: a step cannot begin while a stepper is under way; close it/)
     expect(await code(() => at.to(0))).toMatch(/^config: op 0 is not ahead/)
@@ -147,11 +151,11 @@ describe('a stepper', () => {
 })
 
 describe('a run before its first step', () => {
-  it('can be shown: head, empty tables and a picture', async () => {
+  it('shows its plan, marked as predicted', async () => {
     const run = await device.train(model, { sequence: 64, chunk: 16, ranks: 2 })
     const bundle = await run.bundle()
-    expect((bundle['application/vnd.fpdt.run.v1+json'] as { tables: { spans: { rows: number } } }).tables.spans.rows).toBe(0)
-    expect(bundle['text/plain']).toMatch(/FPDT · Llama 2 × 32 · 64 tokens in 4 chunks · 2 ranks · planned/)
+    expect((bundle['application/vnd.fpdt.run.v1+json'] as { head: { origin: string } }).head.origin).toBe('predicted')
+    expect(bundle['text/plain']).toMatch(/FPDT · Llama 2 × 32 · 64 tokens in 4 chunks · 2 ranks \(predicted\)/)
     await run.close()
   })
 })
@@ -237,7 +241,7 @@ describe('bad input', () => {
     [{ sequence: -5, chunk: 16 }, /^config: sequence -5 is not a size/],
     [{ sequence: '64 apples', chunk: 16 }, /^config: sequence "64 apples" is not a size; write '32K'/],
     [{ sequence: 64, chunk: 16, dtype: 'fp8' as never }, /^config: dtype "fp8" is not one of 'bf16', 'f32'/],
-    [{ sequence: 64, chunk: 16, chunks: 4 } as never, /^config: option chunks is not known; known are sequence, chunk/],
+    [{ sequence: 64, chunk: 16, chunks: 4 } as never, /^config: train\(\{ chunks \}\) is not known; known are sequence, chunk/],
     [{ sequence: 64, chunk: 16, system: 'ring' as never }, /^config: system "ring" is not one of/],
     [{ sequence: 64, chunk: 16, optimizer: adamW({ eps: 0 }) }, /^config: adamW eps 0 is not a number above 0/],
     [{ sequence: 64, chunk: 16, optimizer: adamW({ beta1: 1 }) }, /^config: adamW beta1 1 is not a number from 0 up to, not with, 1/],
@@ -247,14 +251,19 @@ describe('bad input', () => {
       { sequence: '4M', chunk: 1024 },
       /^config: 4096 chunks of 1024 tokens in 2 layers make about \d+ million ops, more than a plan holds .* Try chunk \d+ or more/,
     ],
+    [{ sequence: 64, chunk: 16, optimizer: 'sgd' as never }, /^config: optimizer "sgd" is not made by adamW/],
     [{ sequence: 64, chunk: 16, seed: 0.5 }, /^config: seed 0.5 is not a whole number/],
-    [{ sequence: 64, system: 'ulysses' as const, lossRows: 8 }, /^config: lossRows cannot be given with system 'ulysses'/],
+    [{ sequence: 64, system: 'ulysses' as const, prefetch: 1 }, /^config: prefetch cannot be given with system 'ulysses'/],
   ])('%o is refused in words', async (options, words) => {
     expect(await code(() => device.train(model, options))).toMatch(words)
   })
   it('a model that cannot be is refused in words', async () => {
     expect(await code(() => device.train({ ...model, headSize: 12 }, { sequence: 64, chunk: 16 }))).toMatch(/^config: headSize 12 is not a multiple of 8/)
     expect(await code(() => device.train({ ...model, kvHeads: 3 }, { sequence: 64, chunk: 16 }))).toMatch(/^config: kvHeads 3 does not divide heads 4/)
+    expect(await code(() => adamW({ lr: 1e-3 } as never))).toMatch(/^config: adamW\(\{ lr \}\) is not known; known are rate, beta1/)
+    expect(await code(() => Device.cpu({ thread: 1 } as never))).toMatch(
+      /^config: Device.cpu\(\{ thread \}\) is not known; known are memory, host, threads, path/,
+    )
     expect(await code(() => device.train({ ...model, theta: 0 }, { sequence: 64, chunk: 16 }))).toMatch(/^config: theta 0 is not a number above 0/)
     expect(await code(() => device.train({ ...model, normEps: -1 }, { sequence: 64, chunk: 16 }))).toMatch(
       /^config: normEps -1 is not a number between 0 and 1/,
@@ -274,6 +283,9 @@ describe('bad input', () => {
     expect(await code(() => run.step(Uint32Array.of(1, 2, 97, 3)))).toMatch(
       /^token: token 97 at position 2 of 4 tokens is outside the model's vocabulary of 97 words; give the model vocab: 98 or more/,
     )
+    expect(await code(() => run.step(undefined as never))).toMatch(/^text: longText\(undefined\) is no text; give the path/)
+    expect(await code(() => run.step([1, -2] as never))).toMatch(/^token: token -2 at position 1/)
+    expect(await code(() => run.step(''))).toMatch(/^text: longText\(''\) is empty/)
     expect(run.parameters()).toEqual(before)
     expect((await run.step(text)).step).toBe(1)
     await run.close()
@@ -303,6 +315,8 @@ describe('longText', () => {
   })
   it('takes a text itself and tokens', () => {
     expect([...longText('Hello world\n').tokens]).toEqual([15496, 995, 198])
+    expect([...longText([7, 8, 9]).tokens]).toEqual([7, 8, 9])
+    expect([...longText(Int32Array.of(7, 8)).tokens]).toEqual([7, 8])
     expect(longText(Uint32Array.of(5, 6)).tokens.length).toBe(2)
   })
 })

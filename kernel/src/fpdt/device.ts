@@ -5,7 +5,7 @@ import { FpdtError } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
 import type { Tier } from '../trace/schema.js'
 import { PlannedRun } from './planned-run.js'
-import { parseBytes } from './sizes.js'
+import { parseBytes, refuseUnknown } from './sizes.js'
 import type { Budgets, TrainOptions } from './training-plan.js'
 import { TrainingRun } from './training-run.js'
 import { longestSequence, planThatFits } from './what-fits.js'
@@ -49,8 +49,9 @@ export class Device {
     this.#native = native
   }
 
-  /** The CPU backend. Throws FpdtError `config` for a size that is none, `native` when the addon cannot be loaded. */
+  /** The CPU backend. One is open at a time: opening another closes the former and its runs (a cell that is run again must not hold the memory twice). Throws FpdtError `config` for a size that is none, `native` when the addon cannot be loaded. */
   static async cpu(options: CpuOptions = {}): Promise<Device> {
+    refuseUnknown('Device.cpu', options, ['memory', 'host', 'threads', 'path'])
     const { threads, path } = options
     if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
       throw new FpdtError('config', `threads ${String(threads)} is not a whole number from 1 to ${MOST_THREADS}.`)

@@ -47,12 +47,19 @@ export class PlannedRun {
     const { device, host } = this.#device.budgets
     return [
       `${this.head.title} (predicted)`,
+      ...this.#sizes(),
       `device  ${formatBytes(plan.arenaBytes.device)} a rank of ${formatBytes(device)}; most alive at once ${formatBytes(peak.bytes)}, at op ${peak.line}: ${plan.words(peak.line)}`,
       `        made of ${largestInWords(peak.residencies)}`,
       `host    ${formatBytes(plan.arenaBytes.host)} a rank of ${formatBytes(host)}`,
       `work    ${plan.listing.length} ops; ${(modelFlops(config.model, [config.tokens]) / 1e12).toPrecision(3)} model TFLOP a step; ${formatBytes(plan.totals.bytes.offload)} offloaded and ${formatBytes(plan.totals.bytes.fetch)} fetched a rank`,
       `time    ${this.seconds.toPrecision(3)} s a step, from rates measured on this machine`,
     ].join('\n')
+  }
+  /** Where tokens and chunks do not divide. */
+  #sizes(): string[] {
+    const { tokens, chunk, chunks } = this.training.config
+    const last = tokens - chunk * (chunks - 1)
+    return last === chunk ? [] : [`chunks  ${chunks} of ${chunk} tokens; the last holds ${last}, the rest of it is padding that counts for nothing`]
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString()

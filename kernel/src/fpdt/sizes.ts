@@ -1,4 +1,4 @@
-/** Sizes as people write them: `'1 GiB'`, `'512 MiB'`, `'32K'` tokens. */
+/** Options as people write them: sizes such as `'1 GiB'` and `'32K'` tokens, and names that may be misspelt. */
 import { FpdtError } from '../errors.js'
 
 const BYTES: Record<string, number> = { '': 1, b: 1, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, tib: 2 ** 40, kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12 }
@@ -11,6 +11,15 @@ export function parseBytes(size: string | number, what: string): number {
 /** Tokens of `'32K'` (2^10), `'2M'` (2^20) or a number. Throws FpdtError `config`. */
 export function parseTokens(size: string | number, what: string): number {
   return parse(size, TOKENS, what, `'32K', '2M' or a number of tokens`)
+}
+
+/** Refuses options that are misspelt, and options that are none: nothing is ignored in silence. Throws FpdtError `config`. */
+export function refuseUnknown(what: string, options: unknown, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null)
+    throw new FpdtError('config', `${what}() needs its options as an object, { ${known[0]}: … }; got ${String(options)}.`)
+  for (const name of Object.keys(options)) {
+    if (!known.includes(name)) throw new FpdtError('config', `${what}({ ${name} }) is not known; known are ${known.join(', ')}.`)
+  }
 }
 
 function parse(size: string | number, units: Record<string, number>, what: string, examples: string): number {

@@ -6,6 +6,7 @@ import { validTiers } from '../schedule/validity.js'
 import { whole } from '../schedule/values.js'
 import { KINDS, PHASES, type Phase, type StepSummary, TIERS, type Tier } from '../trace/schema.js'
 import { interruptible } from './interrupt.js'
+import { refuseUnknown } from './sizes.js'
 import type { TrainingPlan } from './training-plan.js'
 
 /** A place in the algorithm; what is not named matches anything. */
@@ -77,6 +78,9 @@ export class Stepper {
    * `until({ phase: 'backward', layer: 1, q: 3, kv: 2 })`: query chunk 3 has met key/value chunk 2 in the backward.
    */
   async until(target: Target): Promise<string> {
+    refuseUnknown('until', target, ['phase', 'layer', 'q', 'kv'])
+    if (target.phase !== undefined && !PHASES.includes(target.phase))
+      throw new FpdtError('config', `phase ${JSON.stringify(target.phase)} is not one of ${PHASES.join(', ')}.`)
     const { entries } = this.training.plan
     const wanted: [ArrayLike<number>, number | undefined][] = [
       [entries.phase, target.phase === undefined ? undefined : PHASES.indexOf(target.phase)],
@@ -101,6 +105,8 @@ export class Stepper {
     if (!Number.isInteger(rank) || rank < 0 || rank >= ranks)
       throw new FpdtError('config', `rank ${String(rank)} is not one of the ${ranks} ranks, 0 to ${ranks - 1}.`)
     const value = this.training.values.known.get(name)
+    const base = name.replace(/\.[^.\]]*$/, '')
+    if (!value && base !== name && this.training.values.known.has(base)) throw new FpdtError('not_resident', `${name} is a part of ${base}; peek at that.`)
     if (!value) throw new FpdtError('not_resident', `no value is called ${name}; names look like ${[...this.training.values.known.keys()].slice(-1)[0]}.`)
     const { plan, ops, standing } = this.training
     const valid = validTiers(take(ops(), this.#line + 1), standing).get(whole(value).name) ?? new Set()
@@ -156,6 +162,10 @@ export class Stepper {
   get #last(): number {
     return this.training.plan.listing.length - 1
   }
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return `Stepper at op ${this.#line} of ${this.#last}: ${this.training.plan.words(this.#line)}`
+  }
+
   #refuseClosed(): void {
     if (!this.#open) throw new FpdtError('closed', 'this stepper is closed; make another with await run.stepper(text).')
   }

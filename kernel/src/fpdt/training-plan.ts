@@ -11,7 +11,7 @@ import { fpdtStep, standing } from '../schedule/step.js'
 import { type StepValues, stepValues } from '../schedule/step-values.js'
 import { ulyssesStep, unchunked } from '../schedule/ulysses.js'
 import type { Tier } from '../trace/schema.js'
-import { parseTokens } from './sizes.js'
+import { parseTokens, refuseUnknown } from './sizes.js'
 
 export type System = 'fpdt' | 'ulysses'
 
@@ -20,8 +20,11 @@ export interface Optimizer extends AdamWConfig {
   readonly rate: number
 }
 
+const OPTIMIZER = ['rate', 'beta1', 'beta2', 'eps', 'decay', 'maxNorm']
+
 /** AdamW (arXiv 1711.05101): decoupled decay of matrices, gradients clipped to the global norm `maxNorm` (Infinity: not at all). */
 export function adamW(options: Partial<Optimizer> = {}): Optimizer {
+  refuseUnknown('adamW', options, OPTIMIZER)
   return { rate: 3e-4, beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1, maxNorm: 1, ...options }
 }
 
@@ -64,12 +67,13 @@ export interface Budgets {
 }
 
 /** Options that only a chunked system has. */
-const CHUNKED = ['chunk', 'lookAhead', 'prefetch', 'feedForwardRows', 'lossRows'] as const
-const KNOWN = new Set(['sequence', 'chunk', 'ranks', 'system', 'dtype', 'optimizer', 'lookAhead', 'prefetch', 'feedForwardRows', 'lossRows', 'seed'])
+const CHUNKED = ['chunk', 'lookAhead', 'prefetch', 'feedForwardRows'] as const
+const KNOWN = ['sequence', 'chunk', 'ranks', 'system', 'dtype', 'optimizer', 'lookAhead', 'prefetch', 'feedForwardRows', 'lossRows', 'seed']
 
 /** Plans a training step. Throws FpdtError `config` for what cannot work, `out_of_memory` for what does not fit (`what-fits.ts` adds what would). */
 export function planTraining(model: ModelConfig, options: TrainOptions, { budgets, threads }: Budgets): TrainingPlan {
   const { optimizer = adamW(), seed = 1, system = 'fpdt' } = options
+  if (typeof optimizer !== 'object') throw new FpdtError('config', `optimizer ${JSON.stringify(optimizer)} is not made by adamW({ rate: 3e-4 }).`)
   if (!(optimizer.rate >= 0 && Number.isFinite(optimizer.rate)))
     throw new FpdtError('config', `adamW rate ${String(optimizer.rate)} is not a number of 0 or more.`)
   if (!Number.isSafeInteger(seed)) throw new FpdtError('config', `seed ${String(seed)} is not a whole number.`)
@@ -86,9 +90,7 @@ export function planTraining(model: ModelConfig, options: TrainOptions, { budget
 
 /** Sizes of a step, from the options of a notebook. Throws FpdtError `config`, naming the value and what to try. */
 export function stepOf(model: ModelConfig, options: TrainOptions): StepConfig {
-  for (const name of Object.keys(options)) {
-    if (!KNOWN.has(name)) throw new FpdtError('config', `option ${name} is not known; known are ${[...KNOWN].join(', ')}.`)
-  }
+  refuseUnknown('train', options, KNOWN)
   const { optimizer, system = 'fpdt', ranks = 1 } = options
   if (system !== 'fpdt' && system !== 'ulysses') throw new FpdtError('config', `system ${JSON.stringify(system)} is not one of 'fpdt', 'ulysses'.`)
   const sequence = parseTokens(options.sequence, 'sequence')
@@ -106,7 +108,7 @@ export function stepOf(model: ModelConfig, options: TrainOptions): StepConfig {
   const given = Object.fromEntries(Object.entries({ dtype, lookAhead, prefetch, feedForwardRows, lossRows }).filter(([, value]) => value !== undefined))
   const base = system === 'ulysses' ? { model, sequence, chunk, ranks, dtype: dtype ?? 'bf16' } : { model, sequence, chunk, ranks, ...given }
   const config = stepConfig({ ...base, ...(optimizer ? { adamW: optimizer } : {}) } as Parameters<typeof stepConfig>[0])
-  return system === 'ulysses' ? unchunked(config) : config
+  return system === 'ulysses' ? unchunked(config, lossRows) : config
 }
 
 /** Ops a plan holds at most: each takes about half a kilobyte and 20 µs to plan. */

@@ -5,7 +5,7 @@ import { MFU_FORMULA, mfu, modelFlops } from '../cost/flops.js'
 import { DISPLAY_ID, displayHost, type MimeBundle, TO_MIME } from '../display.js'
 import { FpdtError } from '../errors.js'
 import { NativeStep } from '../execute/native.js'
-import { type LongText, longText, type StepTokens, stepTokens } from '../model/tokens.js'
+import { type LongText, longText, type StepTokens, stepTokens, type TextSource } from '../model/tokens.js'
 import { paddedTokens } from '../schedule/config.js'
 import type { RunHead, StepSummary, Tier } from '../trace/schema.js'
 import type { StepSpans } from '../trace/spans.js'
@@ -18,9 +18,6 @@ import { PlannedRun } from './planned-run.js'
 import { runBundle, runInWords } from './show.js'
 import { Stepper } from './stepper.js'
 import type { TrainingPlan } from './training-plan.js'
-
-/** Text a step reads: what `longText` takes. */
-export type Text = string | Uint32Array | LongText
 
 /** Steps whose spans are kept; a saved picture holds fewer still (`trace/saved.ts`). */
 const KEPT_STEPS = 16
@@ -90,7 +87,7 @@ export class TrainingRun {
    * parameters are never half updated, and `stepsDone` tells which. Rejects also with `text`, `token` (bad input, nothing
    * ran), `not_finite` (loss or gradient: parameters keep their last good values and the text is read on).
    */
-  async step(text: Text): Promise<StepSummary> {
+  async step(text: TextSource): Promise<StepSummary> {
     await this.#settled
     this.#refuse('a step')
     const step = this.#next(longText(text))
@@ -111,7 +108,7 @@ export class TrainingRun {
   }
 
   /** `count` steps, one after the other: `for await (const s of run.steps(text, 100))`. The peak rate is measured again at the end, and MFU stated against the better of both. */
-  async *steps(text: Text, count: number): AsyncGenerator<StepSummary, void, undefined> {
+  async *steps(text: TextSource, count: number): AsyncGenerator<StepSummary, void, undefined> {
     const whole = longText(text)
     for (let i = 0; i < count; i++) yield await this.step(whole)
     this.#restateMfu()
@@ -119,7 +116,7 @@ export class TrainingRun {
   }
 
   /** A step that stops where it is told to, so that any value can be looked at. Until it is closed no other step may run. */
-  async stepper(text: Text): Promise<Stepper> {
+  async stepper(text: TextSource): Promise<Stepper> {
     await this.#settled
     this.#refuse('a stepper')
     const step = this.#next(longText(text))
@@ -194,8 +191,9 @@ export class TrainingRun {
     this.#shown = displayHost() !== undefined
     return this.bundle()
   }
-  /** The run as a MIME bundle: `application/vnd.fpdt.run.v1+json`, `image/png`, `text/plain`. */
+  /** The run as a MIME bundle: `application/vnd.fpdt.run.v1+json`, `image/png`, `text/plain`. Before its first step that is its plan. */
   async bundle(): Promise<MimeBundle> {
+    if (this.#records.length === 0 && this.head.state === 'planned') return this.plan[TO_MIME]()
     return runBundle(this.training, this.#native.program, this.head, this.#records)
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
@@ -297,7 +295,7 @@ export class TrainingRun {
     if (this.#closed)
       throw new FpdtError(
         'closed',
-        `this run is closed, so ${what} cannot begin; its device was opened again, or run.close() was called. Start one with await device.train(…).`,
+        `this run is closed, so ${what} cannot begin; run.close() was called, or its device was closed, as Device.cpu() does with the one it opened before. Start one with await device.train(…).`,
       )
     if (this.#busy)
       throw new FpdtError(

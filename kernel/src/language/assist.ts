@@ -77,7 +77,9 @@ export class Assistant {
     const order = ({ sortText = '', label }: Completion) => `${sortText} ${label}`
     // Names of other modules that an editor would import on the way are not offered: the edit could not be made.
     const isPlain = (item: Completion) => item.additionalTextEdits === undefined && (item.textEdit === undefined || range !== undefined)
-    const found = items.filter((item) => item.label.startsWith(prefix) && isPlain(item)).sort((a, b) => (order(a) < order(b) ? -1 : 1))
+    // The server marks optional members by a question mark, which is not part of their name.
+    const named = items.map((item) => ({ ...item, label: item.label.replace(/\?$/, '') }))
+    const found = named.filter((item) => item.label.startsWith(prefix) && isPlain(item)).sort((a, b) => (order(a) < order(b) ? -1 : 1))
     const matches = [...new Map(found.map((item) => [item.label, item])).values()]
     const [from, to] = [codePoints(code, start), codePoints(code, end)]
     const types = matches.map(({ label, kind = 0 }) => ({ text: label, type: KINDS[kind] ?? '', start: from, end: to }))

@@ -24,11 +24,13 @@ const KNOWN = new Set(['layers', 'width', 'heads', 'kvHeads', 'headSize', 'feedF
 
 /** A model of Llama's shape (arXiv 2302.13971, grouped-query attention as in Llama 2). Throws FpdtError `config` for an unknown or missing size. */
 export function llama(options: LlamaOptions): ModelConfig {
+  if (typeof options !== 'object' || options === null)
+    throw new FpdtError('config', `llama() needs its sizes as an object, { layers, width, heads, … }; got ${String(options)}.`)
   for (const name of Object.keys(options)) {
     if (!KNOWN.has(name)) throw new FpdtError('config', `llama({ ${name} }) is not a size of the model; known are ${[...KNOWN].join(', ')}.`)
   }
   for (const name of ['layers', 'width', 'heads'] as const) {
-    if (typeof options[name] !== 'number') throw new FpdtError('config', `llama() needs ${name}, a whole number; got ${String(options[name])}.`)
+    if (typeof options[name] !== 'number') throw new FpdtError('config', `llama() needs ${name}, a whole number; got ${JSON.stringify(options[name])}.`)
   }
   const { layers, width, heads } = options
   const headSize = options.headSize ?? width / heads

@@ -13,37 +13,50 @@ export const IGNORE = -1
 export const BUILT_IN_TEXT = 'lib.dom.d.ts'
 /** Texts are cut once: reading the same one again gives the same `LongText`, and with it its place in a run. */
 const CACHED_TEXTS = 8
-const cache = new Map<string | Uint32Array, LongText>()
+const cache = new Map<string | ArrayLike<number>, LongText>()
 
 /** A string of this length or more, or with a line break, is a text and not a path. */
 const LONGEST_PATH = 1024
 
+const WHAT_TO_GIVE = `give the path of a text, the text itself (with a line break), an array of tokens, or '${BUILT_IN_TEXT}'.`
+
+/** What can be read as a text. Tokens are whole numbers, ids of GPT-2's vocabulary unless the model has another. */
+export type TextSource = string | readonly number[] | Uint32Array | Int32Array | Uint16Array | LongText
+
+function isLongText(text: object | undefined): text is LongText {
+  return typeof text === 'object' && text !== null && 'source' in text && 'tokens' in text
+}
+function isTokens(text: unknown): text is ArrayLike<number> & Iterable<number> {
+  return Array.isArray(text) || text instanceof Uint32Array || text instanceof Int32Array || text instanceof Uint16Array
+}
+
 export interface LongText {
   /** Where it is from, in words. */
   readonly source: string
-  readonly tokens: Uint32Array
+  readonly tokens: Uint32Array | Int32Array
 }
 
 /**
  * A long text: the path of a file, the text itself, its tokens, or `'lib.dom.d.ts'`, the real long document that ships with TypeScript.
  * Text is cut into GPT-2's tokens. Throws FpdtError `text` when there is none.
  */
-export function longText(text: string | Uint32Array | LongText): LongText {
-  if (typeof text === 'object' && !(text instanceof Uint32Array)) return text
-  if (text instanceof Uint32Array) return cached(text, () => atLeastTwo({ source: `${text.length} tokens`, tokens: text }))
+export function longText(text: TextSource): LongText {
+  if (typeof text !== 'string') {
+    if (isLongText(text)) return text
+    if (!isTokens(text)) throw new FpdtError('text', `longText(${String(text)}) is no text; ${WHAT_TO_GIVE}`)
+    return cached(text, () => atLeastTwo({ source: `${text.length} tokens`, tokens: text instanceof Uint32Array ? text : Int32Array.from(text) }))
+  }
+  if (text === '') throw new FpdtError('text', `longText('') is empty; ${WHAT_TO_GIVE}`)
   if (text.length >= LONGEST_PATH || text.includes('\n')) return cached(text, () => tokenise(text, `${text.length} characters`))
   const path = text === BUILT_IN_TEXT && !existsSync(text) ? builtInText() : resolve(text)
   const file = statSync(path, { throwIfNoEntry: false })
   if (!file?.isFile()) {
-    throw new FpdtError(
-      'text',
-      `longText('${text}'): there is no file ${path}. Give the path of a text, the text itself (with a line break), a Uint32Array of tokens, or '${BUILT_IN_TEXT}'.`,
-    )
+    throw new FpdtError('text', `longText('${text}'): there is no file ${path}; ${WHAT_TO_GIVE}`)
   }
   return cached(`${path} ${file.size} ${file.mtimeMs}`, () => tokenise(readFileSync(path, 'utf8'), text))
 }
 
-function cached(key: string | Uint32Array, make: () => LongText): LongText {
+function cached(key: string | ArrayLike<number>, make: () => LongText): LongText {
   const known = cache.get(key)
   if (known) return known
   const made = make()
@@ -103,7 +116,7 @@ export function stepTokens(text: LongText, position: number, count: number, padd
   for (let t = 0; t < count; t++) {
     const at = (position + t) % length
     const token = text.tokens[at] as number
-    if (token >= vocabulary) {
+    if (!(token >= 0 && token < vocabulary)) {
       throw new FpdtError(
         'token',
         `token ${token} at position ${at} of ${text.source} is outside the model's vocabulary of ${vocabulary} words; give the model vocab: ${token + 1} or more, or other tokens.`,

@@ -14,11 +14,11 @@ import { exchangeGradients, projectOut, projectOutBackward, projectQkv, projectQ
 import { type StepValues, stepValues } from './step-values.js'
 import { gatherWeights, reduceGradient, releaseWeights } from './weights.js'
 
-/** The configuration of the baseline for the same model and sequence: one chunk, parts as large as it. */
-export function unchunked(config: StepConfig): StepConfig {
+/** The configuration of the baseline for the same model and sequence: one chunk, parts as large as it; `lossRows` cuts its logits all the same. */
+export function unchunked(config: StepConfig, lossRows?: number): StepConfig {
   const chunk = Math.ceil(config.tokens / config.ranks) * config.ranks
   const local = chunk / config.ranks
-  return { ...config, chunk, chunks: 1, lookAhead: 0, prefetch: 0, feedForwardRows: local, lossRows: local }
+  return { ...config, chunk, chunks: 1, lookAhead: 0, prefetch: 0, feedForwardRows: local, lossRows: Math.min(lossRows ?? local, local) }
 }
 
 /** One training step. `config` is made by `unchunked`. */
