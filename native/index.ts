@@ -39,7 +39,7 @@ export interface Device {
   /** The clock of all times. */
   nowNs(): number
   /**
-   * Copies the program, checks that it cannot touch a byte outside its arenas, allocates them (exactly `arenaBytes` per rank
+   * Copies the program, checks that it can neither touch a byte outside its arenas nor race with itself, allocates them (exactly `arenaBytes` per rank
    * and tier, zero-filled, committed on touch) and starts a thread per rank and stream. `budgets`: most bytes per rank.
    * Throws `program`, `shape`, `argument`; `out_of_memory` before anything is allocated.
    */
@@ -124,7 +124,7 @@ export type Operand = NodeJS.ArrayBufferView | null
 
 interface Addon {
   readonly Device: new (options: DeviceOptions) => Device
-  readonly kernels: readonly { readonly name: string; readonly code: number; readonly operands: number; readonly parameters: number }[]
+  readonly kernels: readonly { readonly name: string; readonly code: number; readonly operands: number; readonly written: number; readonly parameters: number }[]
   readonly opcodes: Readonly<Record<string, number>>
 }
 
