@@ -83,6 +83,7 @@ class Executor {
 
   void close();
   void serve(Lane& lane);
+  void wake_startable(int rank);
   bool may_start(const Lane& lane) const;
   void start(Lane& lane, std::unique_lock<std::mutex>& lock);
   void retire(Lane& lane, std::unique_lock<std::mutex>& lock);
@@ -106,7 +107,6 @@ class Executor {
   std::vector<std::vector<void*>> pointers_;             // [rank][operand]
 
   mutable std::mutex mutex_;                     // guards all below and the lanes' counters
-  std::vector<std::condition_variable> woken_;   // one per rank: waits of one entry concern one rank
   std::condition_variable met_, idle_;
   bool running_ = false, stopped_ = false, closing_ = false;
   uint32_t limit_ = 0;     // entries below it may start

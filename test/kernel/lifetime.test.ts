@@ -51,6 +51,22 @@ describe('the executor', () => {
 })
 
 describe('the kernel', () => {
+  it('sends what a cell has printed, its error and idle before it exits on shutdown_request', async () => {
+    const kernel = await start()
+    const sent = kernel.send('shell', 'execute_request', { code: 'for (let i = 0; i < 100; i++) console.log(i); await new Promise(() => {})' })
+    await kernel.until(({ parent, content }) => parent.msg_id === sent && String(content.text).startsWith('0\n'))
+    kernel.send('control', 'shutdown_request', { restart: false })
+    const { error, stdout } = await kernel.finished(sent)
+    expect(stdout).toBe(Array.from({ length: 100 }, (_, i) => `${i}\n`).join(''))
+    expect(error?.ename).toBe('ExecutorDied')
+  })
+
+  it('ignores messages whose type is a word of every object', async () => {
+    const kernel = await start()
+    for (const type of ['constructor', 'toString', '__proto__', 'hasOwnProperty']) kernel.send('shell', type, {})
+    expect((await kernel.run('40 + 2')).result).toBe('42')
+  })
+
   it('leaves no process behind after shutdown_request, and exits with 0', async () => {
     const kernel = await start()
     await kernel.run('import { spawn } from "node:child_process"\nspawn("sleep", ["1000"], { stdio: "inherit" })')

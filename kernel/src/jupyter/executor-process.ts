@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import type { Writable } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { CONTROL_FD, type Failure, type Note, type Outcome, type Output, type Task } from '../language/protocol.js'
 import { OutputOrder } from './output-order.js'
@@ -16,6 +17,8 @@ const INSIST_MS = 300
 const NOTICE_MS = 1000
 /** How long a stream may be held back for a mark of another. Marks are written before what waits for them, so only lost ones take longer. */
 const LOST_MARK_MS = 1000
+/** How long the pipes of an executor that was ended may take to empty. */
+const LAST_OUTPUT_MS = 1000
 
 interface Running {
   readonly task: Task
@@ -102,7 +105,8 @@ export class ExecutorProcess {
     this.#regulate()
     const gone = new Promise((resolve) => this.#child.once('close', resolve))
     this.#kill()
-    await gone
+    // A process that user code detached may hold the pipes open: its output is not waited for.
+    await Promise.race([gone, delay(LAST_OUTPUT_MS, undefined, { ref: false })])
   }
 
   #start(): void {
@@ -152,9 +156,12 @@ export class ExecutorProcess {
   #ended(how: string): void {
     const wasReady = this.#isReady
     this.#isAlive = false
-    if (this.#isClosing) return
-    this.onLoss()
     const running = this.#running
+    if (this.#isClosing) {
+      if (running) this.#finish(running.task.cell, died('ExecutorDied', 'the kernel was shut down while this cell ran'))
+      return
+    }
+    this.onLoss()
     if (running === undefined) this.#loss = how
     else if (running.interrupt === 'killed')
       this.#finish(running.task.cell, died('KeyboardInterrupt', 'the cell was ended together with its process; all variables are gone'))

@@ -121,11 +121,16 @@ export class Kernel {
   /** Sends what is still to be sent and ends every process of the kernel but this one. */
   async close(): Promise<void> {
     void this.#assistant?.then((assistant) => assistant.close())
-    await Promise.all([this.channels.close(), this.executor.close()])
+    // The process first: what it has printed, and the reply of a cell that ends with it, are still to be sent.
+    for (const waiting of this.#queue) waiting.isAborted = true
+    await this.executor.close()
+    for (let turn = 0; turn < 10 && this.#isPumping; turn++) await setImmediate()
+    this.#outputs.flush()
+    await this.channels.close()
   }
 
   #receive(channel: RequestChannel, request: Message): void {
-    if (this.#handlers[channel][request.header.msg_type] === undefined) {
+    if (!Object.hasOwn(this.#handlers[channel], request.header.msg_type)) {
       process.stderr.write(`fpdt kernel: ignored ${JSON.stringify(request.header.msg_type)} on ${channel}\n`)
     } else if (channel === 'shell') {
       this.#queue.push({ request, isAborted: false })

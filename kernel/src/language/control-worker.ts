@@ -25,7 +25,7 @@ createInterface({ input: supervisor }).on('line', (line) => {
   parentPort?.postMessage(cell)
 })
 supervisor.on('close', () => {
-  // The group, not only this process: what user code started must not outlive it either. `disconnect` of the main thread would not
+  // The group, not only this process: what user code started (and did not detach) must not outlive it either. `disconnect` of the main thread would not
   // fire in a busy loop.
   process.kill(-process.pid, 'SIGKILL')
 })
