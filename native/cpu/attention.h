@@ -44,7 +44,7 @@ struct AttendBackward : Attention {
 };
 
 // Gives out 64-byte aligned pieces of a call's workspace. With no memory behind it, it only counts: the same code that lays
-// scratch out says how large it is. `plan/workspace-attention.ts` holds the matching upper bound.
+// scratch out says how large it is. `plan/cpu-workspace-attention.ts` holds the matching upper bound.
 class Carver {
  public:
   Carver() = default;
@@ -55,7 +55,7 @@ class Carver {
     const uintptr_t at = (next_ + 63) & ~uintptr_t{63};
     next_ = at + count * sizeof(T);
     FPDT_CHECK(counting_ || next_ <= end_, "attention needs a workspace of " << next_ - base_ << " bytes or more, but was given "
-                                           << end_ - base_ << "; plan/workspace-attention.ts must not be below it");
+                                           << end_ - base_ << "; plan/cpu-workspace-attention.ts must not be below it");
     return reinterpret_cast<T*>(at);
   }
   size_t bytes() const { return (next_ + 63) & ~size_t{63}; }  // when counting

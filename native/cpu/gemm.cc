@@ -138,7 +138,7 @@ struct Cut {
   static long most_parts(long tiles, long steps) { return std::max(1L, std::min(steps / 2, kEnoughItems / tiles)); }
 };
 
-// The workspace: the parts of split sums, then a slot for each thread. kernel/src/plan/workspace.ts states the same sum.
+// The workspace: the parts of split sums, then a slot for each thread. kernel/src/plan/cpu-workspace.ts states the same sum.
 struct Workspace {
   explicit Workspace(const Gemm& g) {
     const long r = std::min(g.rows, kTile), c = std::min(g.columns, kTile), d = std::min(g.depth, kDepth);

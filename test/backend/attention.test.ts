@@ -1,7 +1,7 @@
 import { call } from '@fpdt/native'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { attentionWorkspaceBytes } from '../../kernel/src/plan/workspace-attention.js'
+import { attentionWorkspaceBytes } from '../../kernel/src/plan/cpu-workspace-attention.js'
 import { kernelSpec } from '../../kernel/src/schedule/kernels.js'
 import { type Attended, type AttentionSizes, attention, attentionBackward, rowSums } from './reference/attention.js'
 import { derivative, dot } from './reference/derivative.js'

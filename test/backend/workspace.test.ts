@@ -2,7 +2,7 @@
 import { call } from '@fpdt/native'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { workspaceBytes } from '../../kernel/src/plan/workspace.js'
+import { workspaceBytes } from '../../kernel/src/plan/cpu-workspace.js'
 import { type Kernel, kernelSpec } from '../../kernel/src/schedule/kernels.js'
 import { PATHS, parametersOf } from './reference/run.js'
 

@@ -6,7 +6,7 @@
 import { loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { openDevice } from '@fpdt/native'
-import { workspaceBytes } from '../../kernel/lib/plan/workspace.js'
+import { workspaceBytes } from '../../kernel/lib/plan/cpu-workspace.js'
 import { KERNELS } from '../../kernel/lib/schedule/kernels.js'
 
 export const ROUNDS = 5

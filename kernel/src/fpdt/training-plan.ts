@@ -1,8 +1,8 @@
 /** From a model and options to a plan: what will run, where everything lies, whether it fits. Pure: no device is touched. */
 import { FpdtError } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
+import { workspaceBytes } from '../plan/cpu-workspace.js'
 import { type Plan, plan } from '../plan/plan.js'
-import { workspaceBytes } from '../plan/workspace.js'
 import { type AdamWConfig, type StepConfig, stepConfig } from '../schedule/config.js'
 import { KERNEL_NAMES } from '../schedule/kernels.js'
 import type { Op } from '../schedule/ops.js'

@@ -1,7 +1,7 @@
 /** Runs one kernel of the addon by names, on every path and thread count, and compares with a reference. */
 import { call, openDevice } from '@fpdt/native'
 import { expect } from 'vitest'
-import { workspaceBytes } from '../../../kernel/src/plan/workspace.js'
+import { workspaceBytes } from '../../../kernel/src/plan/cpu-workspace.js'
 import { type Kernel, kernelSpec } from '../../../kernel/src/schedule/kernels.js'
 import type { Memory } from './tensor.js'
 

@@ -3,7 +3,7 @@
  * The native side lays out the same bytes and throws if it needs more (native/cpu); `test/backend/workspace.test.ts` compares.
  */
 import type { Kernel } from '../schedule/kernels.js'
-import { attentionWorkspaceBytes } from './workspace-attention.js'
+import { attentionWorkspaceBytes } from './cpu-workspace-attention.js'
 
 // As native/cpu/gemm.cc has them.
 const TILE = 256
