@@ -4,7 +4,7 @@
  */
 import type { Device as NativeDevice } from '@fpdt/native'
 import type { MachineRates } from '../execute/simulate.js'
-import { workspaceBytes } from '../plan/workspace.js'
+import { workspaceBytes } from '../plan/cpu-workspace.js'
 import { KERNELS, type Kernel } from '../schedule/kernels.js'
 
 export interface MeasuredRates {
@@ -37,7 +37,7 @@ interface Probe {
   readonly call: () => void
   readonly work: number
 }
-type Data = Float32Array | Uint16Array
+type Data = Float64Array | Float32Array | Int32Array | Uint16Array
 
 /** Best GEMM rate over the fixed list, FLOP/s. About a third of a second. */
 export function measureGemm(device: NativeDevice, dtype: 'bf16' | 'f32'): number {
@@ -49,7 +49,7 @@ export function measureMachine(device: NativeDevice, dtype: 'bf16' | 'f32', head
   const gemms = gemmProbes(device, dtype)
   const best = bestRates({
     ...gemms,
-    ...trainingProbes(device, dtype),
+    ...lossHeadProbes(device, dtype),
     ...attentionProbes(device, dtype, headSize),
     norm: normProbe(device, dtype),
     copy: copyProbe(),
@@ -62,7 +62,7 @@ export function measureMachine(device: NativeDevice, dtype: 'bf16' | 'f32', head
     // A third of the operations each.
     projection: mean([1, best.project], [1, best.projectBackward], [1, best.weightGradient]),
     elementwise: memoryBound,
-    loss: memoryBound,
+    loss: best.crossEntropy,
     optimizer: memoryBound,
     collective: memoryBound,
     offload: memoryBound,
@@ -117,8 +117,8 @@ function gemmProbes(device: NativeDevice, dtype: 'bf16' | 'f32'): Record<string,
   )
 }
 
-/** The three products of a matrix in training, in the form of a loss head: its parts stream from memory, as in a step. */
-function trainingProbes(device: NativeDevice, dtype: 'bf16' | 'f32'): Record<'project' | 'projectBackward' | 'weightGradient', Probe> {
+/** A loss head: the three products of a matrix in training, and what lies between them. Its parts stream from memory, as in a step. */
+function lossHeadProbes(device: NativeDevice, dtype: 'bf16' | 'f32'): Record<'project' | 'crossEntropy' | 'projectBackward' | 'weightGradient', Probe> {
   const [rows, outputs, inputs] = [256, 16384, 256]
   const logits = new Float32Array(rows * outputs)
   const gradient = dtype === 'bf16' ? new Uint16Array(logits.buffer) : logits
@@ -127,6 +127,14 @@ function trainingProbes(device: NativeDevice, dtype: 'bf16' | 'f32'): Record<'pr
   const flops = 2 * rows * outputs * inputs
   return {
     project: kernelProbe(device, 'project', [rows, outputs, inputs, 1, isBf16(dtype)], [logits, a, weight, null], flops),
+    // In place, as in a step: the gradient of these logits is what the next two read.
+    crossEntropy: kernelProbe(
+      device,
+      'crossEntropy',
+      [rows, outputs, 1, isBf16(dtype)],
+      [logits, new Float64Array(1), new Int32Array(rows)],
+      5 * logits.length, // as KERNELS counts them
+    ),
     projectBackward: kernelProbe(
       device,
       'projectBackward',
