@@ -124,7 +124,13 @@ export type Operand = NodeJS.ArrayBufferView | null
 
 interface Addon {
   readonly Device: new (options: DeviceOptions) => Device
-  readonly kernels: readonly { readonly name: string; readonly code: number; readonly operands: number; readonly written: number; readonly parameters: number }[]
+  readonly kernels: readonly {
+    readonly name: string
+    readonly code: number
+    readonly operands: number
+    readonly written: number
+    readonly parameters: number
+  }[]
   readonly opcodes: Readonly<Record<string, number>>
 }
 
