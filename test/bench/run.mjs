@@ -1,5 +1,5 @@
 /**
- * `npm run bench`: tables of how fast this machine runs what training is made of, in under three minutes.
+ * `npm run bench`: tables of how fast this machine runs what training is made of; under three minutes on a quiet machine with bf16 units.
  *
  *   npm run bench                     all subjects
  *   npm run bench -- attention gemm   these
