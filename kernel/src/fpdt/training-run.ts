@@ -8,13 +8,14 @@ import { NativeStep } from '../execute/native.js'
 import { type LongText, longText, type StepTokens, stepTokens, type TextSource } from '../model/tokens.js'
 import { paddedTokens } from '../schedule/config.js'
 import type { RunHead, StepSummary, Tier } from '../trace/schema.js'
-import type { StepSpans } from '../trace/spans.js'
+import { joinColumns, type Spans, type StepSpans } from '../trace/spans.js'
 import type { Device } from './device.js'
 import { newHead } from './head.js'
 import { writeInputs } from './inputs.js'
 import { interruptible } from './interrupt.js'
 import { initialParameters, type ParameterValues, readParameters, writeParameters } from './parameters.js'
 import { PlannedRun } from './planned-run.js'
+import { Progress } from './progress.js'
 import { runBundle, runInWords } from './show.js'
 import { Stepper } from './stepper.js'
 import type { TrainingPlan } from './training-plan.js'
@@ -50,6 +51,7 @@ export class TrainingRun {
   #updated_ms = 0
   #nextUpdate: NodeJS.Timeout | undefined
   #arenaAllocations = 0
+  readonly #progress: Progress
   #closed = false
 
   private constructor(
@@ -61,6 +63,7 @@ export class TrainingRun {
     this.#native = native
     this.plan = new PlannedRun(training, device)
     this.head = newHead(training, device.description, 'measured')
+    this.#progress = new Progress(native.program, `${this.head.run_id}/progress`)
     for (const row of this.head.tiers) row.allocated_bytes = native.allocated(row.tier)
   }
 
@@ -226,9 +229,14 @@ export class TrainingRun {
         this.#drop()
         throw placed(error, this.training, this.#native)
       }
-      return this.#record(step)
+      return this.#record(step, pieces)
     }
-    const working = work()
+    const pieces: Spans[] = []
+    const watched = this.#progress.watch(step.number, () => {
+      pieces.push(this.#native.takeSpans())
+      return this.#progress.share(pieces)
+    })
+    const working = work().finally(watched)
     this.#settled = working.catch(() => {})
     return interruptible(working, () => this.#native.cancel(), stopped)
   }
@@ -239,9 +247,9 @@ export class TrainingRun {
   }
 
   /** Takes the spans of a completed step, and its results from the host. Throws `not_finite`. */
-  #record(step: Step): StepSummary {
+  #record(step: Step, pieces: readonly Spans[] = []): StepSummary {
     const { config, values } = this.training
-    const taken = this.#native.takeSpans()
+    const taken = joinColumns<Spans>([...pieces, this.#native.takeSpans()])
     this.#native.reset()
     this.#positions.set(step.text, (this.#positions.get(step.text) ?? 0) + config.tokens)
     for (const row of this.head.tiers) row.measured_bytes ??= this.#native.touched(row.tier)
