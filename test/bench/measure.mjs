@@ -1,7 +1,7 @@
 /**
  * How everything here is measured: what is compared runs in turns within one process, and the best of the rounds counts,
  * since other work on the machine only ever slows a measurement. A fixed loop is timed in every round: it says how quiet the
- * machine was.
+ * machine was, on one thread; the cores that the process had say it of the others.
  */
 import { loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
@@ -23,11 +23,17 @@ function spin() {
   return x === 0 ? Number.NaN : time // uses x, so that the loop is not taken out
 }
 
-/** One line on how quiet the machine was since the last call. */
+const used = { cpu_us: 0, wall_ms: 0 }
+
+/** One line on how quiet the machine was since the last call: cores this process got, fewer than its threads when others took them. */
 export function quietness() {
+  const load = `load ${loadavg()[0].toFixed(1)}`
+  if (spins.length === 0) return load
   const times = spins.splice(0).sort((a, b) => a - b)
   const [best, middle, worst] = [times[0], times[times.length >> 1], times.at(-1)].map((time) => time.toFixed(1))
-  return `fixed spin loop ${best} ms at best, ${middle} median, ${worst} at worst; load ${loadavg()[0].toFixed(1)}`
+  const cores = (used.cpu_us / 1e3 / used.wall_ms).toFixed(2)
+  Object.assign(used, { cpu_us: 0, wall_ms: 0 })
+  return `${cores} of ${threads} cores had; fixed spin loop ${best} ms at best, ${middle} median, ${worst} at worst; ${load}`
 }
 
 /**
@@ -40,6 +46,7 @@ export async function bestInTurns(calls, rounds = ROUNDS) {
   const best = Object.fromEntries(Object.keys(calls).map((name) => [name, Number.POSITIVE_INFINITY]))
   for (let round = 0; round < rounds; round++) {
     spins.push(spin())
+    const [start, before] = [performance.now(), process.cpuUsage()]
     for (const [name, call] of Object.entries(calls)) {
       const until = performance.now() + ROUND_MS
       do {
@@ -48,6 +55,9 @@ export async function bestInTurns(calls, rounds = ROUNDS) {
         best[name] = Math.min(best[name], typeof own === 'number' ? own : (performance.now() - begin) / 1e3)
       } while (performance.now() < until)
     }
+    const { user, system } = process.cpuUsage(before)
+    used.cpu_us += user + system
+    used.wall_ms += performance.now() - start
   }
   return best
 }

@@ -2,10 +2,12 @@
  * Whole steps of the notebook's model, FPDT and the un-chunked baseline in turns: how fast, where the time went, and how
  * well the plan foretold it. The ranks share one compute pool, so the step's time is the sum of their kernels and the pool's idle time.
  */
+
+import { rates } from '../../kernel/lib/cost/durations.js'
 import { mfu, modelFlops } from '../../kernel/lib/cost/flops.js'
 import { measureMachine } from '../../kernel/lib/cost/machine.js'
 import { NativeStep } from '../../kernel/lib/execute/native.js'
-import { rates, simulate } from '../../kernel/lib/execute/simulate.js'
+import { simulate } from '../../kernel/lib/execute/simulate.js'
 import { formatBytes, llama } from '../../kernel/lib/fpdt/index.js'
 import { writeInputs } from '../../kernel/lib/fpdt/inputs.js'
 import { initialParameters, writeParameters } from '../../kernel/lib/fpdt/parameters.js'
