@@ -3,9 +3,9 @@
  * shapes (cache-resident ones included), so that MFU has an honest denominator; predictions use it with the copy rate.
  */
 import type { Device as NativeDevice } from '@fpdt/native'
-import type { MachineRates } from '../execute/simulate.js'
 import { workspaceBytes } from '../plan/cpu-workspace.js'
 import { KERNELS, type Kernel } from '../schedule/kernels.js'
+import type { MachineRates } from './durations.js'
 
 export interface MeasuredRates {
   readonly dtype: 'bf16' | 'f32'

@@ -10,8 +10,7 @@
  */
 import { FpdtError } from '../errors.js'
 import type { Program } from '../plan/program.js'
-import { KERNEL_NAMES, kernelSpec } from '../schedule/kernels.js'
-import { type Family, KINDS, STREAMS } from '../trace/schema.js'
+import { STREAMS } from '../trace/schema.js'
 import type { Spans } from '../trace/spans.js'
 import { Heap } from './heap.js'
 
@@ -127,34 +126,4 @@ function queuesOf(program: Program, from: number, to: number): { entries: number
 
 function emptySpans(length: number): Spans {
   return { rank: new Uint16Array(length), entry: new Uint32Array(length), start_ns: new Float64Array(length), end_ns: new Float64Array(length) }
-}
-
-/** What a machine sustains; predictions are as good as these. */
-export interface MachineRates {
-  /** Of compute kernels, by family; Infinity where only memory counts. */
-  readonly flopsPerSecond: Readonly<Record<Family, number>>
-  /** Bytes of operands that compute kernels stream. Default Infinity: operations alone count. */
-  readonly memoryBytesPerSecond?: number
-  /** Between device and host, each way. */
-  readonly copyBytesPerSecond: number
-  /** Between host and disk, each way. Default `copyBytesPerSecond`. */
-  readonly diskBytesPerSecond?: number
-  /** From one rank to the others. */
-  readonly linkBytesPerSecond: number
-  /** Of any op, before its work. */
-  readonly opOverhead_ns: number
-}
-
-/** Duration of each entry on such a machine: the slower of its operations and its bytes, and the overhead. */
-export function rates(program: Program, machine: MachineRates): Duration {
-  const { flopsPerSecond, copyBytesPerSecond, linkBytesPerSecond, opOverhead_ns } = machine
-  const { memoryBytesPerSecond = Number.POSITIVE_INFINITY, diskBytesPerSecond = copyBytesPerSecond } = machine
-  const perStream = [memoryBytesPerSecond, copyBytesPerSecond, copyBytesPerSecond, linkBytesPerSecond, diskBytesPerSecond, diskBytesPerSecond] // STREAMS
-  const perKernel = KERNEL_NAMES.map((kernel) => flopsPerSecond[kernelSpec(kernel).family])
-  const isCompute = KINDS.indexOf('compute')
-  return (entry) => {
-    const moving = program.bytes[entry] / perStream[program.stream[entry]]
-    const computing = program.kind[entry] === isCompute ? program.flops[entry] / perKernel[program.kernel[entry]] : 0
-    return opOverhead_ns + Math.max(moving, computing) * 1e9
-  }
 }

@@ -1,7 +1,9 @@
 /** A plan as something to look at: bytes, the peak and what makes it, FLOPs, and the predicted timeline. Nothing has run. */
+
+import { rates } from '../cost/durations.js'
 import { MFU_FORMULA, mfu, modelFlops } from '../cost/flops.js'
 import { type MimeBundle, TO_MIME } from '../display.js'
-import { rates, simulate } from '../execute/simulate.js'
+import { simulate } from '../execute/simulate.js'
 import { lower } from '../plan/lower.js'
 import type { Program } from '../plan/program.js'
 import { largestInWords } from '../plan/words.js'

@@ -3,8 +3,10 @@
  * bytes are real; times come from the simulator with the fixed rates below, so every machine draws the same picture. What only
  * running would tell is made up: losses, gradient norms, and that the bytes touched are those planned.
  */
+
+import { rates } from '../../../kernel/src/cost/durations.js'
 import { MFU_FORMULA, mfu, modelFlops } from '../../../kernel/src/cost/flops.js'
-import { rates, simulate } from '../../../kernel/src/execute/simulate.js'
+import { simulate } from '../../../kernel/src/execute/simulate.js'
 import { newHead } from '../../../kernel/src/fpdt/head.js'
 import { planTraining } from '../../../kernel/src/fpdt/training-plan.js'
 import { llama } from '../../../kernel/src/model/llama.js'
