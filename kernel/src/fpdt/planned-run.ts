@@ -11,7 +11,7 @@ import type { RunHead, Tier } from '../trace/schema.js'
 import type { Spans } from '../trace/spans.js'
 import type { Device } from './device.js'
 import { newHead } from './head.js'
-import { runBundle } from './show.js'
+import { copiesInWords, runBundle } from './show.js'
 import { formatBytes } from './sizes.js'
 import type { TrainingPlan } from './training-plan.js'
 
@@ -54,7 +54,7 @@ export class PlannedRun {
       `        made of ${largestInWords(peak.residencies)}`,
       `host    ${formatBytes(plan.arenaBytes.host)} a rank of ${formatBytes(host)}`,
       `work    ${plan.listing.length} ops; ${(modelFlops(config.model, [config.tokens]) / 1e12).toPrecision(3)} model TFLOP a step; ${formatBytes(plan.totals.bytes.offload)} offloaded and ${formatBytes(plan.totals.bytes.fetch)} fetched a rank`,
-      `time    ${this.seconds.toPrecision(3)} s a step, from rates measured on this machine`,
+      `time    ${this.seconds.toPrecision(3)} s a step, from rates measured on this machine; ${copiesInWords(this.#simulate().program, this.#simulate().spans)}`,
     ].join('\n')
   }
   /** Where tokens and chunks do not divide. */

@@ -4,6 +4,7 @@ import { ABSENT } from './entries.js'
 import type { Plan } from './plan.js'
 import { NO_TIER, type Program } from './program.js'
 
+/** The program of a plan. Arrays that a plan and its program have in common are shared, not copied. */
 export function lower({ ranks, entries, residencies, waits, arenaBytes }: Plan): Program {
   const operands = entries.operandResidency.length
   const operandTier = new Uint8Array(operands).fill(NO_TIER)

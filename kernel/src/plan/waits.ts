@@ -26,6 +26,7 @@ export interface Waits {
 const STREAM_COUNT = STREAMS.length
 const NEVER = -1
 
+/** Waits of every entry, least in number: see the head of this file. `residencies` have their offsets already. */
 export function waitsOf(entries: Entries, residencies: readonly Pick<Residency, 'tier' | 'offset'>[]): Waits {
   const start = new Uint32Array(entries.length + 1)
   const waits: number[] = []

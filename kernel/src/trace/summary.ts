@@ -36,6 +36,7 @@ export interface TimeSummary {
 const COPIES: readonly Stream[] = ['fetch', 'offload', 'load', 'spill']
 const COMPUTE = STREAMS.indexOf('compute')
 
+/** Where the time of one step went. `spans` are all of that step's. */
 export function summarize(program: Program, spans: Spans): TimeSummary {
   const start_ns = spans.entry.length ? spans.start_ns.reduce((first, time) => Math.min(first, time), Number.POSITIVE_INFINITY) : 0
   const end_ns = spans.end_ns.reduce((last, time) => Math.max(last, time), start_ns)
