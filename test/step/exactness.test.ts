@@ -88,16 +88,16 @@ describe('a step in bf16', () => {
       fc.asyncProperty(anyStep, async ({ model, options, seed, tokens }) => {
         const found = await engine(model, { ...options, dtype: 'bf16' }, tokens, seed)
         const expected = oracle(model, { ...options, dtype: 'bf16' }, tokens, seed)
-        // A rounding to bf16 errs by up to 2^-9; about ten of them a layer, forward and backward, add up at random to 1 to 3 %. A
-        // handful of tokens can leave a gradient that is itself the difference of larger ones: hence the wider bound for one case.
+        // A rounding to bf16 errs by up to 2^-9; about ten of them a layer, forward and backward, add up at random (300 steps: 1 % in
+        // the middle, 3.4 % at worst, where a handful of tokens leaves a gradient that is the difference of larger ones).
         expect(Math.abs(found.loss - expected.loss)).toBeLessThanOrEqual(0.02 * Math.max(1, expected.loss))
         const error = wholeError(found.gradients, expected.gradients)
         errors.push(error)
-        expect(error).toBeLessThanOrEqual(0.25)
+        expect(error).toBeLessThanOrEqual(0.08)
       }),
       { numRuns: 25 },
     )
-    expect(errors.sort((a, b) => a - b)[Math.floor(errors.length / 2)]).toBeLessThanOrEqual(0.03)
+    expect(errors.sort((a, b) => a - b)[Math.floor(errors.length / 2)]).toBeLessThanOrEqual(0.02)
   })
 
   it.for([
