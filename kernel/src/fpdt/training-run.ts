@@ -138,7 +138,8 @@ export class TrainingRun {
   }
 
   /** f32 parameters as they are, by group. */
-  parameters(): ParameterValues {
+  async parameters(): Promise<ParameterValues> {
+    await this.#settled
     this.#refuse('reading parameters')
     return readParameters(this.#native, this.training, 'master')
   }
