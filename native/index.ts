@@ -7,7 +7,8 @@
  *   shape          numbers of an op that cannot be, small operands  range     bytes outside an arena
  *   out_of_memory  over a budget, or more than the machine has      busy      used during a run
  *   failed         run after a failed run, without `reset`          closed    used after `close`
- *   stopped        closed during a run                              native    all else
+ *   stopped        closed during a run                              token     a token or label outside the vocabulary
+ *   native         all else
  */
 import { createRequire } from 'node:module'
 

@@ -36,7 +36,7 @@ export function closeDevices(): void {
  * Weights of variance 1 / inputs, exact in the dtype that computes: activations and scores are of order one, so attention is far from
  * uniform and every path matters, and f32 still resolves every gradient (400 steps: 8e-7 in the middle, 5e-6 at worst).
  */
-export function randomWeights(training: TrainingPlan, seed: number): Map<string, Float32Array> {
+export function randomWeights(training: TrainingPlan, seed: number, deviation = 1): Map<string, Float32Array> {
   const next = randomSource(seed)
   return new Map(
     groupsOf(training.values.layout).map((group) => {
@@ -44,7 +44,7 @@ export function randomWeights(training: TrainingPlan, seed: number): Map<string,
       for (const part of group.parts) {
         const size = part.shape.reduce((product, extent) => product * extent, 1)
         const target = values.subarray(part.offset, part.offset + size)
-        fillNormal(target, part.shape.length === 1 ? 0.2 : 1 / Math.sqrt(part.shape[1]!), next)
+        fillNormal(target, part.shape.length === 1 ? 0.2 : deviation / Math.sqrt(part.shape[1]!), next)
         if (part.shape.length === 1) for (let i = 0; i < size; i++) target[i] += 1
       }
       return [group.name, training.config.dtype === 'bf16' ? fromBf16(toBf16(values)) : values]
@@ -58,13 +58,13 @@ export function randomTokens(count: number, vocabulary: number, seed: number): U
 }
 
 /** Loss and gradients of one step of the engine. */
-export async function engine(model: ModelConfig, options: TrainOptions, tokens: Uint32Array, seed = 1, device = deviceOf()): Promise<Outcome> {
+export async function engine(model: ModelConfig, options: TrainOptions, tokens: Uint32Array, seed = 1, device = deviceOf(), deviation = 1): Promise<Outcome> {
   const training = planTraining(model, options, { budgets: {}, threads: device.info().threads })
   const { config, values, plan } = training
   const native = new NativeStep(device, plan)
   try {
     native.poison() // whatever is read before it is written shows
-    writeParameters(native, training, randomWeights(training, seed))
+    writeParameters(native, training, randomWeights(training, seed, deviation))
     const inputs = stepTokens(longText(tokens), 0, config.tokens, paddedTokens(config), model.vocabulary)
     const parameters = writeInputs(native, training, inputs, 1)
     const before = training.firstUpdate - 1
@@ -83,9 +83,9 @@ export async function engine(model: ModelConfig, options: TrainOptions, tokens: 
 }
 
 /** The same step by the fp64 oracle. */
-export function oracle(model: ModelConfig, options: TrainOptions, tokens: Uint32Array, seed = 1): Outcome {
+export function oracle(model: ModelConfig, options: TrainOptions, tokens: Uint32Array, seed = 1, deviation = 1): Outcome {
   const training = planTraining(model, options, { budgets: {}, threads: THREADS })
-  const weights = byTensor(training, randomWeights(training, seed))
+  const weights = byTensor(training, randomWeights(training, seed, deviation))
   const inputs = stepTokens(longText(tokens), 0, training.config.tokens, training.config.tokens, model.vocabulary)
   const { loss, gradients } = llamaStep(model, weights, inputs.tokens, inputs.labels)
   return { loss, gradients, gradientNorm: Math.sqrt([...gradients.values()].reduce((sum, values) => sum + square(values), 0)) }
