@@ -1,5 +1,6 @@
 #include "extents.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "error.h"
@@ -68,8 +69,9 @@ std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const doubl
   Numbers n(info.name, numbers);
   switch (info.kernel) {
     case Kernel::embed: {
-      const double rows = n.size("rows"), width = n.size("width"), vocabulary = n.size("vocabulary"), T = n.element();
-      return {{rows * width * T}, {rows * kI32}, {vocabulary * width * T}};
+      const double rows = n.size("rows"), width = n.size("width"), vocabulary = n.size("vocabulary"), positions = n.from_zero("positions"), T = n.element();
+      const bool none = positions == 0;  // then both are absent; else both must be there
+      return {{rows * width * T}, {rows * kI32}, {vocabulary * width * T}, {rows * kI32, none}, {positions * width * T, none}};
     }
     case Kernel::embedBackward: {
       const double rows = n.size("rows"), width = n.size("width"), vocabulary = n.size("vocabulary");
@@ -93,7 +95,7 @@ std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const doubl
       const double rows = n.size("rows"), outputs = n.size("outputs"), inputs = n.size("inputs");
       const bool f32 = n.flag("outF32");
       const double T = n.element();
-      return {{rows * outputs * (f32 ? kF32 : T)}, {rows * inputs * T}, {outputs * inputs * T}, {rows * outputs * T, true}};
+      return {{rows * outputs * (f32 ? kF32 : T)}, {rows * inputs * T}, {outputs * inputs * T}, {rows * outputs * T, true}, {outputs * T, true}};
     }
     case Kernel::projectBackward:
     case Kernel::weightGradient: {
@@ -113,8 +115,9 @@ std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const doubl
       n.from_zero("start");
       n.any();
       const double T = n.element(), q = rows * h.q * h.size, k = rows * h.kv * h.size;
-      if (info.kernel == Kernel::rotary) return {{q * T}, {k * T}};
-      return {{q * T}, {k * T}, {k * T}, {q * kF32}, {k * kF32}, {k * kF32}};
+      const double frequencies = std::floor(h.size / 2) * kF64;
+      if (info.kernel == Kernel::rotary) return {{q * T}, {k * T}, {frequencies}};
+      return {{q * T}, {k * T}, {k * T}, {q * kF32}, {k * kF32}, {k * kF32}, {frequencies, true}};
     }
     case Kernel::attend:
     case Kernel::attendBackward: {
@@ -124,9 +127,9 @@ std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const doubl
       n.from_zero("kvStart");
       const double T = n.element(), q = rows * h.q * h.size, k = columns * h.kv * h.size, statistics = rows * h.q * kF32;
       n.flag("first");
-      if (info.kernel == Kernel::attend) return {{rows * h.q * (h.size + 2) * kF32}, {q * T}, {k * T}, {k * T}};
+      if (info.kernel == Kernel::attend) return {{rows * h.q * (h.size + 2) * kF32}, {q * T}, {k * T}, {k * T}, {rows * kI32, true}};
       n.flag("firstKv");
-      return {{q * kF32}, {k * kF32}, {k * kF32}, {q * T}, {k * T}, {k * T}, {q * T}, {statistics}, {statistics}};
+      return {{q * kF32}, {k * kF32}, {k * kF32}, {q * T}, {k * T}, {k * T}, {q * T}, {statistics}, {statistics}, {rows * kI32, true}};
     }
     case Kernel::finish:
     case Kernel::merge:
@@ -137,6 +140,30 @@ std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const doubl
       const double T = n.element();
       if (info.kernel == Kernel::finish) return {{o * T}, {statistics}, {rows * heads * (size + 2) * kF32}};
       return {{statistics}, {o * T}, {o * T}};
+    }
+    case Kernel::layerNorm: {
+      const double rows = n.size("rows"), width = n.size("width");
+      n.any();
+      const double T = n.element(), x = rows * width * T;
+      return {{x}, {x}, {width * T}, {width * T}};
+    }
+    case Kernel::layerNormBackward: {
+      const double rows = n.size("rows"), width = n.size("width");
+      n.any();
+      n.flag("first");
+      const double T = n.element(), x = rows * width * T;
+      return {{x}, {width * kF32}, {width * kF32}, {x}, {x}, {width * T}, {x, true}};
+    }
+    case Kernel::biasGradient: {
+      const double rows = n.size("rows"), outputs = n.size("outputs");
+      n.flag("first");
+      return {{outputs * kF32}, {rows * outputs * n.element()}};
+    }
+    case Kernel::gelu:
+    case Kernel::geluBackward: {
+      const double rows = n.size("rows"), width = n.size("feedForward"), out = rows * width * n.element();
+      if (info.kernel == Kernel::gelu) return {{out}, {out}};
+      return {{out}, {out}, {out}};
     }
     case Kernel::swiglu:
     case Kernel::swigluBackward: {
@@ -163,6 +190,8 @@ std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const doubl
       const double count = n.size("count");
       for (int i = 0; i < 4; i++) n.any();
       n.from_zero("undecayed");
+      n.from_zero("partition");
+      n.from_zero("offset");
       return {{count * kF32}, {count * kF32}, {count * kF32}, {count * 2, true}, {count * kF32}, {kF32}};
     }
   }
@@ -183,9 +212,10 @@ std::vector<Extent> collective_extents(uint16_t code, int ranks, std::span<const
       std::vector<Extent> extents{{0}};
       for (size_t part = 4; part < numbers.size(); part++) {
         const double heads = n.size("heads");
-        if (std::fmod(heads, ranks) != 0) n.refuse("heads", heads, "a multiple of the rank count");
-        extents.push_back({tokens * heads * size * element});  // P·c tokens of heads / P
-        extents[0].bytes += extents.back().bytes;
+        // Fewer heads than ranks: each is replicated to ranks / heads ranks, one a rank.
+        if (std::fmod(heads, ranks) != 0 && std::fmod(ranks, heads) != 0) n.refuse("heads", heads, "a multiple or a divisor of the rank count");
+        extents.push_back({tokens * std::max(heads, static_cast<double>(ranks)) * size * element});  // P·c tokens of this rank's heads
+        extents[0].bytes += tokens * heads * size * element;
       }
       return extents;
     }

@@ -29,6 +29,11 @@ enum class Kernel : uint16_t {
   squaredNorm = 19,
   clip = 20,
   adamW = 21,
+  layerNorm = 22,
+  layerNormBackward = 23,
+  biasGradient = 24,
+  gelu = 25,
+  geluBackward = 26,
 };
 
 struct KernelInfo {
@@ -40,27 +45,32 @@ struct KernelInfo {
 };
 
 inline constexpr KernelInfo kKernels[] = {
-    {Kernel::embed, "embed", 3, 1, 4},
+    {Kernel::embed, "embed", 5, 1, 5},
     {Kernel::embedBackward, "embedBackward", 3, 1, 5},
     {Kernel::norm, "norm", 3, 1, 4},
     {Kernel::normBackward, "normBackward", 6, 2, 5},
-    {Kernel::project, "project", 4, 1, 5},
+    {Kernel::project, "project", 5, 1, 5},
     {Kernel::projectBackward, "projectBackward", 3, 1, 5},
     {Kernel::weightGradient, "weightGradient", 3, 1, 6},
-    {Kernel::rotary, "rotary", 2, 2, 7},
-    {Kernel::rotaryBackward, "rotaryBackward", 6, 3, 7},
-    {Kernel::attend, "attend", 4, 1, 9},
+    {Kernel::rotary, "rotary", 3, 2, 7},
+    {Kernel::rotaryBackward, "rotaryBackward", 7, 3, 7},
+    {Kernel::attend, "attend", 5, 1, 9},
     {Kernel::finish, "finish", 3, 2, 4},
     {Kernel::merge, "merge", 4, 2, 3},
     {Kernel::delta, "delta", 3, 1, 4},
-    {Kernel::attendBackward, "attendBackward", 9, 3, 10},
+    {Kernel::attendBackward, "attendBackward", 10, 3, 10},
     {Kernel::swiglu, "swiglu", 2, 1, 3},
     {Kernel::swigluBackward, "swigluBackward", 3, 1, 3},
     {Kernel::crossEntropy, "crossEntropy", 3, 2, 4},
     {Kernel::zero, "zero", 1, 1, 1},
     {Kernel::squaredNorm, "squaredNorm", 2, 1, 2},
     {Kernel::clip, "clip", 3, 1, 1},
-    {Kernel::adamW, "adamW", 6, 4, 6},
+    {Kernel::adamW, "adamW", 6, 4, 8},
+    {Kernel::layerNorm, "layerNorm", 4, 1, 4},
+    {Kernel::layerNormBackward, "layerNormBackward", 7, 3, 5},
+    {Kernel::biasGradient, "biasGradient", 2, 1, 4},
+    {Kernel::gelu, "gelu", 2, 1, 3},
+    {Kernel::geluBackward, "geluBackward", 3, 1, 3},
 };
 
 // One call of one kernel. Pointers are into device memory; `step` is the block of numbers that change from step to step

@@ -1,6 +1,6 @@
 /** Models of Llama's shape, by the words a notebook uses. */
 import { FpdtError } from '../errors.js'
-import type { ModelConfig } from './config.js'
+import type { ModelConfig, RotaryScaling } from './config.js'
 
 export interface LlamaOptions {
   readonly layers: number
@@ -16,11 +16,13 @@ export interface LlamaOptions {
   readonly vocab?: number
   /** The head's matrix is the embedding table. Default true. */
   readonly tied?: boolean
+  /** Base of the rotary frequencies. Default 10,000. */
   readonly theta?: number
+  readonly scaling?: RotaryScaling
   readonly normEps?: number
 }
 
-const KNOWN = new Set(['layers', 'width', 'heads', 'kvHeads', 'headSize', 'feedForward', 'vocab', 'tied', 'theta', 'normEps'])
+const KNOWN = new Set(['layers', 'width', 'heads', 'kvHeads', 'headSize', 'feedForward', 'vocab', 'tied', 'theta', 'scaling', 'normEps'])
 
 /** A model of Llama's shape (arXiv 2302.13971, grouped-query attention as in Llama 2). Throws FpdtError `config` for an unknown or missing size. */
 export function llama(options: LlamaOptions): ModelConfig {
@@ -49,7 +51,10 @@ export function llama(options: LlamaOptions): ModelConfig {
     feedForward: options.feedForward ?? Math.ceil((8 * width) / 3 / 16) * 16,
     vocabulary: options.vocab ?? 50257,
     tied: options.tied ?? true,
-    theta: options.theta ?? 10_000,
+    positions: { kind: 'rotary', theta: options.theta ?? 10_000, ...(options.scaling ? { scaling: options.scaling } : {}) },
+    norm: 'rms',
     normEps: options.normEps ?? 1e-5,
+    activation: 'swiglu',
+    bias: { attention: false, feedForward: false },
   }
 }

@@ -2,8 +2,8 @@
  * Parameters: which matrices a model has, and how they lie in memory.
  *
  * Parameters are flat *groups*: the embedding table, one group a layer, and the head. A group is padded so that every rank
- * holds an equal, aligned partition (ZeRO-3); rank r's partition is elements r n/P .. (r + 1) n/P. Norm weights lie first in a
- * group, because weight decay leaves a leading stretch alone and everything after it not.
+ * holds an equal, aligned partition (ZeRO-3); rank r's partition is elements r n/P .. (r + 1) n/P. Norm weights
+ * and biases lie first in a group, because weight decay leaves a leading stretch alone and everything after it not.
  */
 import type { ModelConfig } from './config.js'
 
@@ -22,7 +22,7 @@ export interface Group {
   readonly padded: number
   /** Elements without padding. */
   readonly count: number
-  /** Leading elements that are not decayed (norm weights). */
+  /** Leading elements that are not decayed (norm weights, biases). */
   readonly undecayed: number
 }
 export interface Layout {
@@ -34,31 +34,35 @@ export interface Layout {
 /** Partitions begin at a multiple of 64 elements: a cache line of f32, two of bf16. */
 const ALIGNMENT = 64
 
-/** Groups of a model for P ranks, with shapes (outputs, inputs) for matrices. */
+type Shapes = readonly (readonly [name: string, shape: readonly number[]])[]
+
+/** Groups of a model for P ranks, with shapes (outputs, inputs) for matrices. Parts that a model lacks are not there. */
 export function parameterLayout(model: ModelConfig, ranks: number): Layout {
-  const { width: d, heads: h, kvHeads: g, headSize: D, feedForward: f, vocabulary: V } = model
-  const layer = (l: number): Group =>
-    group(`layer ${l}`, ranks, [
-      ['norm1', [d]],
-      ['norm2', [d]],
-      ['qkv', [(h + 2 * g) * D, d]],
-      ['out', [d, h * D]],
-      ['gateUp', [2 * f, d]],
-      ['down', [d, f]],
-    ])
+  const { width: d, heads: h, kvHeads: g, headSize: D, feedForward: f, vocabulary: V, activation, bias, positions } = model
+  const qkv = (h + 2 * g) * D
+  const [inner, innerWidth] = activation === 'swiglu' ? (['gateUp', 2 * f] as const) : (['up', f] as const)
+  const norm = (name: string): Shapes => [[name, [d]], ...(model.norm === 'layer' ? ([[`${name}Bias`, [d]]] as const) : [])]
+  const when = (there: boolean, shapes: Shapes): Shapes => (there ? shapes : [])
+  const layer: Shapes = [
+    ...norm('norm1'),
+    ...norm('norm2'),
+    ...when(bias.attention, [
+      ['qkvBias', [qkv]],
+      ['outBias', [d]],
+    ]),
+    ...when(bias.feedForward, [
+      [`${inner}Bias`, [innerWidth]],
+      ['downBias', [d]],
+    ]),
+    ['qkv', [qkv, d]],
+    ['out', [d, h * D]],
+    [inner, [innerWidth, d]],
+    ['down', [d, f]],
+  ]
   return {
-    embedding: group('embedding', ranks, [['table', [V, d]]]),
-    layers: Array.from({ length: model.layers }, (_, l) => layer(l)),
-    head: group(
-      'head',
-      ranks,
-      model.tied
-        ? [['norm', [d]]]
-        : [
-            ['norm', [d]],
-            ['matrix', [V, d]],
-          ],
-    ),
+    embedding: group('embedding', ranks, [['table', [V, d]], ...when(positions.kind === 'learned', [['positions', [positions.kind === 'learned' ? positions.length : 0, d]]])]),
+    layers: Array.from({ length: model.layers }, (_, l) => group(`layer ${l}`, ranks, layer)),
+    head: group('head', ranks, [...norm('norm'), ...when(!model.tied, [['matrix', [V, d]]])]),
   }
 }
 
@@ -71,7 +75,7 @@ export function parameterCount(model: ModelConfig): number {
   return groupsOf(parameterLayout(model, 1)).reduce((sum, { count }) => sum + count, 0)
 }
 
-function group(name: string, ranks: number, shapes: readonly (readonly [string, readonly number[]])[]): Group {
+function group(name: string, ranks: number, shapes: Shapes): Group {
   const parts: Part[] = []
   let offset = 0
   let undecayed = 0

@@ -24,19 +24,28 @@ const kv = (n: Sizes): number => n.columns * n.kvHeads * n.headSize
 const rowKv = (n: Sizes): number => n.rows * n.kvHeads * n.headSize
 const perHead = (n: Sizes): number => n.rows * n.heads
 const one = (): number => 1
+const frequencies: Extent = ['f64', (n) => n.headSize / 2]
+const vector: Extent = ['T', (n) => n.width]
+const activation: Extent = ['T', rowsOf('feedForward')]
 const counted = (n: Sizes): number => n.count
 
 export const EXTENTS: { readonly [K in Kernel]: Readonly<Record<string, Extent>> } = {
-  embed: { x: width, tokens: ['i32', (n) => n.rows], table: ['T', (n) => n.vocabulary * n.width] },
+  embed: {
+    x: width,
+    tokens: ['i32', (n) => n.rows],
+    table: ['T', (n) => n.vocabulary * n.width],
+    positions: ['i32', (n) => n.rows],
+    positionTable: ['T', (n) => n.positions * n.width],
+  },
   embedBackward: { dtable: ['f32', (n) => n.vocabulary * n.width], dx: width, tokens: ['i32', (n) => n.rows] },
   norm: { out: width, x: width, weight: ['T', (n) => n.width] },
   normBackward: { dx: width, dweight: ['f32', (n) => n.width], dout: width, x: width, weight: ['T', (n) => n.width], residual: width },
-  project: { out: ['any', rowsOf('outputs')], a: ['T', rowsOf('inputs')], weight: matrix('T'), residual: ['T', rowsOf('outputs')] },
+  project: { out: ['any', rowsOf('outputs')], a: ['T', rowsOf('inputs')], weight: matrix('T'), residual: ['T', rowsOf('outputs')], bias: ['T', (n) => n.outputs] },
   projectBackward: { da: ['T', rowsOf('inputs')], dout: ['any', rowsOf('outputs')], weight: matrix('T') },
   weightGradient: { dweight: matrix('f32'), dout: ['any', rowsOf('outputs')], a: ['T', rowsOf('inputs')] },
-  rotary: { q: ['T', q], k: ['T', rowKv] },
-  rotaryBackward: { dqOut: ['T', q], dkOut: ['T', rowKv], dvOut: ['T', rowKv], dq: ['f32', q], dk: ['f32', rowKv], dv: ['f32', rowKv] },
-  attend: { state: ['f32', (n) => n.rows * n.heads * (n.headSize + 2)], q: ['T', q], k: ['T', kv], v: ['T', kv] },
+  rotary: { q: ['T', q], k: ['T', rowKv], frequencies },
+  rotaryBackward: { dqOut: ['T', q], dkOut: ['T', rowKv], dvOut: ['T', rowKv], dq: ['f32', q], dk: ['f32', rowKv], dv: ['f32', rowKv], frequencies },
+  attend: { state: ['f32', (n) => n.rows * n.heads * (n.headSize + 2)], q: ['T', q], k: ['T', kv], v: ['T', kv], starts: ['i32', (n) => n.rows] },
   finish: { o: ['T', q], lse: ['f32', perHead], state: ['f32', (n) => n.rows * n.heads * (n.headSize + 2)] },
   merge: { o: ['f32', q], lse: ['f32', perHead], oB: ['f32', q], lseB: ['f32', perHead] },
   delta: { delta: ['f32', perHead], dO: ['T', q], o: ['T', q] },
@@ -50,6 +59,7 @@ export const EXTENTS: { readonly [K in Kernel]: Readonly<Record<string, Extent>>
     dO: ['T', q],
     lse: ['f32', perHead],
     delta: ['f32', perHead],
+    starts: ['i32', (n) => n.rows],
   },
   swiglu: { out: ['T', rowsOf('feedForward')], gateUp: ['T', (n) => 2 * n.rows * n.feedForward] },
   swigluBackward: { dGateUp: ['T', (n) => 2 * n.rows * n.feedForward], dout: ['T', rowsOf('feedForward')], gateUp: ['T', (n) => 2 * n.rows * n.feedForward] },
@@ -57,5 +67,10 @@ export const EXTENTS: { readonly [K in Kernel]: Readonly<Record<string, Extent>>
   zero: {}, // takes bytes: any value will do
   squaredNorm: { sum: ['f64', one], gradient: ['f32', counted] },
   clip: { scale: ['f32', one], sum: ['f64', one], loss: ['f64', one] },
+  layerNorm: { out: width, x: width, weight: vector, bias: vector },
+  layerNormBackward: { dx: width, dweight: ['f32', (n) => n.width], dbias: ['f32', (n) => n.width], dout: width, x: width, weight: vector, residual: width },
+  biasGradient: { dbias: ['f32', (n) => n.outputs], dout: ['T', rowsOf('outputs')] },
+  gelu: { out: activation, up: activation },
+  geluBackward: { dUp: activation, dout: activation, up: activation },
   adamW: { master: ['f32', counted], m: ['f32', counted], v: ['f32', counted], weight: ['T', counted], gradient: ['f32', counted], scale: ['f32', one] },
 }

@@ -81,11 +81,12 @@ export const KERNELS = {
   embed: {
     code: 1,
     family: 'elementwise',
-    roughly: 'x[t] = table[tokens[t]]',
-    operands: [write('x'), read('tokens'), read('table')], // (c, d) T; (c) i32; (V, d) T
+    roughly: 'x[t] = table[tokens[t]] + positionTable[positions[t]], rounded once',
+    operands: [write('x'), read('tokens'), read('table'), optional('positions'), optional('positionTable')], // (c, d) T; (c) i32; (V, d) T; (c) i32; (M, d) T: both or neither
     flags: [],
-    parameterNames: ['rows', 'width', 'vocabulary', 'bf16'],
-    parameters: (o) => [extent(o, 'x', 0), extent(o, 'x', 1), extent(o, 'table', 0), isBf16(o, 'x')],
+    // positions: rows of the position table, 0 where there is none.
+    parameterNames: ['rows', 'width', 'vocabulary', 'positions', 'bf16'],
+    parameters: (o) => [extent(o, 'x', 0), extent(o, 'x', 1), extent(o, 'table', 0), o.positionTable ? extent(o, 'positionTable', 0) : 0, isBf16(o, 'x')],
     flops: () => 0,
   },
   embedBackward: {
@@ -121,8 +122,8 @@ export const KERNELS = {
   project: {
     code: 5,
     family: 'projection',
-    roughly: 'out = residual + a Wᵀ, rounded once',
-    operands: [write('out'), read('a'), read('weight'), optional('residual')], // (r, n) T or f32; (r, m) T; (n, m) T; (r, n) T
+    roughly: 'out = residual + a Wᵀ + bias, rounded once',
+    operands: [write('out'), read('a'), read('weight'), optional('residual'), optional('bias')], // (r, n) T or f32; (r, m) T; (n, m) T; (r, n) T; (n) T
     flags: [],
     parameterNames: ['rows', 'outputs', 'inputs', 'outF32', 'bf16'],
     parameters: (o) => [count(o, 'a') / extent(o, 'weight', 1), extent(o, 'weight', 0), extent(o, 'weight', 1), o.out?.dtype === 'f32' ? 1 : 0, isBf16(o, 'a')],
@@ -165,27 +166,30 @@ export const KERNELS = {
   rotary: {
     code: 8,
     family: 'elementwise',
-    roughly: 'q, k = rotate(q, k, position · theta^(-2m/D)), angles in fp64', // RoFormer, arXiv 2104.09864, halves paired as in Llama
-    operands: [update('q'), update('k')], // (C, h/P, D) T; (C, g/P, D) T
-    flags: ['theta'],
-    parameterNames: ['rows', 'heads', 'kvHeads', 'headSize', 'start', 'theta', 'bf16'],
-    parameters: (o, f) => [extent(o, 'q', 0), extent(o, 'q', 1), extent(o, 'k', 1), extent(o, 'q', 2), start(o, 'q'), flag(f, 'theta'), isBf16(o, 'q')],
+    // RoFormer, arXiv 2104.09864, element m paired with m + D/2 as in Llama. `frequencies` come from model/rotary.ts, scalings included;
+    // `magnitude` multiplies cos and sin (YaRN, arXiv 2309.00071; 1 otherwise).
+    roughly: 'q, k = magnitude · rotate(q, k, position · frequencies[m]), angles in fp64',
+    operands: [update('q'), update('k'), read('frequencies')], // (C, h/P, D) T; (C, g/P, D) T; (D/2) f64
+    flags: ['magnitude'],
+    parameterNames: ['rows', 'heads', 'kvHeads', 'headSize', 'start', 'magnitude', 'bf16'],
+    parameters: (o, f) => [extent(o, 'q', 0), extent(o, 'q', 1), extent(o, 'k', 1), extent(o, 'q', 2), start(o, 'q'), flag(f, 'magnitude'), isBf16(o, 'q')],
     flops: (o) => 3 * (count(o, 'q') + count(o, 'k')),
   },
   rotaryBackward: {
     code: 9,
     family: 'elementwise',
-    roughly: 'dqOut, dkOut = rotate(dq, dk, -angle); dvOut = dv; rounded to T',
-    operands: [write('dqOut'), write('dkOut'), write('dvOut'), read('dq'), read('dk'), read('dv')], // outputs T, inputs f32, shapes as rotary
-    flags: ['theta'],
-    parameterNames: ['rows', 'heads', 'kvHeads', 'headSize', 'start', 'theta', 'bf16'],
+    // Without frequencies (learned positions) nothing is rotated: only rounded.
+    roughly: 'dqOut, dkOut = magnitude · rotate(dq, dk, -angle); dvOut = dv; rounded to T',
+    operands: [write('dqOut'), write('dkOut'), write('dvOut'), read('dq'), read('dk'), read('dv'), optional('frequencies')], // outputs T, inputs f32, shapes as rotary
+    flags: ['magnitude'],
+    parameterNames: ['rows', 'heads', 'kvHeads', 'headSize', 'start', 'magnitude', 'bf16'],
     parameters: (o, f) => [
       extent(o, 'dq', 0),
       extent(o, 'dq', 1),
       extent(o, 'dk', 1),
       extent(o, 'dq', 2),
       start(o, 'dq'),
-      flag(f, 'theta'),
+      flag(f, 'magnitude'),
       isBf16(o, 'dqOut'),
     ],
     flops: (o) => 3 * (count(o, 'dq') + count(o, 'dk')),
@@ -193,8 +197,10 @@ export const KERNELS = {
   attend: {
     code: 10,
     family: 'attention',
-    roughly: 's = q kᵀ/√D, masked to kv position <= q position; state = online softmax of (state, s, v)', // FlashAttention-2 (2307.08691) Alg. 1; FPDT Fig. 3
-    operands: [accumulate('state'), read('q'), read('k'), read('v')], // (C, h/P, D + 2) f32 opaque; (C, h/P, D) T; (C, g/P, D) T twice
+    // FlashAttention-2 (2307.08691) Alg. 1; FPDT Fig. 3. `starts[r]`: position of the first token of row r's document (packed
+    // documents); without it every document begins at 0. A row may see no key of a chunk; its own key it always sees.
+    roughly: 's = q kᵀ/√D, masked to starts[r] <= kv position <= q position; state = online softmax of (state, s, v)',
+    operands: [accumulate('state'), read('q'), read('k'), read('v'), optional('starts')], // (C, h/P, D + 2) f32 opaque; (C, h/P, D) T; (C, g/P, D) T twice; (C) i32
     flags: ['first'],
     parameterNames: [...attentionNames, 'first'],
     parameters: (o, f) => [...attentionSizes(o), flag(f, 'first')],
@@ -234,6 +240,7 @@ export const KERNELS = {
   attendBackward: {
     code: 14,
     family: 'attention',
+    // The mask is that of `attend`.
     roughly: 'p = e^(q kᵀ/√D - lse); ds = p (dO vᵀ - delta)/√D; dv += pᵀ dO; dk += dsᵀ q; dq += ds k', // FlashAttention-2 Alg. 2
     operands: [
       accumulate('dq', 'firstQ'),
@@ -245,6 +252,7 @@ export const KERNELS = {
       read('dO'),
       read('lse'),
       read('delta'),
+      optional('starts'), // (C) i32
     ],
     flags: ['firstQ', 'firstKv'], // dq (C, h/P, D) f32; dk, dv (C, g/P, D) f32
     parameterNames: [...attentionNames, 'firstQ', 'firstKv'],
@@ -317,13 +325,73 @@ export const KERNELS = {
     code: 21,
     family: 'optimizer',
     // Rate and bias corrections come from the step's parameter block. Decoupled decay (arXiv 1711.05101) skips the first
-    // `undecayed` elements of the whole group (norm weights lie first); a rank's partition starts at rank * count.
+    // `undecayed` elements of the whole group (norm weights and biases lie first). Element 0 here is element
+    // rank * partition + offset of the group: a rank holds `partition` elements and updates them in slices.
     roughly: 'm = β1 m + (1-β1) g; v = β2 v + (1-β2) g²; master -= rate (m̂ / (√v̂ + eps) + decay master); weight = T(master)',
     operands: [update('master'), update('m'), update('v'), { role: 'weight', access: 'write', optional: true }, read('gradient'), read('scale')], // weight: T; absent when T is f32
-    flags: ['beta1', 'beta2', 'eps', 'decay', 'undecayed'],
-    parameterNames: ['count', 'beta1', 'beta2', 'eps', 'decay', 'undecayed'],
-    parameters: (o, f) => [count(o, 'master'), flag(f, 'beta1'), flag(f, 'beta2'), flag(f, 'eps'), flag(f, 'decay'), flag(f, 'undecayed')],
+    flags: ['beta1', 'beta2', 'eps', 'decay', 'undecayed', 'partition', 'offset'],
+    parameterNames: ['count', 'beta1', 'beta2', 'eps', 'decay', 'undecayed', 'partition', 'offset'],
+    parameters: (o, f) => [
+      count(o, 'master'),
+      flag(f, 'beta1'),
+      flag(f, 'beta2'),
+      flag(f, 'eps'),
+      flag(f, 'decay'),
+      flag(f, 'undecayed'),
+      flag(f, 'partition'),
+      flag(f, 'offset'),
+    ],
     flops: perElement('master', 12),
+  },
+  layerNorm: {
+    code: 22,
+    family: 'elementwise',
+    roughly: 'out = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias', // LayerNorm, arXiv 1607.06450; var is the biased one
+    operands: [write('out'), read('x'), read('weight'), read('bias')], // (c, d) T; (c, d) T; (d) T; (d) T
+    flags: ['eps'],
+    parameterNames: ['rows', 'width', 'eps', 'bf16'],
+    parameters: (o, f) => [extent(o, 'x', 0), extent(o, 'x', 1), flag(f, 'eps'), isBf16(o, 'x')],
+    flops: perElement('x', 7),
+  },
+  layerNormBackward: {
+    code: 23,
+    family: 'elementwise',
+    roughly: 'dx = residual + (dlayerNorm/dx)ᵀ dout; dweight += Σ_t dout (x - mean)/σ; dbias += Σ_t dout',
+    operands: [write('dx'), accumulate('dweight'), accumulate('dbias'), read('dout'), read('x'), read('weight'), optional('residual')], // dweight, dbias (d) f32
+    flags: ['eps', 'first'],
+    parameterNames: ['rows', 'width', 'eps', 'first', 'bf16'],
+    parameters: (o, f) => [extent(o, 'x', 0), extent(o, 'x', 1), flag(f, 'eps'), flag(f, 'first'), isBf16(o, 'x')],
+    flops: perElement('x', 14),
+  },
+  biasGradient: {
+    code: 24,
+    family: 'projection',
+    roughly: 'dbias += Σ_t dout[t]',
+    operands: [accumulate('dbias'), read('dout')], // (n) f32; (r, n) T
+    flags: ['first'],
+    parameterNames: ['rows', 'outputs', 'first', 'bf16'],
+    parameters: (o, f) => [count(o, 'dout') / count(o, 'dbias'), count(o, 'dbias'), flag(f, 'first'), isBf16(o, 'dout')],
+    flops: perElement('dout', 1),
+  },
+  gelu: {
+    code: 25,
+    family: 'elementwise',
+    roughly: 'out = a/2 (1 + tanh(√(2/π) (a + 0.044715 a³)))', // arXiv 1606.08415, the tanh form of GPT-2
+    operands: [write('out'), read('up')], // (r, f) T; (r, f) T
+    flags: [],
+    parameterNames: ['rows', 'feedForward', 'bf16'],
+    parameters: (o) => [extent(o, 'out', 0), extent(o, 'out', 1), isBf16(o, 'out')],
+    flops: perElement('out', 10),
+  },
+  geluBackward: {
+    code: 26,
+    family: 'elementwise',
+    roughly: 'dUp = dout gelu′(up)',
+    operands: [write('dUp'), read('dout'), read('up')], // (r, f) T; (r, f) T; (r, f) T
+    flags: [],
+    parameterNames: ['rows', 'feedForward', 'bf16'],
+    parameters: (o) => [extent(o, 'dout', 0), extent(o, 'dout', 1), isBf16(o, 'dout')],
+    flops: perElement('dout', 16),
   },
 } as const satisfies Record<string, KernelSpec>
 
