@@ -4,7 +4,6 @@ import type { TrainOptions } from '../../kernel/src/fpdt/training-plan.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { anySizes } from '../null/schedule/arbitrary.js'
 import { closeDevices, deviceOf, engine, gradientError, oracle, randomTokens, wholeError } from './harness.js'
-import { llamaStep, type Weights } from './reference/llama.js'
 
 afterAll(closeDevices)
 
@@ -15,41 +14,6 @@ const anyStep = fc.tuple(anySizes({ layers: 2, chunks: 5, local: 11 }), fc.integ
   seed,
   tokens: randomTokens(options.sequence, model.vocabulary, seed),
 }))
-
-describe('the oracle', () => {
-  it('has the gradient of its own loss, by central differences', () => {
-    const sizes = { layers: 2, width: 8, heads: 2, kvHeads: 1, headSize: 8, feedForward: 6, vocabulary: 9, tied: true, theta: 100, normEps: 1e-5 }
-    const shapes: [string, number][] = [
-      ['embedding/table', 72],
-      ['head/norm', 8],
-    ]
-    for (const l of [0, 1])
-      shapes.push(
-        [`layer ${l}/norm1`, 8],
-        [`layer ${l}/norm2`, 8],
-        [`layer ${l}/qkv`, 256],
-        [`layer ${l}/out`, 128],
-        [`layer ${l}/gateUp`, 96],
-        [`layer ${l}/down`, 48],
-      )
-    const weights: Weights = new Map(shapes.map(([name, size], s) => [name, Float64Array.from({ length: size }, (_, i) => Math.sin(7 * s + 1.3 * i) * 0.6)]))
-    const tokens = [3, 1, 4, 1, 5, 8, 2]
-    const labels = [1, 4, 1, 5, -1, 2, -1]
-    const { gradients } = llamaStep(sizes, weights, tokens, labels)
-    for (const [name, values] of weights) {
-      for (const i of [0, Math.floor(values.length / 2), values.length - 1]) {
-        const at = (delta: number): number => {
-          const moved = new Map(weights).set(
-            name,
-            values.map((value, j) => (j === i ? value + delta : value)),
-          )
-          return llamaStep(sizes, moved, tokens, labels).loss
-        }
-        expect(gradients.get(name)![i]).toBeCloseTo((at(1e-5) - at(-1e-5)) / 2e-5, 7)
-      }
-    }
-  })
-})
 
 describe('a step in f32', () => {
   it('has the loss and every gradient of an fp64 reference', async () => {

@@ -10,7 +10,7 @@ import { groupsOf } from '../../kernel/src/model/parameters.js'
 import { fillNormal, randomSource } from '../../kernel/src/model/random.js'
 import { longText, stepTokens } from '../../kernel/src/model/tokens.js'
 import { paddedTokens } from '../../kernel/src/schedule/config.js'
-import { llamaStep, type Weights } from './reference/llama.js'
+import { transformerStep, type Weights } from './reference/transformer.js'
 
 export interface Outcome {
   readonly loss: number
@@ -87,7 +87,7 @@ export function oracle(model: ModelConfig, options: TrainOptions, tokens: Uint32
   const training = planTraining(model, options, { budgets: {}, threads: THREADS })
   const weights = byTensor(training, randomWeights(training, seed, deviation))
   const inputs = stepTokens(longText(tokens), 0, training.config.tokens, training.config.tokens, model.vocabulary)
-  const { loss, gradients } = llamaStep(model, weights, inputs.tokens, inputs.labels)
+  const { loss, gradients } = transformerStep(model, weights, [inputs])
   return { loss, gradients, gradientNorm: Math.sqrt([...gradients.values()].reduce((sum, values) => sum + square(values), 0)) }
 }
 

@@ -9,7 +9,8 @@ import { adamW } from '../../kernel/src/fpdt/training-plan.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { longText } from '../../kernel/src/model/tokens.js'
 import { byTensor, randomTokens } from './harness.js'
-import { llamaStep, adamW as oracleAdamW, type Weights } from './reference/llama.js'
+import { adamWState, adamW as oracleAdamW } from './reference/adamw.js'
+import { transformerStep, type Weights } from './reference/transformer.js'
 
 const model = llama({ layers: 2, width: 32, heads: 4, kvHeads: 2, headSize: 16, feedForward: 40, vocab: 97 })
 const text = randomTokens(4000, 97, 2)
@@ -34,14 +35,13 @@ describe('five steps', () => {
     const sequence = 61
     const run = await device.train(model, { sequence, chunk: 16, ranks: 2, dtype: 'f32', optimizer, seed: 7 })
     const weights: Weights = byTensor(run.training, await run.parameters())
-    const zeros = (): Weights => new Map([...weights].map(([name, values]) => [name, new Float64Array(values.length)]))
-    const [m, v] = [zeros(), zeros()]
+    const state = adamWState(weights)
     for (let step = 1; step <= 5; step++) {
       const summary = await run.step(text)
       const tokens = text.subarray((step - 1) * sequence, step * sequence)
       const labels = Array.from({ length: sequence }, (_, t) => (t + 1 < sequence ? tokens[t + 1]! : -1))
-      const { loss, gradients } = llamaStep(model, weights, tokens, labels)
-      const norm = oracleAdamW(weights, m, v, gradients, step, optimizer)
+      const { loss, gradients } = transformerStep(model, weights, [{ tokens, labels }])
+      const norm = oracleAdamW(weights, state, gradients, step, optimizer)
       expect(Math.abs(summary.loss! / loss - 1)).toBeLessThanOrEqual(5e-6)
       expect(Math.abs(summary.gradient_norm! / norm - 1)).toBeLessThanOrEqual(5e-5)
     }
