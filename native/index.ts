@@ -8,11 +8,14 @@
  *   out_of_memory  over a budget, or more than the machine has      busy      used during a run
  *   failed         run after a failed run, without `reset`          closed    used after `close`
  *   stopped        closed during a run                              token     a token or label outside the vocabulary
+ *   disk_full      the disk tier's folder has not that much free    disk      its file cannot be made, read or written
  *   native         all else
  */
 import { createRequire } from 'node:module'
 
 export type Tier = 'device' | 'host' | 'disk'
+/** The types of real numbers. */
+export type RealDtype = 'bf16' | 'f32' | 'f64'
 
 export interface DeviceOptions {
   readonly backend: 'cpu'
@@ -20,6 +23,8 @@ export interface DeviceOptions {
   readonly threads?: number
   /** Instruction path: one of `scalar`, `avx2`, `avx512bf16`. Default: the best of this processor. */
   readonly path?: string
+  /** Folder of the disk tier's files, which have no name and end with their program. Default: `TMPDIR`, or `/tmp`. */
+  readonly diskFolder?: string
 }
 
 export interface DeviceInfo {
@@ -31,6 +36,7 @@ export interface DeviceInfo {
   readonly threads: number
   /** Of the whole machine. */
   readonly memoryBytes: number
+  readonly diskFolder: string
 }
 
 export interface Device {
@@ -41,8 +47,9 @@ export interface Device {
   nowNs(): number
   /**
    * Copies the program, checks that it can neither touch a byte outside its arenas nor race with itself, allocates them (exactly `arenaBytes` per rank
-   * and tier, zero-filled, committed on touch) and starts a thread per rank and stream. `budgets`: most bytes per rank.
-   * Throws `program`, `shape`, `argument`; `out_of_memory` before anything is allocated.
+   * and tier, zero-filled; memory committed on touch, disk space reserved at once) and starts a thread per rank and stream.
+   * `budgets`: most bytes per rank. Throws `program`, `shape`, `argument`; `out_of_memory` before anything is allocated;
+   * `disk_full` and `disk` where the disk tier cannot be had.
    */
   load(program: NativeProgram, budgets?: Readonly<Partial<Record<Tier, number | null>>>): Executor
   /** See the function `call`. `step` has the four numbers of STEP_PARAMETERS. */
@@ -107,8 +114,14 @@ export interface Executor {
   read(tier: Tier, rank: number, offset: number, bytes: number): Uint8Array
   /** Copies `data` into an arena. Throws `range`, `busy`. */
   write(tier: Tier, rank: number, offset: number, data: ArrayBufferView): void
-  /** Bytes of each tier's arena, per rank, and arenas that the device allocated while this program ran: 0. */
-  memory(): { allocatedBytes: Record<Tier, number>; allocationsDuringRun: number }
+  /** Index of the first element that is NaN or infinite in these bytes, or -1. Throws `range`, also for part of an element, and `busy`. */
+  firstNotFinite(tier: Tier, rank: number, offset: number, bytes: number, dtype: RealDtype): number
+  /**
+   * Bytes of each tier's arena, per rank, and arenas that the device allocated while this program ran: 0. What the disk tier
+   * lies in: a disk past the page cache (direct I/O), a disk behind it where the file system has no direct I/O, or memory
+   * where there is no such tier or its folder lies in memory itself (tmpfs).
+   */
+  memory(): { allocatedBytes: Record<Tier, number>; allocationsDuringRun: number; diskMedium: 'memory' | 'disk' | 'cached disk' }
   /** Fills the arenas of a tier (default: all) with a pattern that depends on the place, so that `touched` can tell. Throws `busy`. */
   poison(tier?: Tier): void
   /**

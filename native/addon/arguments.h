@@ -9,6 +9,7 @@
 #include <string>
 
 #include "../core/error.h"
+#include "../core/finite.h"
 #include "../core/program.h"
 
 namespace fpdt::addon {
@@ -60,6 +61,14 @@ inline Tier tier(const Napi::Value& value) {
   if (name == "host") return Tier::host;
   if (name == "disk") return Tier::disk;
   throw Error("argument", "tier must be 'device', 'host' or 'disk'");
+}
+
+inline Real real(const Napi::Value& value) {
+  const std::string name = value.IsString() ? value.As<Napi::String>().Utf8Value() : "";
+  if (name == "bf16") return Real::bf16;
+  if (name == "f32") return Real::f32;
+  if (name == "f64") return Real::f64;
+  throw Error("argument", "dtype must be 'bf16', 'f32' or 'f64'");
 }
 
 // The bytes behind a typed array or DataView; they belong to JavaScript and live as long as this call.

@@ -19,11 +19,11 @@ Napi::Function DeviceObject::define(Napi::Env env) {
 DeviceObject::DeviceObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DeviceObject>(info) {
   guarded(info.Env(), [&] {
     const Napi::Object options = object(info[0], "options");
-    const Napi::Value backend = options.Get("backend"), threads = options.Get("threads"), path = options.Get("path");
+    const Napi::Value backend = options.Get("backend"), threads = options.Get("threads"), path = options.Get("path"), folder = options.Get("diskFolder");
     const std::string name = backend.IsString() ? backend.As<Napi::String>().Utf8Value() : "";
     if (name != "cpu") throw Error("native", "backend '" + name + "' is not in this build, which has 'cpu'");
     backend_ = make_cpu_backend(threads.IsUndefined() ? 0 : static_cast<int>(integer(threads, "threads", 1, 1024)),
-                                path.IsUndefined() ? "" : path.ToString().Utf8Value());
+                                path.IsUndefined() ? "" : path.ToString().Utf8Value(), folder.IsUndefined() ? "" : folder.ToString().Utf8Value());
   });
 }
 
@@ -41,6 +41,7 @@ Napi::Value DeviceObject::info(const Napi::CallbackInfo& info) {
     to.Set("path", from.path);
     to.Set("threads", from.threads);
     to.Set("memoryBytes", static_cast<double>(from.memory_bytes));
+    to.Set("diskFolder", from.disk_folder);
     return to;
   });
 }

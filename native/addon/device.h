@@ -11,7 +11,7 @@ namespace fpdt::addon {
 class DeviceObject : public Napi::ObjectWrap<DeviceObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  // new Device(options): { backend, threads, path }.
+  // new Device(options): { backend, threads, path, diskFolder }.
   explicit DeviceObject(const Napi::CallbackInfo& info);
 
  private:

@@ -25,8 +25,8 @@ Napi::Function ExecutorObject::define(Napi::Env env) {
   using Self = ExecutorObject;
   return DefineClass(env, "Executor",
                      {InstanceMethod<&Self::run>("run"), InstanceMethod<&Self::cancel>("cancel"), InstanceMethod<&Self::reset>("reset"), InstanceMethod<&Self::take_spans>("takeSpans"),
-                      InstanceMethod<&Self::read>("read"), InstanceMethod<&Self::write>("write"), InstanceMethod<&Self::memory>("memory"), InstanceMethod<&Self::poison>("poison"),
-                      InstanceMethod<&Self::touched>("touched"), InstanceMethod<&Self::close>("close"), InstanceAccessor<&Self::origin_ns>("originNs")});
+                      InstanceMethod<&Self::read>("read"), InstanceMethod<&Self::write>("write"), InstanceMethod<&Self::first_not_finite>("firstNotFinite"), InstanceMethod<&Self::memory>("memory"),
+                      InstanceMethod<&Self::poison>("poison"), InstanceMethod<&Self::touched>("touched"), InstanceMethod<&Self::close>("close"), InstanceAccessor<&Self::origin_ns>("originNs")});
 }
 
 Napi::Value ExecutorObject::make(Napi::Env env, std::shared_ptr<Backend> backend, Program program, const Budgets& budgets) {
@@ -158,6 +158,14 @@ void ExecutorObject::write(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value ExecutorObject::first_not_finite(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const auto rank = static_cast<int>(integer(info[1], "rank", 0, kMostRanks));
+    const int64_t found = executor().memory().first_not_finite(tier(info[0]), rank, number(info[2], "offset"), number(info[3], "bytes"), real(info[4]));
+    return Napi::Number::New(info.Env(), static_cast<double>(found));
+  });
+}
+
 Napi::Value ExecutorObject::memory(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     Napi::Object allocated = Napi::Object::New(info.Env());
@@ -166,6 +174,8 @@ Napi::Value ExecutorObject::memory(const Napi::CallbackInfo& info) {
     Napi::Object result = Napi::Object::New(info.Env());
     result.Set("allocatedBytes", allocated);
     result.Set("allocationsDuringRun", static_cast<double>(executor().allocations_during_runs()));
+    static const char* const kMedia[] = {"memory", "disk", "cached disk"};
+    result.Set("diskMedium", kMedia[static_cast<int>(executor().medium(Tier::disk))]);
     return result;
   });
 }

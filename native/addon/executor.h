@@ -32,6 +32,7 @@ class ExecutorObject : public Napi::ObjectWrap<ExecutorObject> {
   Napi::Value origin_ns(const Napi::CallbackInfo& info);
   Napi::Value read(const Napi::CallbackInfo& info);
   void write(const Napi::CallbackInfo& info);
+  Napi::Value first_not_finite(const Napi::CallbackInfo& info);
   Napi::Value memory(const Napi::CallbackInfo& info);
   void poison(const Napi::CallbackInfo& info);
   Napi::Value touched(const Napi::CallbackInfo& info);

@@ -1,8 +1,8 @@
 // The device contract: all that the executor and the addon know of a device. CPU and CUDA fill it, file for file.
 //
 // A backend owns streams and memory. A *stream* is an ordered queue of one rank; what is put on two streams is ordered only
-// by events. `run`, `copy` and `exchange` may return before the work is done (CUDA) or after (CPU): the executor assumes
-// neither and orders by events alone. One host thread drives one stream; a stream is not used from two threads at once.
+// by events. `run`, `copy`, `spill`, `load` and `exchange` may return before the work is done (CUDA) or after (CPU): the
+// executor assumes neither and orders by events alone. One host thread drives one stream; a stream is not used from two threads at once.
 //
 // Errors: every function may throw fpdt::Error (core/error.h) with the call, the value and what to try. Nothing here aborts.
 #pragma once
@@ -22,16 +22,20 @@ enum class StreamKind : uint8_t { compute = 0, fetch = 1, offload = 2, collectiv
 // The order of TIERS in trace/schema.ts.
 enum class Tier : uint8_t { device = 0, host = 1, disk = 2 };
 
-// A block of memory of one tier, allocated once and given out by offsets of the plan. Freed by its destructor.
+// What an arena's bytes lie in: memory; a disk, past the page cache; or a disk behind it, where transfers are partly of memory.
+enum class Medium : uint8_t { memory = 0, disk = 1, cached_disk = 2 };
+
+// A block of bytes of one tier, allocated once and given out by offsets of the plan. Freed by its destructor.
 class Arena {
  public:
   virtual ~Arena() = default;
   Arena() = default;
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
-  // First byte. Device arenas of CUDA are not readable by the host: use Backend::read and write.
+  // First byte; nullptr on the disk tier. Device arenas of CUDA are not readable by the host: use Backend::read and write.
   virtual std::byte* data() = 0;
   virtual size_t bytes() const = 0;
+  virtual Medium medium() const { return Medium::memory; }
 };
 
 // A point in a stream. `time_ns` is valid once the event has happened (after Stream::synchronize on it), on one clock for
@@ -59,7 +63,7 @@ class Stream {
   virtual ~Stream() = default;
   virtual std::unique_ptr<Event> make_event() = 0;
   virtual void record(Event& event) = 0;
-  // Records `event` when the next run, copy or exchange really begins: on the CPU when the pool has turned to this rank, so
+  // Records `event` when the next piece of work really begins: on the CPU when the pool has turned to this rank, so
   // that the time a rank waits for its turn is not counted as work.
   virtual void begin(Event& event) { record(event); }
   // Later work on this stream begins after `event`, which must have been recorded already.
@@ -67,8 +71,11 @@ class Stream {
   // The host waits until everything up to `event` on this stream is done.
   virtual void synchronize(const Event& event) = 0;
   virtual void run(const KernelCall& call) = 0;
-  // Between tiers, either way; both pointers belong to the same rank. Host memory is pinned where that exists.
+  // Between device and host, either way; both pointers belong to the same rank. Host memory is pinned where that exists.
   virtual void copy(void* to, const void* from, size_t bytes) = 0;
+  // Between host memory and bytes `at` .. `at + bytes` of a disk arena of the same rank. Throw Error "disk" with the system's reason.
+  virtual void spill(Arena& disk, size_t at, const void* from, size_t bytes) = 0;
+  virtual void load(void* to, const Arena& disk, size_t at, size_t bytes) = 0;
   // This rank's part of a collective. Called when every rank has reached it and events order the peers' memory before it.
   // reduceScatter and allReduce sum in rank order. allReduce: every rank computes the sum of all ranks' *inputs*; the executor calls
   // `exchange` with phase 0 (read peers, keep the result aside) and, after a rendezvous, phase 1 (write it): only allReduce uses phase 1.
@@ -81,13 +88,15 @@ struct DeviceInfo {
   std::string path;      // instruction path in use: "avx512bf16", "avx2", "scalar"; "sm_90"
   int threads;           // of the compute pool (CPU); 1 otherwise
   size_t memory_bytes;   // of the whole device
+  std::string disk_folder;  // where arenas of the disk tier lie; "" = there is no disk tier
 };
 
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual DeviceInfo info() const = 0;
-  // Zero-filled on first touch (device, host). Throws Error "out_of_memory" naming the bytes asked for.
+  // Zero-filled; memory on first touch, disk space reserved at once. Throws Error "out_of_memory" or, on the disk tier, "disk_full"
+  // naming the bytes asked for.
   virtual std::unique_ptr<Arena> allocate(Tier tier, size_t bytes, int rank) = 0;
   // Number of `allocate` calls since creation: must not grow during a step.
   virtual uint64_t allocations() const = 0;
@@ -100,7 +109,8 @@ class Backend {
   virtual double now_ns() const = 0;  // the clock of Event::time_ns
 };
 
-// threads 0 = as many as the process may use; path "" = the best this processor has, else one of DeviceInfo::path (tests force it).
-std::unique_ptr<Backend> make_cpu_backend(int threads, const std::string& path);
+// threads 0 = as many as the process may use; path "" = the best this processor has, else one of DeviceInfo::path (tests force it);
+// disk_folder "" = $TMPDIR, or /tmp: where arenas of the disk tier lie.
+std::unique_ptr<Backend> make_cpu_backend(int threads, const std::string& path, const std::string& disk_folder);
 
 }  // namespace fpdt

@@ -238,8 +238,14 @@ bool Executor::issue(Lane& lane, uint32_t entry, size_t position) {
   if (is_collective(code)) {
     if (!exchange(lane, entry, begin)) return false;
   } else if (code >= opcode::offload) {
+    const uint32_t from = program_.operand_start[entry], to = from + 1;
+    const auto bytes = static_cast<size_t>(program_.operand_bytes[from]);
     lane.stream->begin(begin);
-    lane.stream->copy(operands[1], operands[0], static_cast<size_t>(program_.operand_bytes[program_.operand_start[entry]]));
+    switch (code) {
+      case opcode::spill: lane.stream->spill(memory_.arena(Tier::disk, lane.rank), static_cast<size_t>(program_.operand_offset[to]), operands[0], bytes); break;
+      case opcode::load: lane.stream->load(operands[1], memory_.arena(Tier::disk, lane.rank), static_cast<size_t>(program_.operand_offset[from]), bytes); break;
+      default: lane.stream->copy(operands[1], operands[0], bytes);
+    }
   } else {
     const size_t workspace = operands.size() - 1;
     const bool has_workspace = operands[workspace] != nullptr;

@@ -50,7 +50,7 @@ struct Span {
 
 class Executor {
  public:
-  // Validates the program, allocates its arenas and starts its lanes. Throws Error "program", "shape", "out_of_memory".
+  // Validates the program, allocates its arenas and starts its lanes. Throws Error "program", "shape", "out_of_memory", "disk_full", "disk".
   Executor(std::shared_ptr<Backend> backend, Program program, const Budgets& budgets);
   // Cancels a run, waits for the entries that have begun, and joins all lanes.
   ~Executor();
@@ -75,6 +75,7 @@ class Executor {
   // Arenas must not be touched from outside during a run: throws Error "busy".
   Memory& memory();
   size_t memory_bytes() const { return memory_.total_bytes(); }
+  Medium medium(Tier tier) { return memory_.medium(tier); }
   // Arena allocations of the backend while programs of this executor ran; 0 unless something is wrong.
   uint64_t allocations_during_runs() const;
 
@@ -104,7 +105,7 @@ class Executor {
   const double origin_ns_;
   std::array<std::vector<uint32_t>, kStreams> entries_;  // of each stream, ascending; the same on every rank
   std::vector<uint32_t> position_;                       // of an entry among its stream's
-  std::vector<std::vector<void*>> pointers_;             // [rank][operand]
+  std::vector<std::vector<void*>> pointers_;             // [rank][operand]; nullptr = absent, or on disk
 
   mutable std::mutex mutex_;                     // guards all below and the lanes' counters
   std::condition_variable met_, idle_;

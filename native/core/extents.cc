@@ -208,12 +208,13 @@ std::vector<Extent> collective_extents(uint16_t code, int ranks, std::span<const
       if (numbers.size() < 5) throw Error("shape", "allToAll takes 4 numbers and the heads of at least one part, got " + std::to_string(numbers.size()));
       Numbers n("allToAll", numbers);
       const double tokens = n.size("tokens"), size = n.size("headSize"), element = n.size("elementBytes");
-      n.flag("direction");
+      const bool to_tokens = n.flag("direction");
       std::vector<Extent> extents{{0}};
       for (size_t part = 4; part < numbers.size(); part++) {
         const double heads = n.size("heads");
         // Fewer heads than ranks: each is replicated to ranks / heads ranks, one a rank.
         if (std::fmod(heads, ranks) != 0 && std::fmod(ranks, heads) != 0) n.refuse("heads", heads, "a multiple or a divisor of the rank count");
+        if (heads < ranks && to_tokens && element != 2 && element != 4) n.refuse("elementBytes", element, "2 (bf16) or 4 (f32) where the copies of a head are added up");
         extents.push_back({tokens * std::max(heads, static_cast<double>(ranks)) * size * element});  // P·c tokens of this rank's heads
         extents[0].bytes += tokens * heads * size * element;
       }

@@ -9,6 +9,7 @@ namespace fpdt {
 namespace {
 
 constexpr size_t kBlock = 1 << 16;  // words compared or filled at once
+constexpr size_t kPiece = 1 << 18;  // bytes scanned at once: they stay in the second cache
 
 // splitmix64 of the word's place: neighbours share no pattern that data could share too.
 uint64_t poison_word(uint64_t place) {
@@ -36,7 +37,7 @@ Memory::Memory(std::shared_ptr<Backend> backend, const Program& program, const B
   for (int tier = 0; tier < kTiers; tier++) {
     const double bytes = program.arena_bytes[tier];
     if (budgets[tier] && bytes > *budgets[tier]) {
-      text << "the plan needs " << bytes << " bytes of " << tier_name(Tier(tier)) << " memory per rank; the budget is " << *budgets[tier]
+      text << "the plan needs " << bytes << " bytes of " << tier_name(Tier(tier)) << (Tier(tier) == Tier::disk ? " space" : " memory") << " per rank; the budget is " << *budgets[tier]
            << ": use a smaller chunk or a larger budget";
       throw Error("out_of_memory", text.str());
     }
@@ -54,21 +55,23 @@ Memory::Memory(std::shared_ptr<Backend> backend, const Program& program, const B
 
 size_t Memory::total_bytes() const {
   size_t total = 0;
-  for (size_t bytes : bytes_) total += bytes * ranks_;
+  for (Tier tier : {Tier::device, Tier::host}) total += bytes(tier) * ranks_;
   return total;
 }
+
+Medium Memory::medium(Tier tier) { return bytes(tier) ? arena(tier, 0).medium() : Medium::memory; }
 
 std::byte* Memory::data(Tier tier, int rank) { return bytes(tier) ? arena(tier, rank).data() : nullptr; }
 
 Arena& Memory::arena(Tier tier, int rank) { return *arenas_[static_cast<int>(tier)][rank]; }
 
-Arena& Memory::checked(Tier tier, int rank, double offset, size_t bytes) {
+Arena& Memory::checked(Tier tier, int rank, double offset, double bytes) {
   const size_t size = this->bytes(tier);
-  const double last = static_cast<double>(size) - static_cast<double>(bytes);  // the highest offset that leaves room
-  if (rank < 0 || rank >= ranks_ || size == 0 || !(offset >= 0 && offset <= last) || offset != std::floor(offset)) {
+  const double last = static_cast<double>(size) - bytes;  // the highest offset that leaves room
+  if (rank < 0 || rank >= ranks_ || size == 0 || !(offset >= 0 && offset <= last) || offset != std::floor(offset) || bytes < 0) {
     std::ostringstream text;
     text.precision(17);
-    text << "bytes " << offset << " .. " << offset + static_cast<double>(bytes) << " of rank " << rank << " do not lie in the " << tier_name(tier) << " arenas, which have "
+    text << "bytes " << offset << " .. " << offset + bytes << " of rank " << rank << " do not lie in the " << tier_name(tier) << " arenas, which have "
          << size << " bytes on each of " << ranks_ << " ranks";
     throw Error("range", text.str());
   }
@@ -76,13 +79,32 @@ Arena& Memory::checked(Tier tier, int rank, double offset, size_t bytes) {
 }
 
 void Memory::read(Tier tier, int rank, double offset, void* to, size_t bytes) {
-  Arena& from = checked(tier, rank, offset, bytes);
+  Arena& from = checked(tier, rank, offset, static_cast<double>(bytes));
   backend_->read(to, from, static_cast<size_t>(offset), bytes);
 }
 
 void Memory::write(Tier tier, int rank, double offset, const void* from, size_t bytes) {
-  Arena& to = checked(tier, rank, offset, bytes);
+  Arena& to = checked(tier, rank, offset, static_cast<double>(bytes));
   backend_->write(to, static_cast<size_t>(offset), from, bytes);
+}
+
+int64_t Memory::first_not_finite(Tier tier, int rank, double offset, double bytes, Real dtype) {
+  const Arena& from = checked(tier, rank, offset, bytes);
+  const size_t element = real_bytes(dtype);
+  if (std::fmod(bytes, static_cast<double>(element)) != 0) {
+    std::ostringstream text;
+    text << bytes << " bytes are no whole number of elements of " << element << " bytes";
+    throw Error("range", text.str());
+  }
+  const auto begin = static_cast<size_t>(offset), end = begin + static_cast<size_t>(bytes);
+  std::vector<std::byte> piece(std::min(end - begin, kPiece));
+  for (size_t at = begin; at < end; at += piece.size()) {
+    const size_t n = std::min(piece.size(), end - at);
+    backend_->read(piece.data(), from, at, n);
+    const int64_t found = fpdt::first_not_finite(std::span(piece).first(n), dtype);
+    if (found >= 0) return static_cast<int64_t>((at - begin) / element) + found;
+  }
+  return -1;
 }
 
 void Memory::poison(Tier tier) {
@@ -100,7 +122,7 @@ void Memory::poison(Tier tier) {
 size_t Memory::touched(Tier tier, int rank) {
   const size_t bytes = this->bytes(tier);
   if (bytes == 0 && rank >= 0 && rank < ranks_) return 0;
-  Arena& arena = checked(tier, rank, 0, bytes);
+  Arena& arena = checked(tier, rank, 0, static_cast<double>(bytes));
   if (!poisoned_[static_cast<int>(tier)]) throw Error("range", std::string("the ") + tier_name(tier) + " arenas were never poisoned: call poison before the run");
   std::vector<uint64_t> wanted(kBlock), found(kBlock);
   for (size_t end = bytes; end > 0;) {

@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "finite.h"
 #include "program.h"
 
 namespace fpdt {
@@ -20,24 +21,29 @@ const char* tier_name(Tier tier);
 
 class Memory {
  public:
-  // Throws Error "out_of_memory" before anything is allocated when an arena exceeds its budget, or all of them the machine.
+  // Throws Error "out_of_memory" before anything is allocated when an arena exceeds its budget, or all of them the machine;
+  // "disk_full" and "disk" when the disk tier cannot be had.
   Memory(std::shared_ptr<Backend> backend, const Program& program, const Budgets& budgets);
 
-  std::byte* data(Tier tier, int rank);  // nullptr where the tier has no bytes
+  Arena& arena(Tier tier, int rank);     // of a tier that has bytes
+  std::byte* data(Tier tier, int rank);  // nullptr where the tier has no bytes, or is the disk
   size_t bytes(Tier tier) const { return bytes_[static_cast<int>(tier)]; }
-  size_t total_bytes() const;  // over tiers and ranks
+  size_t total_bytes() const;  // of memory, over tiers and ranks: without the disk
+  Medium medium(Tier tier);    // memory where the tier has no bytes
 
   // Copies out of and into an arena. Throws Error "range" for bytes outside it.
   void read(Tier tier, int rank, double offset, void* to, size_t bytes);
   void write(Tier tier, int rank, double offset, const void* from, size_t bytes);
+  // Index of the first NaN or infinity among the elements in these bytes, or -1. Throws Error "range" like read, and for bytes
+  // that are no whole number of elements.
+  int64_t first_not_finite(Tier tier, int rank, double offset, double bytes, Real dtype);
 
   void poison(Tier tier);
   // Bytes from the arena's start to the end of the highest word written since `poison`. Throws Error "range" without one.
   size_t touched(Tier tier, int rank);
 
  private:
-  Arena& arena(Tier tier, int rank);
-  Arena& checked(Tier tier, int rank, double offset, size_t bytes);
+  Arena& checked(Tier tier, int rank, double offset, double bytes);
 
   std::shared_ptr<Backend> backend_;
   int ranks_;

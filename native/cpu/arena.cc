@@ -1,4 +1,5 @@
-// Arenas of device and host tier: anonymous mappings, so that pages cost nothing until they are touched and read as zero.
+// Arenas of device and host tier: anonymous mappings, so that pages cost nothing until they are touched and read as zero. The
+// disk tier's are in disk.cc.
 #include <sys/mman.h>
 
 #include <cerrno>
@@ -24,8 +25,7 @@ class MappedArena final : public Arena {
 
 }  // namespace
 
-std::unique_ptr<Arena> map_arena(Tier tier, size_t bytes) {
-  if (tier == Tier::disk) throw Error("native", "the cpu backend has no disk tier: keep these values on the host tier");
+std::unique_ptr<Arena> map_arena(size_t bytes) {
   FPDT_CHECK(bytes > 0, "an arena of no bytes");
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (data == MAP_FAILED) throw Error("out_of_memory", "mapping an arena of " + std::to_string(bytes) + " bytes failed: " + std::strerror(errno));

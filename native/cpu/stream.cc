@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <ctime>
+#include <optional>
 
 #include "../core/error.h"
+#include "disk.h"
 #include "parts.h"
 
 namespace fpdt::cpu {
@@ -19,7 +21,9 @@ class Moment final : public Event {
 
 class ThreadStream final : public Stream {
  public:
-  ThreadStream(std::shared_ptr<Pool> pool, Path path) : pool_(std::move(pool)), path_(path) {}
+  ThreadStream(StreamKind kind, std::shared_ptr<Pool> pool, Path path) : pool_(std::move(pool)), path_(path) {
+    if (kind == StreamKind::spill || kind == StreamKind::load) bounce_.emplace();
+  }
 
   std::unique_ptr<Event> make_event() override { return std::make_unique<Moment>(); }
   void record(Event& event) override { static_cast<Moment&>(event).time = done_ns_; }
@@ -35,6 +39,12 @@ class ThreadStream final : public Stream {
   }
   void copy(void* to, const void* from, size_t bytes) override {
     timed([&] { cpu::copy(to, from, bytes); });
+  }
+  void spill(Arena& disk, size_t at, const void* from, size_t bytes) override {
+    timed([&] { static_cast<DiskArena&>(disk).spill(from, at, bytes, *bounce_); });
+  }
+  void load(void* to, const Arena& disk, size_t at, size_t bytes) override {
+    timed([&] { static_cast<const DiskArena&>(disk).load(to, at, bytes, *bounce_); });
   }
   void exchange(const Exchange& what, int phase) override {
     timed([&] { cpu::exchange(what, phase, kept_); });
@@ -54,6 +64,7 @@ class ThreadStream final : public Stream {
   Moment* begin_ = nullptr;           // to be given the time when the next piece of work begins
   double done_ns_ = monotonic_ns();   // when all that this stream did or waited for was done
   std::array<double, kAllReduceElements> kept_;
+  std::optional<Bounce> bounce_;      // of a disk stream
 };
 
 }  // namespace
@@ -64,6 +75,8 @@ double monotonic_ns() {
   return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
 }
 
-std::unique_ptr<Stream> make_stream(std::shared_ptr<Pool> pool, Path path) { return std::make_unique<ThreadStream>(std::move(pool), path); }
+std::unique_ptr<Stream> make_stream(StreamKind kind, std::shared_ptr<Pool> pool, Path path) {
+  return std::make_unique<ThreadStream>(kind, std::move(pool), path);
+}
 
 }  // namespace fpdt::cpu

@@ -23,7 +23,7 @@ export class NativeStep {
   readonly program: Program
   readonly #executor: Executor
 
-  /** Allocates the arenas. Throws FpdtError `out_of_memory`. */
+  /** Allocates the arenas. Throws FpdtError `out_of_memory`, `disk_full`, `disk`. */
   constructor(
     device: NativeDevice,
     readonly plan: Plan,
@@ -68,6 +68,11 @@ export class NativeStep {
     if (data.byteLength !== bytesOf(value)) throw new FpdtError('shape', `${value.name} holds ${bytesOf(value)} bytes; got ${data.byteLength}.`)
     this.#executor.write(tier, rank, this.#offset(value, tier, line), data)
   }
+  /** Index of the first element that is NaN or infinite, where a value lies after the op at `line` (by default after the last), or -1. Token ids are always finite. */
+  firstNotFinite(value: Value, tier: Tier, rank: number, line?: number): number {
+    if (value.dtype === 'i32') return -1
+    return this.#executor.firstNotFinite(tier, rank, this.#offset(value, tier, line), bytesOf(value), value.dtype)
+  }
 
   /** Fills all arenas with a pattern, so that `touched` can tell which bytes a step wrote. */
   poison(): void {
@@ -82,6 +87,10 @@ export class NativeStep {
   /** Bytes of a tier's arena, per rank. */
   allocated(tier: Tier): number {
     return this.#executor.memory().allocatedBytes[tier]
+  }
+  /** What the disk tier lies in: see the native `Executor.memory`. */
+  diskMedium(): 'memory' | 'disk' | 'cached disk' {
+    return this.#executor.memory().diskMedium
   }
   /** Arena allocations made while programs ran: 0 unless something is wrong. */
   allocationsDuringRuns(): number {
