@@ -5,16 +5,24 @@
  * taken: once in op order from a best-fit free list, as an allocator at run time would do, and once largest first into the
  * lowest gap, which the whole list known beforehand permits. The extent is exact: it ends with the last byte used.
  */
+import type { Tier } from '../trace/schema.js'
 import type { Unplaced } from './lifetimes.js'
 import { firstIndex } from './search.js'
 
-/** Every offset is a multiple of this: a cache line and more, and what cuBLASLt wants. */
-export const ALIGNMENT = 256
+/**
+ * Every offset is a multiple of this. In memory a cache line and more, and what cuBLASLt wants; on disk a block of direct
+ * I/O, so that a value's copies go past the page cache (`native/cpu/disk.h`).
+ */
+export const ALIGNMENT: Readonly<Record<Tier, number>> = { device: 256, host: 256, disk: 4096 }
 /** Overlapping lives that the second placement looks at before it is given up: it is quadratic where all live at once. */
 const MAX_PAIRS = 4_000_000
 
-/** Sets `offset` of each residency (all of one tier, in order of birth); returns the bytes of the arena. */
-export function layOut(residencies: readonly Unplaced[]): number {
+/** Up to the next multiple of a tier's alignment. */
+type Rounding = (bytes: number) => number
+
+/** Sets `offset` of each residency (all of one tier, in order of birth); returns the bytes of the arena. `alignment`: one of ALIGNMENT. */
+export function layOut(residencies: readonly Unplaced[], alignment: number): number {
+  const aligned = (bytes: number): number => Math.ceil(bytes / alignment) * alignment
   let base = 0
   for (const residency of residencies) {
     if (!residency.persistent) continue
@@ -22,8 +30,8 @@ export function layOut(residencies: readonly Unplaced[]): number {
     base = aligned(base + residency.bytes)
   }
   const passing = residencies.filter((residency) => !residency.persistent && residency.bytes > 0)
-  const inOrder = placeInOrder(passing)
-  const bySize = placeBySize(passing)
+  const inOrder = placeInOrder(passing, aligned)
+  const bySize = placeBySize(passing, aligned)
   const offsets = bySize && extentOf(passing, bySize) < extentOf(passing, inOrder) ? bySize : inOrder
   passing.forEach((residency, i) => {
     residency.offset = base + offsets[i]
@@ -32,7 +40,7 @@ export function layOut(residencies: readonly Unplaced[]): number {
 }
 
 /** As at run time: at each birth, what has died before gives its bytes back, then the smallest hole that fits is taken. */
-function placeInOrder(residencies: readonly Unplaced[]): Float64Array {
+function placeInOrder(residencies: readonly Unplaced[], aligned: Rounding): Float64Array {
   const offsets = new Float64Array(residencies.length)
   const byDeath = Array.from(residencies, (_, i) => i).sort((a, b) => residencies[a].death - residencies[b].death)
   const holes = new FreeList()
@@ -47,7 +55,7 @@ function placeInOrder(residencies: readonly Unplaced[]): Float64Array {
 }
 
 /** Largest first, each into the lowest gap among those already placed that live with it. Null when too many live together. */
-function placeBySize(residencies: readonly Unplaced[]): Float64Array | null {
+function placeBySize(residencies: readonly Unplaced[], aligned: Rounding): Float64Array | null {
   const neighbours = overlaps(residencies)
   if (!neighbours) return null
   const offsets = new Float64Array(residencies.length)
@@ -143,9 +151,6 @@ class FreeList {
   }
 }
 
-function aligned(bytes: number): number {
-  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT
-}
 function extentOf(residencies: readonly Unplaced[], offsets: Float64Array): number {
   return residencies.reduce((extent, { bytes }, i) => Math.max(extent, offsets[i] + bytes), 0)
 }

@@ -10,7 +10,7 @@ import type { Op } from '../schedule/ops.js'
 import { printOp, printPlace } from '../schedule/print.js'
 import type { Standing } from '../schedule/standing.js'
 import { NONE, PHASES, STREAMS, type Stream, TIERS, type Tier } from '../trace/schema.js'
-import { layOut } from './arena.js'
+import { ALIGNMENT, layOut } from './arena.js'
 import { type Entries, EntryRecorder, type WorkspaceBytes } from './entries.js'
 import { Lifetimes, type Residency } from './lifetimes.js'
 import { type Peak, peakOf } from './peak.js'
@@ -64,7 +64,7 @@ export function plan(ops: Iterable<Op>, options: PlanOptions): Plan {
   const entries = recorder.entries()
   const residencies = lifetimes.close(listing.length)
   const byTier = new Map(TIERS.map((tier) => [tier, residencies.filter((residency) => residency.tier === tier)]))
-  const arenaBytes = perTier((tier) => layOut(byTier.get(tier) as typeof residencies))
+  const arenaBytes = perTier((tier) => layOut(byTier.get(tier) as typeof residencies, ALIGNMENT[tier]))
   const peaks = perTier((tier) => peakOf(tier, byTier.get(tier) as Residency[]))
   const words = (line: number): string => wordsOf(listing, entries, line)
   for (const tier of TIERS) refuseBeyond(options.budgets?.[tier], arenaBytes[tier], peaks[tier], words)

@@ -26,7 +26,7 @@ describe('arena', () => {
         for (const tier of TIERS) {
           const here = residencies.filter((r) => r.tier === tier && r.bytes > 0)
           for (const [i, a] of here.entries()) {
-            expect(a.offset % ALIGNMENT).toBe(0)
+            expect(a.offset % ALIGNMENT[tier]).toBe(0)
             for (const b of here.slice(0, i)) {
               const together = a.birth < b.death && b.birth < a.death
               if (together) expect(a.offset + a.bytes <= b.offset || b.offset + b.bytes <= a.offset).toBe(true)
