@@ -1,4 +1,4 @@
-// Token embedding and its backward.
+// Token embedding, with learned positions where there are any, and its backward: of the position table too, which is a table like the other.
 #include <algorithm>
 #include <cstring>
 
@@ -9,17 +9,24 @@ namespace fpdt::cpu {
 
 namespace {
 
-[[noreturn]] void refuse_token(int32_t token, long row, long vocabulary) {
-  throw Error("token", "token " + std::to_string(token) + " in row " + std::to_string(row) +
-                           " is not in the vocabulary 0 .. " + std::to_string(vocabulary - 1) + "; the text was encoded for another model");
+// An index of a row, loaded once: operands of a direct call may overlap, or be shared with another thread that writes them,
+// and what is then used as an index must be what was compared.
+inline int32_t load(const int32_t* indices, long row) { return __atomic_load_n(indices + row, __ATOMIC_RELAXED); }
+
+inline long token_at(const int32_t* tokens, long row, long vocabulary) {
+  const int32_t token = load(tokens, row);
+  if (token < 0 || token >= vocabulary)
+    throw Error("token", "token " + std::to_string(token) + " in row " + std::to_string(row) + " is not in the vocabulary 0 .. " +
+                             std::to_string(vocabulary - 1) + "; the text was encoded for another model");
+  return token;
 }
 
-// The token of a row, loaded once: operands of a direct call may overlap, or be shared with another thread that writes them,
-// and what is then used as an index must be what was compared.
-inline long token_at(const int32_t* tokens, long row, long vocabulary) {
-  const int32_t token = __atomic_load_n(tokens + row, __ATOMIC_RELAXED);
-  if (token < 0 || token >= vocabulary) refuse_token(token, row, vocabulary);
-  return token;
+inline long position_at(const int32_t* positions, long row, long table_rows) {
+  const int32_t position = load(positions, row);
+  if (position < 0 || position >= table_rows)
+    throw Error("token", "position " + std::to_string(position) + " in row " + std::to_string(row) + " is not in the table of positions 0 .. " +
+                             std::to_string(table_rows - 1) + "; use a shorter sequence, or a model with more positions");
+  return position;
 }
 
 // Before anything is written: so that the error names the first wrong row and leaves the outputs alone.
@@ -27,17 +34,34 @@ void check_tokens(const int32_t* tokens, long rows, long vocabulary) {
   for (long row = 0; row < rows; row++) token_at(tokens, row, vocabulary);
 }
 
+template <class T>
+INLINE inline void add_rows(T* __restrict x, const T* __restrict token, const T* __restrict position, long width) {
+  for (long i = 0; i < width; i++) x[i] = to<T>(to_f32(token[i]) + to_f32(position[i]));
+}
+
 }  // namespace
 
-void embed(const KernelCall& call, Pool& pool, Path) {
-  const long rows = call.integer(0), width = call.integer(1), vocabulary = call.integer(2);
-  const int32_t* tokens = call.as<const int32_t>(1);
+void embed(const KernelCall& call, Pool& pool, Path path) {
+  const long rows = call.integer(0), width = call.integer(1), vocabulary = call.integer(2), table_rows = call.integer(3);
+  const int32_t *tokens = call.as<const int32_t>(1), *positions = call.as<const int32_t>(3);
   check_tokens(tokens, rows, vocabulary);
-  const size_t row_bytes = width * (call.integer(3) ? sizeof(bf16) : sizeof(float));
+  for (long row = 0; table_rows && row < rows; row++) position_at(positions, row, table_rows);
   constexpr long kTileRows = 64;
-  pool.for_each(tiles_of(rows, kTileRows), [&](int, long tile) {
-    for (long t = tile * kTileRows; t < std::min(rows, (tile + 1) * kTileRows); t++)
-      std::memcpy(call.as<char>(0) + t * row_bytes, call.as<char>(2) + token_at(tokens, t, vocabulary) * row_bytes, row_bytes);
+  with_dtype(call.integer(4), [&](auto t) {
+    using T = decltype(t);
+    T* x = call.as<T>(0);
+    const T *table = call.as<T>(2), *position_table = call.as<T>(4);
+    pool.for_each(tiles_of(rows, kTileRows), [&](int, long tile) {
+      for (long row = tile * kTileRows; row < std::min(rows, (tile + 1) * kTileRows); row++) {
+        const T* token = table + token_at(tokens, row, vocabulary) * width;
+        if (!table_rows) {
+          std::memcpy(x + row * width, token, width * sizeof(T));
+          continue;
+        }
+        const T* position = position_table + position_at(positions, row, table_rows) * width;
+        with_path(path, [&]() INLINE { add_rows(x + row * width, token, position, width); });
+      }
+    });
   });
 }
 

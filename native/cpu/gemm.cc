@@ -274,21 +274,19 @@ void project(const KernelCall& call, Pool& pool, Path path) {
   const long rows = call.integer(0), outputs = call.integer(1), inputs = call.integer(2);
   const bool out_f32 = call.integer(3), is_bf16 = call.integer(4);
   Gemm gemm{rows, outputs, inputs, {call.operand(1), inputs, false}, {call.operand(2), inputs, true}, is_bf16};
-  if ((out_f32 || !is_bf16) && !call.operand(3)) gemm.c = call.as<float>(0);
+  if ((out_f32 || !is_bf16) && !call.operand(3) && !call.operand(4)) gemm.c = call.as<float>(0);
   const auto into = [&](auto out_type, auto residual_type) {
     using Out = decltype(out_type);
     using T = decltype(residual_type);
     Out* out = call.as<Out>(0);
-    const T* residual = call.as<T>(3);
+    const T *residual = call.as<T>(3), *bias = call.as<T>(4);
     multiply(gemm, call, pool, path, [&](long row, long column, long tile_rows, long tile_columns, const float* tile) {
       with_path(path, [&]() INLINE {
         for (long r = 0; r < tile_rows; r++) {
           const long at = (row + r) * outputs + column;
           const float* __restrict sum = tile + r * tile_columns;
-          if (residual)
-            for (long c = 0; c < tile_columns; c++) out[at + c] = to<Out>(to_f32(residual[at + c]) + sum[c]);
-          else
-            for (long c = 0; c < tile_columns; c++) out[at + c] = to<Out>(sum[c]);
+          for (long c = 0; c < tile_columns; c++)
+            out[at + c] = to<Out>((residual ? to_f32(residual[at + c]) : 0.f) + (bias ? to_f32(bias[column + c]) : 0.f) + sum[c]);
         }
       });
     });

@@ -27,6 +27,11 @@ KernelFunction kernel_function(Kernel kernel) {
     case Kernel::squaredNorm: return squaredNorm;
     case Kernel::clip: return clip;
     case Kernel::adamW: return adamW;
+    case Kernel::layerNorm: return layerNorm;
+    case Kernel::layerNormBackward: return layerNormBackward;
+    case Kernel::biasGradient: return biasGradient;
+    case Kernel::gelu: return gelu;
+    case Kernel::geluBackward: return geluBackward;
   }
   throw Error("native", "kernel number " + std::to_string(static_cast<int>(kernel)) + " is not in core/kernels.h");
 }

@@ -19,9 +19,12 @@ void embed(const KernelCall&, Pool&, Path);            // embedding.cc
 void embedBackward(const KernelCall&, Pool&, Path);
 void norm(const KernelCall&, Pool&, Path);             // norm.cc
 void normBackward(const KernelCall&, Pool&, Path);
+void layerNorm(const KernelCall&, Pool&, Path);        // layer_norm.cc
+void layerNormBackward(const KernelCall&, Pool&, Path);
 void project(const KernelCall&, Pool&, Path);          // gemm.cc
 void projectBackward(const KernelCall&, Pool&, Path);
 void weightGradient(const KernelCall&, Pool&, Path);
+void biasGradient(const KernelCall&, Pool&, Path);     // bias_gradient.cc
 void rotary(const KernelCall&, Pool&, Path);           // rotary.cc
 void rotaryBackward(const KernelCall&, Pool&, Path);
 void attend(const KernelCall&, Pool&, Path);           // attention.cc
@@ -31,6 +34,8 @@ void merge(const KernelCall&, Pool&, Path);
 void delta(const KernelCall&, Pool&, Path);
 void swiglu(const KernelCall&, Pool&, Path);           // activation.cc
 void swigluBackward(const KernelCall&, Pool&, Path);
+void gelu(const KernelCall&, Pool&, Path);
+void geluBackward(const KernelCall&, Pool&, Path);
 void crossEntropy(const KernelCall&, Pool&, Path);     // cross_entropy.cc
 void zero(const KernelCall&, Pool&, Path);             // optimizer.cc
 void squaredNorm(const KernelCall&, Pool&, Path);

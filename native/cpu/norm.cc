@@ -2,16 +2,13 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../core/error.h"
-#include "dispatch.h"
+#include "column_sums.h"
 
 namespace fpdt::cpu {
 
 namespace {
 
 constexpr long kTileRows = 16;
-// Bounds the partial sums of dweight; by the shape alone, so that any thread count gives the same bits.
-constexpr long kMostTiles = 64;
 
 template <class T>
 INLINE inline float sum_of_squares(const T* x, long width) {
@@ -65,34 +62,18 @@ void normBackward(const KernelCall& call, Pool& pool, Path path) {
   const long rows = call.integer(0), width = call.integer(1);
   const float eps = call.number(2);
   const bool first = call.integer(3);
-  const long tile_rows = std::max(kTileRows, tiles_of(rows, kMostTiles)), tiles = tiles_of(rows, tile_rows);
-  FPDT_CHECK(call.workspace_bytes >= sizeof(float) * tiles * width,
-             "normBackward workspace of " << call.workspace_bytes << " bytes");
-  float* dweight = call.as<float>(1);
-  float* partial = static_cast<float*>(call.workspace);  // (tiles, width)
+  ColumnSums sums(call, pool, rows, width);
   with_dtype(call.integer(4), [&](auto t) {
     using T = decltype(t);
     T* dx = call.as<T>(0);
     const T *dout = call.as<T>(2), *x = call.as<T>(3), *weight = call.as<T>(4), *residual = call.as<T>(5);
-    pool.for_each(tiles, [&](int, long tile) {
-      float* sums = partial + tile * width;
-      std::fill_n(sums, width, 0.f);
-      with_path(path, [&]() INLINE {
-        for (long r = tile * tile_rows; r < std::min(rows, (tile + 1) * tile_rows); r++)
-          norm_row_backward(dx + r * width, sums, dout + r * width, x + r * width, weight,
-                            residual ? residual + r * width : nullptr, width, eps);
-      });
+    sums.add(pool, path, [=](long from, long to, float* dweight) INLINE {
+      for (long r = from; r < to; r++)
+        norm_row_backward(dx + r * width, dweight, dout + r * width, x + r * width, weight,
+                          residual ? residual + r * width : nullptr, width, eps);
     });
   });
-  // The tiles' sums are added in their order.
-  constexpr long kColumns = 256;
-  pool.for_each(tiles_of(width, kColumns), [&](int, long block) {
-    for (long i = block * kColumns; i < std::min(width, (block + 1) * kColumns); i++) {
-      double sum = 0;
-      for (long tile = 0; tile < tiles; tile++) sum += partial[tile * width + i];
-      dweight[i] = (first ? 0.f : dweight[i]) + static_cast<float>(sum);
-    }
-  });
+  sums.store(pool, call.as<float>(1), 0, width, first);
 }
 
 }  // namespace fpdt::cpu

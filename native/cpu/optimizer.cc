@@ -86,8 +86,9 @@ void adamW(const KernelCall& call, Pool& pool, Path path) {
   float *master = call.as<float>(0), *m = call.as<float>(1), *v = call.as<float>(2);
   bf16* weight = call.as<bf16>(3);  // absent when the model computes in f32: then the master is the weight
   const float* gradient = call.as<const float>(4);
-  // The first element that decays, of this rank's partition.
-  const long decayed = std::clamp(call.integer(5) - call.rank * count, 0L, count);
+  // The first element here that decays. In f64, where these whole numbers are exact and their product cannot overflow.
+  const double begin = call.rank * call.number(6) + call.number(7);
+  const long decayed = static_cast<long>(std::clamp(call.number(5) - begin, 0.0, static_cast<double>(count)));
   pool.for_each(tiles_of(count, kTile), [&](int, long tile) {
     const long from = tile * kTile, to = std::min(count, from + kTile), middle = std::clamp(decayed, from, to);
     with_path(path, [&]() INLINE {

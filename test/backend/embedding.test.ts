@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { PATHS, run, runOnThreads } from './reference/run.js'
-import { type ComputeDtype, flagOf, numbers, poison, random, randomIntegers } from './reference/tensor.js'
+import { type ComputeDtype, flagOf, numbers, poison, random, randomIntegers, tensor } from './reference/tensor.js'
 
 interface Case {
   readonly rows: number
@@ -17,7 +17,7 @@ const sizes = fc.record<Case>({
   dtype: fc.constantFrom('bf16' as const, 'f32' as const),
   seed: fc.integer({ min: 0, max: 1000 }),
 })
-const shape = ({ rows, width, vocabulary, dtype }: Case) => ({ rows, width, vocabulary, bf16: flagOf(dtype) })
+const shape = ({ rows, width, vocabulary, dtype }: Case) => ({ rows, width, vocabulary, positions: 0, bf16: flagOf(dtype) })
 
 function checkForward(c: Case, path: string): void {
   const { rows, width, vocabulary, dtype, seed } = c
@@ -26,6 +26,19 @@ function checkForward(c: Case, path: string): void {
   const { x } = runOnThreads('embed', shape(c), { x: poison(rows * width, dtype), tokens, table }, { path })
   const expected = [...tokens].flatMap((token) => [...table.subarray(token * width, (token + 1) * width)])
   expect([...x]).toEqual(expected)
+}
+
+function checkPositions(c: Case, path: string): void {
+  const { rows, width, vocabulary, dtype, seed } = c
+  const count = 1 + (seed % 90) // fewer than rows: packed documents begin at 0 again
+  const [table, positionTable] = [random(seed, vocabulary * width, dtype), random(seed + 1, count * width, dtype)]
+  const [tokens, positions] = [randomIntegers(seed, rows, vocabulary), randomIntegers(seed + 2, rows, count)]
+  const operands = { x: poison(rows * width, dtype), tokens, table, positions, positionTable }
+  const { x } = runOnThreads('embed', { ...shape(c), positions: count }, operands, { path })
+  const row = (memory: Float64Array, index: number | undefined) => memory.subarray((index as number) * width, ((index as number) + 1) * width)
+  const [ofTokens, ofPositions] = [numbers(table), numbers(positionTable)]
+  const sums = [...tokens].flatMap((token, t) => [...row(ofTokens, token)].map((v, i) => v + (row(ofPositions, positions[t])[i] as number)))
+  expect(x).toEqual(tensor(sums, dtype))
 }
 
 function checkBackward(c: Case, path: string): void {
@@ -53,6 +66,12 @@ describe.each(PATHS)('embedding on %s', (path) => {
       { numRuns: 20 },
     )
   })
+  it('adds the rows of positions, in f32, and rounds once', () => {
+    fc.assert(
+      fc.property(sizes, (c) => checkPositions(c, path)),
+      { numRuns: 20 },
+    )
+  })
   it('adds the gradients of equal tokens in their order, to the bit', () => {
     fc.assert(
       fc.property(sizes, (c) => checkBackward(c, path)),
@@ -64,9 +83,24 @@ describe.each(PATHS)('embedding on %s', (path) => {
 describe('embedding', () => {
   it.each([100, -1])('refuses token %i of a vocabulary of 100, and says where', (token) => {
     const tokens = Int32Array.of(5, 99, token, 7)
-    const numbersOf = { rows: 4, width: 2, vocabulary: 100, bf16: 0 }
+    const numbersOf = { rows: 4, width: 2, vocabulary: 100, positions: 0, bf16: 0 }
     const refusal = expect.objectContaining({ code: 'token', message: expect.stringContaining(`token ${token} in row 2 is not in the vocabulary 0 .. 99`) })
     expect(() => run('embed', numbersOf, { x: new Float32Array(8), tokens, table: new Float32Array(200) })).toThrow(refusal)
     expect(() => run('embedBackward', { ...numbersOf, first: 0 }, { dtable: new Float32Array(200), dx: new Float32Array(8), tokens })).toThrow(refusal)
+  })
+  it.each([30, -1])('refuses position %i of a table of 30, and says where', (position) => {
+    const numbersOf = { rows: 4, width: 2, vocabulary: 100, positions: 30, bf16: 0 }
+    const operands = {
+      tokens: Int32Array.of(1, 2, 3, 4),
+      table: new Float32Array(200),
+      positions: Int32Array.of(0, 29, 0, position),
+      positionTable: new Float32Array(60),
+    }
+    const message = expect.stringContaining(`position ${position} in row 3 is not in the table of positions 0 .. 29`)
+    expect(() => run('embed', numbersOf, { x: new Float32Array(8), ...operands })).toThrow(expect.objectContaining({ code: 'token', message }))
+  })
+  it('refuses a table of positions without positions', () => {
+    const operands = { x: new Float32Array(8), tokens: new Int32Array(4), table: new Float32Array(200), positionTable: new Float32Array(60) }
+    expect(() => run('embed', { rows: 4, width: 2, vocabulary: 100, positions: 30, bf16: 0 }, operands)).toThrow('embed: operand 3')
   })
 })

@@ -3,6 +3,7 @@
 import type { Executor, RunError } from '@fpdt/native'
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
+import { TIERS } from '../../kernel/src/trace/schema.js'
 import {
   collective,
   copy,
@@ -26,10 +27,10 @@ afterAll(() => device().close())
 
 const SLOT = 256
 const SLOTS = 8
-const ARENAS = { device: SLOT * SLOTS, host: SLOT * SLOTS }
+const ARENAS = { device: SLOT * SLOTS, host: SLOT * SLOTS, disk: SLOT * SLOTS }
 const HEADS = 12 // divisible by 1 .. 4 ranks
 
-/** Random lists of ops over slots of both tiers, with the waits their reads and writes ask for. */
+/** Random lists of ops over slots of all tiers, with the waits their reads and writes ask for. */
 const entriesOf = (ranks: number): fc.Arbitrary<Entry[]> => {
   const slot = fc.integer({ min: 0, max: SLOTS - 1 })
   const two = fc.uniqueArray(slot, { minLength: 2, maxLength: 2 }) as fc.Arbitrary<[number, number]>
@@ -37,6 +38,8 @@ const entriesOf = (ranks: number): fc.Arbitrary<Entry[]> => {
     slot.map((a) => zero(a * SLOT, SLOT / 2)),
     two.map(([a, b]) => copy('offload', a * SLOT, b * SLOT, SLOT)),
     two.map(([a, b]) => copy('fetch', a * SLOT, b * SLOT, SLOT)),
+    two.map(([a, b]) => copy('spill', a * SLOT, b * SLOT, SLOT)),
+    two.map(([a, b]) => copy('load', a * SLOT, b * SLOT, SLOT)),
     two.map(([a, b]) => collective('gather', [onDevice(a * SLOT, 64), onDevice(b * SLOT, 64 * ranks)], [64])),
     two.map(([a, b]) => collective('allToAll', [onDevice(a * SLOT, 16 * HEADS), onDevice(b * SLOT, 16 * HEADS)], [2, 1, 8, 0, HEADS])),
     slot.map((a) => collective('allReduce', [onDevice(a * SLOT, 64)], [8])),
@@ -48,13 +51,12 @@ const scenario = fc.integer({ min: 1, max: 4 }).chain((ranks) => fc.record({ ran
 /** Small whole numbers as f64, different on every rank, tier and place: their sums are exact. */
 function initial(ranks: number): Naive[] {
   const arena = (seed: number): Uint8Array => new Uint8Array(Float64Array.from({ length: (SLOT * SLOTS) / 8 }, (_, i) => (i * 7 + seed) % 101).buffer)
-  return Array.from({ length: ranks }, (_, rank) => ({ device: arena(rank * 2), host: arena(rank * 2 + 51) }))
+  return Array.from({ length: ranks }, (_, rank) => ({ device: arena(rank * 3), host: arena(rank * 3 + 51), disk: arena(rank * 3 + 77) }))
 }
 function load(ranks: number, entries: Entry[]): Executor {
   const executor = device().load(program(ranks, ARENAS, entries))
-  initial(ranks).forEach(({ device, host }, rank) => {
-    executor.write('device', rank, 0, device)
-    executor.write('host', rank, 0, host)
+  initial(ranks).forEach((arenas, rank) => {
+    for (const tier of TIERS) executor.write(tier, rank, 0, arenas[tier])
   })
   return executor
 }
@@ -62,6 +64,7 @@ function contents(executor: Executor, ranks: number): Naive[] {
   return Array.from({ length: ranks }, (_, rank) => ({
     device: executor.read('device', rank, 0, ARENAS.device),
     host: executor.read('host', rank, 0, ARENAS.host),
+    disk: executor.read('disk', rank, 0, ARENAS.disk),
   }))
 }
 function wanted(ranks: number, entries: Entry[]): Naive[] {
@@ -156,7 +159,7 @@ describe('run', () => {
     // adamW with g = 1, m = v = master = 0, no decay: master = -rate (1 / correction1 (1 - beta1)) / (sqrt((1 - beta2) / correction2) + eps)
     const at = (i: number): Place => onDevice(64 * i, 4)
     const [master, m, v, gradient, scale] = [at(0), at(1), at(2), at(3), at(4)]
-    const entry = kernel('adamW', [master, m, v, null, gradient, scale], [1, 0.5, 0.5, 0, 0, 1])
+    const entry = kernel('adamW', [master, m, v, null, gradient, scale], [1, 0.5, 0.5, 0, 0, 1, 1, 0])
     const executor = device().load(program(1, { device: 320 }, [entry]))
     const rates: number[] = []
     for (const rate of [0.125, 0.5]) {
@@ -238,7 +241,7 @@ describe('cancel', () => {
     )
     const executor = device().load(program(2, { device: 2 * bytes, host: bytes }, entries))
     const ranks: Naive[] = [0, 1].map((rank) => {
-      const start = { device: new Uint8Array(2 * bytes).fill(rank + 1), host: new Uint8Array(bytes) }
+      const start = { device: new Uint8Array(2 * bytes).fill(rank + 1), host: new Uint8Array(bytes), disk: new Uint8Array() }
       executor.write('device', rank, 0, start.device)
       return start
     })
@@ -292,7 +295,7 @@ describe('a kernel that fails on one rank', () => {
   /** Token lookup, then a collective that all ranks would wait in, beside a stream of copies. */
   const entries: Entry[] = [
     zero(4096, 1 << 16),
-    kernel('embed', [x, tokens, table], [1, width, vocabulary, 0], [0]),
+    kernel('embed', [x, tokens, table, null, null], [1, width, vocabulary, 0, 0], [0]),
     collective('gather', [x, gathered], [x.bytes], [1]),
     ...Array.from({ length: 50 }, () => copy('offload', 4096, 0, 1 << 16, [0])),
   ]

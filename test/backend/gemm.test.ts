@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Matrix, product } from './reference/gemm.js'
-import { expectWithin, PATHS, run, runOnThreads } from './reference/run.js'
+import { expectWithin, type Operands, PATHS, run, runOnThreads } from './reference/run.js'
 import { type ComputeDtype, flagOf, numbers, poison, random, tensor, UNIT } from './reference/tensor.js'
 
 interface Case {
@@ -43,6 +43,9 @@ function checkProject({ rows, outputs, inputs, dtype, seed }: Case, path: string
   const a = random(seed, rows * inputs, dtype)
   const weight = random(seed + 1, outputs * inputs, dtype)
   const residual = random(seed + 2, rows * outputs, dtype)
+  const bias = random(seed + 3, outputs, dtype)
+  const everyRow = numbers(bias)
+  const biases = Float64Array.from({ length: rows * outputs }, (_, i) => everyRow[i % outputs] as number)
   const matrices: [Matrix, Matrix] = [
     { values: numbers(a), stride: inputs },
     { values: numbers(weight), stride: inputs, transposed: true },
@@ -50,10 +53,14 @@ function checkProject({ rows, outputs, inputs, dtype, seed }: Case, path: string
   const outs = dtype === 'bf16' ? (['bf16', 'f32'] as const) : (['f32'] as const)
   for (const out of outs) {
     const shape = { rows, outputs, inputs, outF32: out === 'f32' ? 1 : 0, bf16: flagOf(dtype) }
-    const plain = runOnThreads('project', shape, { out: poison(rows * outputs, out), a, weight }, { path })
-    within('out', numbers(plain.out), product(rows, outputs, inputs, ...matrices), inputs, out)
-    const added = runOnThreads('project', shape, { out: poison(rows * outputs, out), a, weight, residual }, { path })
-    within('out with residual', numbers(added.out), product(rows, outputs, inputs, ...matrices, numbers(residual)), inputs, out)
+    const check = (what: string, given: Operands, ...added: Float64Array[]): void => {
+      const result = runOnThreads('project', shape, { out: poison(rows * outputs, out), a, weight, ...given }, { path })
+      within(what, numbers(result.out), product(rows, outputs, inputs, ...matrices, ...added), inputs, out)
+    }
+    check('out', {})
+    check('out with residual', { residual }, numbers(residual))
+    check('out with bias', { bias }, biases)
+    check('out with both', { residual, bias }, numbers(residual), biases)
   }
 }
 
@@ -98,16 +105,34 @@ function checkWeightGradient(c: Case, path: string): void {
   }
 }
 
+function checkBiasGradient({ rows, outputs, dtype, seed }: Case, path: string): void {
+  const dout = random(seed, rows * outputs, dtype)
+  const before = random(seed + 1, outputs, 'f32')
+  for (const first of [1, 0]) {
+    const operands = { dbias: first ? poison(outputs, 'f32') : before, dout }
+    const { dbias } = runOnThreads('biasGradient', { rows, outputs, first, bf16: flagOf(dtype) }, operands, { path })
+    const ones: Matrix = { values: new Float64Array(rows).fill(1), stride: rows }
+    const gradients: Matrix = { values: numbers(dout), stride: outputs }
+    const reference = product(1, outputs, rows, ones, gradients, ...(first ? [] : [numbers(before)]))
+    within('dbias', numbers(dbias), reference, Math.min(rows, 64), 'f32') // 64 rows in f32, the rest in f64
+  }
+}
+
 describe.each(PATHS)('gemm on %s', (path) => {
-  it.each(CASES.map((c) => [name(c), c] as const))('projects, with and without a residual: %s', (_, c) => checkProject(c, path))
+  it.each(CASES.map((c) => [name(c), c] as const))('projects, with and without a residual and a bias: %s', (_, c) => checkProject(c, path))
   it.each(CASES.map((c) => [name(c), c] as const))('takes a projection back, rows of dout apart: %s', (_, c) => checkProjectBackward(c, path))
   it.each(CASES.map((c) => [name(c), c] as const))('writes and adds gradients of weights: %s', (_, c) => checkWeightGradient(c, path))
-  it('does all three for any small sizes', () => {
+  it.each(CASES.map((c) => [name(c), c] as const))('writes and adds gradients of biases: %s', (_, c) => checkBiasGradient(c, path))
+  it('adds the gradient of a bias over 30,000 rows as exactly as over 64', () => {
+    for (const dtype of ['bf16', 'f32'] as const) checkBiasGradient({ rows: 30_001, outputs: 21, inputs: 1, dtype, seed: 9 }, path)
+  })
+  it('does all four for any small sizes', () => {
     fc.assert(
       fc.property(sizes, (c) => {
         checkProject(c, path)
         checkProjectBackward(c, path)
         checkWeightGradient(c, path)
+        checkBiasGradient(c, path)
       }),
       { numRuns: 25 },
     )
@@ -115,12 +140,14 @@ describe.each(PATHS)('gemm on %s', (path) => {
   it('splits a long sum: 30 rows back through a vocabulary of 9001', () => {
     checkProjectBackward({ rows: 30, outputs: 9001, inputs: 24, dtype: 'bf16', seed: 5 }, path)
   })
-  it('rounds residual + product once', () => {
+  it('rounds residual + product + bias once', () => {
     // 256 + 1 + 2^-9 lies just above the middle of 256 and 258. The product alone would round to 1, and 257 then to the even 256.
     const one = { rows: 1, outputs: 1, inputs: 2, outF32: 0, bf16: 1 }
     const a = tensor([1, 2 ** -9], 'bf16')
     const weight = tensor([1, 1], 'bf16')
     const residual = tensor([256], 'bf16')
     expect([...numbers(run('project', one, { out: poison(1, 'bf16'), a, weight, residual }, { path }).out)]).toEqual([258])
+    const [whole, rest] = [tensor([1, 0], 'bf16'), tensor([2 ** -9], 'bf16')]
+    expect([...numbers(run('project', one, { out: poison(1, 'bf16'), a: whole, weight, residual, bias: rest }, { path }).out)]).toEqual([258])
   })
 })

@@ -20,9 +20,9 @@ async function run({ program, memory }) {
     executor.close()
   }
 }
-/** Operands are places in one memory, so that they may overlap. */
+/** Operands are places in one memory, so that they may overlap; null for one that is not given. */
 function call({ kernel, numbers, places, memory, workspaceBytes }) {
-  const operands = places.map(({ offset, bytes }) => memory.subarray(offset, offset + bytes))
+  const operands = places.map((place) => place && memory.subarray(place.offset, place.offset + place.bytes))
   alone.call(kernel, numbers, operands, workspaceBytes, 0, step)
 }
 

@@ -14,7 +14,7 @@ type Attempt =
   | {
       readonly kernel: number
       readonly numbers: Float64Array
-      readonly places: readonly Place[]
+      readonly places: readonly (Place | null)[]
       readonly memory: Uint8Array
       readonly workspaceBytes: number
     }
@@ -56,7 +56,7 @@ const load = (entries: readonly Entry[], filled: Uint8Array, ranks = 1): Promise
 const [rows, width, vocabulary] = [8, 32, 16]
 const x = onDevice(0, rows * width * 4)
 const table = onDevice(2048, vocabulary * width * 4)
-const embed = (tokens: Place, waits: number[] = []): Entry => kernel('embed', [x, tokens, table], [rows, width, vocabulary, 0], waits)
+const embed = (tokens: Place, waits: number[] = []): Entry => kernel('embed', [x, tokens, table, null, null], [rows, width, vocabulary, 0, 0], waits)
 const apart = onDevice(1024, rows * 4)
 
 describe('load refuses', () => {
@@ -64,6 +64,12 @@ describe('load refuses', () => {
     const within = onDevice(128, rows * 4)
     expect(await load([embed(within)], memory(4096, within))).toBe('program')
     expect(await load([embed(apart)], memory(4096, apart))).toBe('ran')
+  })
+  it('positions among the rows that they choose', async () => {
+    const positioned = (positions: Place): Entry => kernel('embed', [x, apart, table, positions, table], [rows, width, vocabulary, vocabulary, 0])
+    const within = onDevice(128, rows * 4)
+    expect(await load([positioned(within)], memory(4096, apart))).toBe('program')
+    expect(await load([positioned(apart)], memory(4096, apart))).toBe('ran')
   })
   it('tokens among the gradients that they choose', async () => {
     const backward = (tokens: Place): Entry => kernel('embedBackward', [table, x, tokens], [rows, width, vocabulary, 0, 0])
@@ -94,7 +100,7 @@ describe('load refuses', () => {
       end += bytes
       return onDevice(end - bytes, bytes)
     })
-    const backward = (dq: Place): Entry => kernel('attendBackward', [dq, ...operands.slice(1)], numbers, [], onDevice(0, scratch))
+    const backward = (dq: Place): Entry => kernel('attendBackward', [dq, ...operands.slice(1), null], numbers, [], onDevice(0, scratch))
     const filled = memory(end, onDevice(0, 0))
     expect(await load([backward(onDevice(scratch - tensor, tensor))], filled)).toBe('program')
     expect(await load([backward(operands[0] as Place)], filled)).toBe('ran')
@@ -115,11 +121,16 @@ describe('load refuses', () => {
 })
 
 it('an index that a kernel itself overwrites after its check is checked again where it is used', async () => {
-  const direct = (name: Kernel, numbers: number[], places: Place[], zeros: Place): Promise<string> =>
+  const direct = (name: Kernel, numbers: number[], places: (Place | null)[], zeros: Place): Promise<string> =>
     attempt({ kernel: KERNELS[name].code, numbers: Float64Array.from(numbers), places, memory: memory(4096, zeros), workspaceBytes: 8 * rows })
   const within = onDevice(64, rows * 4)
-  expect(await direct('embed', [rows, width, vocabulary, 0], [x, within, table], within)).toBe('token')
-  expect(await direct('embed', [rows, width, vocabulary, 0], [x, apart, table], apart)).toBe('ran')
+  expect(await direct('embed', [rows, width, vocabulary, 0, 0], [x, within, table, null, null], within)).toBe('token')
+  expect(await direct('embed', [rows, width, vocabulary, 0, 0], [x, apart, table, null, null], apart)).toBe('ran')
+  // Rows are written in order: the first overwrites the positions of the later ones, though every one was good.
+  const both = onDevice(64, within.bytes)
+  expect(await direct('embed', [rows, width, vocabulary, vocabulary, 0], [x, apart, table, both, table], onDevice(64, apart.offset + apart.bytes - 64))).toBe(
+    'token',
+  )
   const dtable = onDevice(0, table.bytes)
   const dx = onDevice(2048, x.bytes)
   expect(await direct('embedBackward', [rows, width, vocabulary, 0, 0], [dtable, dx, within], dtable)).toBe('token')
@@ -144,13 +155,15 @@ it('a program with any item of any array changed is refused or runs; it does no 
   const labels = onDevice(apart.offset + apart.bytes, 16)
   const entries: Entry[] = [
     embed(apart),
-    kernel('rotary', [onDevice(0, 512), onDevice(512, 256)], [4, 4, 2, 8, 0, 10000, 0], [0]),
+    kernel('rotary', [onDevice(0, 512), onDevice(512, 256), onDevice(2048, 32)], [4, 4, 2, 8, 0, 1, 0], [0]),
     copy('offload', 0, 0, 512, [1]),
     collective('reduceScatter', [onDevice(0, 1024), onDevice(4096, 512)], [128, 1], [2]),
     kernel('squaredNorm', [onDevice(1088, 8), onDevice(0, 1024)], [256, 1], [3], onDevice(4608, 64)),
     kernel('embedBackward', [table, x, apart], [rows, width, vocabulary, 1, 0], [3]),
     kernel('crossEntropy', [onDevice(0, 256), onDevice(1088, 8), labels], [4, 16, 0, 1], [3], onDevice(4608, 64)),
     copy('fetch', 0, 2048, 512, [6]),
+    copy('spill', 100, 4000, 200, [2]),
+    copy('load', 4000, 600, 200, [8]),
   ]
   const filled = memory(5120, onDevice(apart.offset, apart.bytes + labels.bytes))
   const value = fc.oneof(fc.nat(20), fc.nat(5000), fc.constantFrom(-1, 0.5, 2 ** 31, 2 ** 32 - 1, 2 ** 53, 2 ** 63, Number.NaN, Number.POSITIVE_INFINITY))
@@ -158,7 +171,7 @@ it('a program with any item of any array changed is refused or runs; it does no 
   const ends = new Map<string, number>()
   await fc.assert(
     fc.asyncProperty(fc.array(change, { maxLength: 3 }), async (changes) => {
-      const hostile = program(2, { device: filled.length, host: 512 }, entries)
+      const hostile = program(2, { device: filled.length, host: 1024, disk: 5000 }, entries)
       for (const { column, at, value } of changes) hostile[column][at % hostile[column].length] = value
       const how = await attempt({ program: hostile, memory: filled })
       expect(how).toMatch(/^(ran|program|shape|token|native)$/)

@@ -16,7 +16,7 @@ function state(seed: number, count: number) {
 }
 
 describe.each(PATHS)('optimizer on %s', (path) => {
-  it('updates as AdamW does, each rank its partition, without decay of the leading elements', () => {
+  it('updates as AdamW does, each rank its partition in slices, without decay of the leading elements', () => {
     fc.assert(
       fc.property(
         counts,
@@ -24,14 +24,17 @@ describe.each(PATHS)('optimizer on %s', (path) => {
         fc.integer({ min: 0, max: 3 }),
         fc.double({ min: 0, max: 5, noNaN: true }),
         fc.boolean(),
-        (count, seed, rank, partitions, bf16) => {
+        fc.integer({ min: 1, max: 4 }),
+        (count, seed, rank, boundary, bf16, slices) => {
           const { master, m, v, gradient } = state(seed, count)
-          const undecayed = Math.floor(partitions * count)
+          // A rank's partition in slices, of which this call is one.
+          const [partition, offset] = [slices * count + (seed % 7), (seed % slices) * count]
+          const undecayed = Math.floor(boundary * partition)
           const optimizer = { ...OPTIMIZER, rate: 0.01, time: 1 + (seed % 20) }
           const operands = { master, m, v, ...(bf16 ? { weight: poison(count, 'bf16') } : {}), gradient, scale: Float32Array.of(0.25) }
-          const result = runOnThreads('adamW', { count, ...OPTIMIZER, undecayed }, operands, { path, rank, step: stepOf(optimizer) })
+          const result = runOnThreads('adamW', { count, ...OPTIMIZER, undecayed, partition, offset }, operands, { path, rank, step: stepOf(optimizer) })
           const expected = Array.from(master, (_, i) => {
-            const decays = rank * count + i >= undecayed
+            const decays = rank * partition + offset + i >= undecayed
             return adamW(
               { ...optimizer, decay: decays ? optimizer.decay : 0 },
               { master: master[i] as number, m: m[i] as number, v: v[i] as number },
@@ -70,7 +73,7 @@ describe.each(PATHS)('optimizer on %s', (path) => {
   it('touches nothing at scale 0', () => {
     const before = { ...state(1, 100), weight: poison(100, 'bf16'), scale: Float32Array.of(0) }
     before.gradient.fill(Number.NaN)
-    expect(run('adamW', { count: 100, ...OPTIMIZER, undecayed: 0 }, before, { path, step: [0.01, 1, 1, 1] })).toEqual(before)
+    expect(run('adamW', { count: 100, ...OPTIMIZER, undecayed: 0, partition: 100, offset: 0 }, before, { path, step: [0.01, 1, 1, 1] })).toEqual(before)
   })
   it('sums squares in f64', () => {
     fc.assert(

@@ -24,7 +24,7 @@ interface Shape {
 const SHAPES: { readonly [K in Kernel]?: fc.Arbitrary<Shape> } = {
   project: gemm.map((g) => ({
     numbers: { ...g, outF32: 0, bf16: 1 },
-    operands: [2 * g.rows * g.outputs, 2 * g.rows * g.inputs, 2 * g.outputs * g.inputs, null],
+    operands: [2 * g.rows * g.outputs, 2 * g.rows * g.inputs, 2 * g.outputs * g.inputs, null, null],
   })),
   projectBackward: gemm.map((g) => ({
     numbers: { ...g, doutStride: g.outputs, bf16: 1 },
@@ -37,6 +37,14 @@ const SHAPES: { readonly [K in Kernel]?: fc.Arbitrary<Shape> } = {
   normBackward: fc.record({ rows: extent(3000), width: extent(40) }).map(({ rows, width }) => ({
     numbers: { rows, width, eps: 1e-5, first: 1, bf16: 0 },
     operands: [4 * rows * width, 4 * width, 4 * rows * width, 4 * rows * width, 4 * width, null],
+  })),
+  layerNormBackward: fc.record({ rows: extent(3000), width: extent(40) }).map(({ rows, width }) => ({
+    numbers: { rows, width, eps: 1e-5, first: 1, bf16: 0 },
+    operands: [4 * rows * width, 4 * width, 4 * width, 4 * rows * width, 4 * rows * width, 4 * width, null],
+  })),
+  biasGradient: fc.record({ rows: extent(3000), outputs: extent(40) }).map(({ rows, outputs }) => ({
+    numbers: { rows, outputs, first: 1, bf16: 0 },
+    operands: [4 * outputs, 4 * rows * outputs],
   })),
   crossEntropy: fc.record({ rows: extent(300), vocabulary: extent(40) }).map(({ rows, vocabulary }) => ({
     numbers: { rows, vocabulary, first: 1, bf16: 1 },

@@ -9,9 +9,9 @@ import { attentionWorkspaceBytes } from './cpu-workspace-attention.js'
 const TILE = 256
 const DEPTH = 256
 const ENOUGH_ITEMS = 16
-// As norm.cc and optimizer.cc have them.
-const NORM_ROWS = 16
-const NORM_TILES = 64
+// As column_sums.h and optimizer.cc have them.
+const SUM_ROWS = 16
+const SUM_TILES = 64
 const SQUARES = 16384
 const SQUARES_TILES = 1024
 
@@ -25,8 +25,11 @@ export function workspaceBytes(kernel: Kernel, parameters: readonly number[], th
       return gemm(first, third, second, threads)
     case 'weightGradient':
       return gemm(second, third, first, threads)
-    case 'normBackward': // sums of dweight (tiles, width) f32
-      return 4 * second * Math.ceil(first / Math.max(NORM_ROWS, Math.ceil(first / NORM_TILES)))
+    case 'normBackward':
+    case 'biasGradient':
+      return columnSums(first, second, threads)
+    case 'layerNormBackward': // of dweight and of dbias
+      return columnSums(first, 2 * second, threads)
     case 'crossEntropy': // loss of each row, f64
       return 8 * first
     case 'squaredNorm': // sum of each tile, f64
@@ -34,8 +37,11 @@ export function workspaceBytes(kernel: Kernel, parameters: readonly number[], th
     case 'embed':
     case 'embedBackward':
     case 'norm':
+    case 'layerNorm':
     case 'swiglu':
     case 'swigluBackward':
+    case 'gelu':
+    case 'geluBackward':
     case 'zero':
     case 'clip':
     case 'adamW':
@@ -63,6 +69,12 @@ function gemm(rows: number, columns: number, depth: number, threads: number): nu
   const scratchpad = 4 * (r * c + (r + 128) * (Math.min(depth, 4 * DEPTH) + 64))
   const slot = roundUp(4 * r * c) + roundUp(4 * r * d) + roundUp(4 * c * d) + roundUp(scratchpad)
   return (parts > 1 ? parts * tiles * 4 * TILE * TILE : 0) + threads * slot
+}
+
+/** Sums over rows: f64 of each tile, and an f32 line of each thread. */
+function columnSums(rows: number, columns: number, threads: number): number {
+  const tiles = Math.ceil(rows / Math.max(SUM_ROWS, Math.ceil(rows / SUM_TILES)))
+  return columns * (8 * tiles + 4 * threads)
 }
 
 /** To whole cache lines. */

@@ -1,4 +1,4 @@
-/** C (rows, columns) = start + A (rows, depth) B (depth, columns) in f64, and Σ|a b| for the error bound. */
+/** C (rows, columns) = all of `added` + A (rows, depth) B (depth, columns) in f64, and the sum of absolute terms for the error bound. */
 export interface Matrix {
   readonly values: Float64Array
   /** Between rows; element (i, j) lies at i * stride + j, or at j * stride + i when transposed. */
@@ -12,7 +12,7 @@ export function product(
   depth: number,
   a: Matrix,
   b: Matrix,
-  start?: Float64Array,
+  ...added: readonly Float64Array[]
 ): { sum: Float64Array; magnitude: Float64Array } {
   const sum = new Float64Array(rows * columns)
   const magnitude = new Float64Array(rows * columns)
@@ -20,8 +20,12 @@ export function product(
   const bColumns = lines(columns, depth, (j, k) => at(b, k, j))
   for (let i = 0; i < rows; i++) {
     for (let j = 0; j < columns; j++) {
-      let total = start ? (start[i * columns + j] as number) : 0
-      let absolute = Math.abs(total)
+      let total = 0
+      let absolute = 0
+      for (const matrix of added) {
+        total += matrix[i * columns + j] as number
+        absolute += Math.abs(matrix[i * columns + j] as number)
+      }
       for (let k = 0; k < depth; k++) {
         const term = (aRows[i * depth + k] as number) * (bColumns[j * depth + k] as number)
         total += term

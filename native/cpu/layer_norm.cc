@@ -1,0 +1,99 @@
+// LayerNorm and its backward. Statistics are f64, in two passes: a mean far larger than the spread costs no digits. They are not
+// kept: the backward forms them again from x.
+#include <algorithm>
+#include <cmath>
+
+#include "column_sums.h"
+
+namespace fpdt::cpu {
+
+namespace {
+
+constexpr long kTileRows = 16;
+
+struct Statistics {
+  double mean;
+  float inverse;  // 1 / σ
+
+  // (x - mean) / σ, from a difference that is rounded once.
+  INLINE float normed(float x) const { return static_cast<float>(x - mean) * inverse; }
+};
+
+template <class T>
+INLINE inline Statistics statistics(const T* x, long width, double eps) {
+  double sum = 0, squares = 0;
+#pragma omp simd reduction(+ : sum)
+  for (long i = 0; i < width; i++) sum += to_f32(x[i]);
+  const double mean = sum / width;
+#pragma omp simd reduction(+ : squares)
+  for (long i = 0; i < width; i++) squares += (to_f32(x[i]) - mean) * (to_f32(x[i]) - mean);
+  return {mean, static_cast<float>(1 / std::sqrt(squares / width + eps))};
+}
+
+template <class T>
+INLINE inline void layer_norm_row(T* __restrict out, const T* __restrict x, const T* __restrict weight, const T* __restrict bias,
+                                  long width, double eps) {
+  const Statistics s = statistics(x, width, eps);
+  for (long i = 0; i < width; i++) out[i] = to<T>(s.normed(to_f32(x[i])) * to_f32(weight[i]) + to_f32(bias[i]));
+}
+
+// out = n w + b with n = (x - mean) / σ, so with g = w dout: dx = (g - mean(g) - n mean(g n)) / σ, dw = dout n and db = dout.
+template <class T>
+INLINE inline void layer_norm_row_backward(T* __restrict dx, float* __restrict dweight, float* __restrict dbias, const T* __restrict dout,
+                                           const T* __restrict x, const T* __restrict weight, const T* __restrict residual, long width,
+                                           double eps) {
+  const Statistics s = statistics(x, width, eps);
+  float sum = 0, dot = 0;
+#pragma omp simd reduction(+ : sum, dot)
+  for (long i = 0; i < width; i++) {
+    const float g = to_f32(weight[i]) * to_f32(dout[i]);
+    sum += g;
+    dot += g * s.normed(to_f32(x[i]));
+  }
+  const float along_one = sum / width, along_n = dot / width;
+  for (long i = 0; i < width; i++) {
+    const float d = to_f32(dout[i]), n = s.normed(to_f32(x[i]));
+    dweight[i] += d * n;
+    dbias[i] += d;
+    dx[i] = to<T>((residual ? to_f32(residual[i]) : 0.f) + s.inverse * (to_f32(weight[i]) * d - along_one - n * along_n));
+  }
+}
+
+}  // namespace
+
+void layerNorm(const KernelCall& call, Pool& pool, Path path) {
+  const long rows = call.integer(0), width = call.integer(1);
+  const double eps = call.number(2);
+  with_dtype(call.integer(3), [&](auto t) {
+    using T = decltype(t);
+    T* out = call.as<T>(0);
+    const T *x = call.as<T>(1), *weight = call.as<T>(2), *bias = call.as<T>(3);
+    pool.for_each(tiles_of(rows, kTileRows), [&](int, long tile) {
+      with_path(path, [&]() INLINE {
+        for (long r = tile * kTileRows; r < std::min(rows, (tile + 1) * kTileRows); r++)
+          layer_norm_row(out + r * width, x + r * width, weight, bias, width, eps);
+      });
+    });
+  });
+}
+
+void layerNormBackward(const KernelCall& call, Pool& pool, Path path) {
+  const long rows = call.integer(0), width = call.integer(1);
+  const double eps = call.number(2);
+  const bool first = call.integer(3);
+  ColumnSums sums(call, pool, rows, 2 * width);  // of dweight, then of dbias
+  with_dtype(call.integer(4), [&](auto t) {
+    using T = decltype(t);
+    T* dx = call.as<T>(0);
+    const T *dout = call.as<T>(3), *x = call.as<T>(4), *weight = call.as<T>(5), *residual = call.as<T>(6);
+    sums.add(pool, path, [=](long from, long to, float* line) INLINE {
+      for (long r = from; r < to; r++)
+        layer_norm_row_backward(dx + r * width, line, line + width, dout + r * width, x + r * width, weight,
+                                residual ? residual + r * width : nullptr, width, eps);
+    });
+  });
+  sums.store(pool, call.as<float>(1), 0, width, first);
+  sums.store(pool, call.as<float>(2), width, width, first);
+}
+
+}  // namespace fpdt::cpu
