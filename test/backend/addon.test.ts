@@ -5,6 +5,7 @@ import { call, openDevice } from '@fpdt/native'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { Program } from '../../kernel/src/plan/program.js'
 import { KERNELS } from '../../kernel/src/schedule/kernels.js'
+import { TIERS } from '../../kernel/src/trace/schema.js'
 import { collective, copy, device, type Entry, onDevice, onHost, program, STEP, withWaits, zero } from './programs.js'
 
 afterAll(() => device().close())
@@ -13,12 +14,13 @@ const coded = (code: string, message: RegExp): unknown => expect.objectContainin
 
 describe('openDevice', () => {
   it('tells the processor, the path and the threads in use', () => {
-    const { backend, name, path, threads, memoryBytes } = device().info()
+    const { backend, name, path, threads, memoryBytes, diskFolder } = device().info()
     expect(backend).toBe('cpu')
     expect(name).not.toBe('')
     expect(['scalar', 'avx2', 'avx512bf16']).toContain(path)
     expect(threads).toBe(2)
     expect(memoryBytes).toBeGreaterThan(2 ** 28)
+    expect(diskFolder).toBe(process.env.TMPDIR || '/tmp')
   })
   it('refuses backends, paths and thread counts that are not there', () => {
     expect(() => openDevice({ backend: 'tpu' as 'cpu' })).toThrow(coded('native', /'tpu' is not in this build/))
@@ -133,11 +135,35 @@ describe('load refuses', () => {
     refused((p) => (p.arenaBytes = {}), 'argument', /arenaBytes/)
     expect(() => device().load(null as unknown as Program)).toThrow(coded('argument', /program must be an object/))
   })
-  it('heads that ranks do not divide, and an allReduce of a tensor', () => {
+  it('a copy from or to a tier that is not its own', () => {
+    const joins = { offload: ['device', 'host'], fetch: ['host', 'device'], spill: ['host', 'disk'], load: ['disk', 'host'] } as const
+    for (const name of ['offload', 'fetch', 'spill', 'load'] as const) {
+      for (const from of TIERS) {
+        for (const to of TIERS) {
+          const entry = {
+            ...copy(name, 0, 64, 64),
+            operands: [
+              { tier: from, offset: 0, bytes: 64 },
+              { tier: to, offset: 64, bytes: 64 },
+            ],
+          }
+          const load = (): unknown => device().load(program(1, { device: 128, host: 128, disk: 128 }, [entry]))
+          const wrong = from !== joins[name][0] ? [0, from, joins[name][0]] : [1, to, joins[name][1]]
+          if (from === joins[name][0] && to === joins[name][1]) load()
+          else expect(load).toThrow(coded('program', new RegExp(`operand ${wrong[0]} lies on the ${wrong[1]} tier; it must lie on the ${wrong[2]} tier`)))
+        }
+      }
+    }
+  })
+  it('heads that ranks neither divide nor share, shared heads that cannot be added, and an allReduce of a tensor', () => {
     const load = (entry: Entry): unknown => device().load(program(2, { device: 65536 }, [entry]))
     expect(() => load(collective('allToAll', [onDevice(0, 4096), onDevice(4096, 4096)], [4, 8, 2, 0, 3]))).toThrow(
-      coded('shape', /heads is 3; it must be a multiple of the rank count/),
+      coded('shape', /heads is 3; it must be a multiple or a divisor of the rank count/),
     )
+    const shared = (elementBytes: number, direction: number): Entry =>
+      collective('allToAll', [onDevice(0, 4096), onDevice(4096, 4096)], [4, 8, elementBytes, direction, 1])
+    expect(() => load(shared(8, 1))).toThrow(coded('shape', /elementBytes is 8; it must be 2 \(bf16\) or 4 \(f32\)/))
+    expect(load(shared(8, 0))).toBeDefined() // copies can be of anything
     expect(() => load(collective('allReduce', [onDevice(0, 65536)], [1025]))).toThrow(coded('shape', /elements is 1025/))
     expect(() => load(collective('allReduce', [onHost(0, 8)], [1]))).toThrow(coded('program', /ends at byte 8 of the host arena/))
   })

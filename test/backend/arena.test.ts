@@ -97,8 +97,62 @@ describe('budgets', () => {
     expect(() => device().load(program(2, { host: Math.ceil(memoryBytes * 0.6) }, []))).toThrow(coded('out_of_memory', /this machine has/))
     expect(() => device().load(program(1, { device: 2 ** 52 }, []))).toThrow(coded('out_of_memory', /this machine has/))
   })
-  it('have no disk tier to give on the cpu', () => {
-    expect(() => device().load(program(1, { disk: 8 }, []))).toThrow(coded('native', /no disk tier/))
+  it("hold for the disk tier too, which takes none of the machine's memory", () => {
+    expect(() => device().load(program(1, { disk: 1001 }, []), { disk: 1000 })).toThrow(
+      coded('out_of_memory', /1001 bytes of disk space per rank; the budget is 1000/),
+    )
+    device()
+      .load(program(2, { disk: 1000 }, []), { disk: 1000 })
+      .close()
+  })
+})
+
+describe('firstNotFinite', () => {
+  const arrays = { f32: Float32Array, f64: Float64Array }
+  it('is the index of the first NaN or infinity among the elements asked for, on every tier', () => {
+    const bytes = 3 << 20
+    const executor = device().load(program(2, { device: bytes, host: bytes, disk: bytes }, []))
+    const bad = fc.constantFrom(Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY)
+    const places = fc.uniqueArray(fc.integer({ min: 0, max: 5000 }), { maxLength: 3 })
+    const large = fc.record({
+      dtype: fc.constantFrom('f32', 'f64'),
+      tier: fc.constantFrom('device', 'host', 'disk'),
+      offset: fc.nat(100),
+      places,
+      bad,
+      count: fc.nat(5001),
+    })
+    fc.assert(
+      fc.property(large, ({ dtype, tier, offset, places, bad, count }) => {
+        const values = new arrays[dtype](5001).fill(dtype === 'f32' ? 3.4028234663852886e38 : Number.MAX_VALUE) // the exponent next to infinity's
+        for (const place of places) values[place] = bad
+        executor.write(tier, 1, offset, values)
+        const wanted = values.subarray(0, count).findIndex((value) => !Number.isFinite(value))
+        expect(executor.firstNotFinite(tier, 1, offset, count * values.BYTES_PER_ELEMENT, dtype)).toBe(wanted)
+      }),
+    )
+    executor.write('disk', 0, bytes - 4, Float32Array.of(Number.NaN)) // beyond the first piece that is looked at
+    expect(executor.firstNotFinite('disk', 0, 0, bytes, 'f32')).toBe(bytes / 4 - 1)
+    expect(executor.firstNotFinite('disk', 0, 4, bytes - 8, 'f32')).toBe(-1)
+    executor.close()
+  })
+  it('knows every bf16', () => {
+    const executor = device().load(program(1, { device: 2 }, []))
+    for (let bits = 0; bits < 0x10000; bits++) {
+      executor.write('device', 0, 0, Uint16Array.of(bits))
+      const value = new Float32Array(Uint32Array.of(bits * 0x10000).buffer)[0] as number
+      if (executor.firstNotFinite('device', 0, 0, 2, 'bf16') !== (Number.isFinite(value) ? -1 : 0)) expect(bits).toBe('told right')
+    }
+    executor.close()
+  })
+  it('refuses bytes outside the arena, parts of an element and other dtypes', () => {
+    const executor = device().load(program(1, { device: 64 }, []))
+    expect(() => executor.firstNotFinite('device', 0, 60, 8, 'f32')).toThrow(coded('range', /do not lie in the device arenas/))
+    expect(() => executor.firstNotFinite('device', 0, 0, Number.NaN, 'f32')).toThrow(coded('range', /do not lie/))
+    expect(() => executor.firstNotFinite('device', 0, 0, -8, 'f32')).toThrow(coded('range', /do not lie/))
+    expect(() => executor.firstNotFinite('device', 0, 0, 6, 'f32')).toThrow(coded('range', /no whole number of elements of 4 bytes/))
+    expect(() => executor.firstNotFinite('device', 0, 0, 8, 'i32' as 'f32')).toThrow(coded('argument', /dtype must be/))
+    executor.close()
   })
 })
 

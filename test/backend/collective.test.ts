@@ -1,11 +1,19 @@
 /** Collectives of the CPU backend, through the executor, against naive ones. Letters as in native/cpu/collective.cc. */
 import { afterAll, describe, expect, it } from 'vitest'
-import { collective, device, type Entry, f32, f64, onDevice, program, STEP, toHeads, zero } from './programs.js'
+import { collective, device, type Entry, f32, f64, onDevice, type Place, program, STEP, toHeads, zero } from './programs.js'
 
 afterAll(() => device().close())
 
 /** Bytes that differ in every place and rank. */
 const pattern = (rank: number, bytes: number): Uint8Array => Uint8Array.from({ length: bytes }, (_, i) => (i * 31 + rank * 97 + 7) & 0xff)
+
+/** bf16: the upper half of an f32, to nearest, ties to even. */
+function bf16Bits(value: number): number {
+  const bits = new Uint32Array(Float32Array.of(value).buffer)[0] as number
+  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16
+}
+const bf16Value = (bits: number): number => new Float32Array(Uint32Array.of(bits * 0x10000).buffer)[0] as number
+const toBf16 = (value: number): number => bf16Value(bf16Bits(value))
 
 /** Runs entries on `ranks` ranks whose device arenas start with `initial(rank)`; the arenas afterwards. */
 async function run(ranks: number, bytes: number, entries: Entry[], initial: (rank: number) => ArrayBufferView): Promise<Uint8Array[]> {
@@ -94,6 +102,80 @@ describe.each([1, 2, 3, 4])('on %d ranks', (ranks) => {
     const arenas = await run(ranks, 16, [collective('allReduce', [onDevice(0, 16)], [2])], (rank) => Float64Array.of(values[rank] as number, rank))
     const sum = values.slice(0, ranks).reduce((left, right) => left + right)
     for (const arena of arenas) expect(f64(arena)).toEqual([sum, (ranks * (ranks - 1)) / 2])
+  })
+})
+
+describe.each([
+  [2, 1],
+  [4, 1],
+  [4, 2],
+  [6, 3],
+])('on %d ranks that share %d key/value heads', (ranks, shared) => {
+  const [tokens, headSize, queryHeads] = [3, 24, 2 * ranks]
+  const allHeads = queryHeads + 2 * shared // q, k, v
+  const partHeads = [queryHeads, shared, shared]
+  const copies = ranks / shared
+
+  it.each([2, 4])('toHeads gives each head to ranks in a row, all tokens of it (%d bytes an element)', async (elementBytes) => {
+    const headBytes = headSize * elementBytes
+    const local = onDevice(0, tokens * allHeads * headBytes)
+    let end = local.bytes
+    const parts = partHeads.map((heads) => {
+      const place = onDevice(end, ranks * tokens * Math.max(1, heads / ranks) * headBytes)
+      end += place.bytes
+      return place
+    })
+    const numbers = [tokens, headSize, elementBytes, 0, ...partHeads]
+    const arenas = await run(ranks, end, [collective('allToAll', [local, ...parts], numbers)], (rank) => pattern(rank, local.bytes))
+    for (const [rank, arena] of arenas.entries()) {
+      for (const p of [1, 2]) {
+        const head = queryHeads + (p - 1) * shared + Math.floor(rank / copies)
+        const wanted = Array.from({ length: ranks * tokens }, (_, row) => {
+          const from = ((row % tokens) * allHeads + head) * headBytes
+          return [...pattern(Math.floor(row / tokens), local.bytes).subarray(from, from + headBytes)]
+        })
+        const { offset, bytes } = parts[p] as Place
+        expect(arena.subarray(offset, offset + bytes)).toEqual(Uint8Array.from(wanted.flat()))
+      }
+    }
+  })
+
+  it.each(['bf16', 'f32'] as const)('toTokens adds what the ranks of a head hold, in rank order, and rounds once (%s)', async (dtype) => {
+    const elementBytes = dtype === 'bf16' ? 2 : 4
+    const round = dtype === 'bf16' ? toBf16 : Math.fround
+    const counts = partHeads.map((heads) => ranks * tokens * Math.max(1, heads / ranks) * headSize)
+    const localCount = tokens * allHeads * headSize
+    // Sums depend on their order and on when they are rounded.
+    const value = (rank: number, part: number, i: number): number => round(Math.sin(i * 1.7 + part + rank * 11) * 2 ** ((rank * 5 + i) % 13))
+    let end = localCount
+    const parts = counts.map((count) => {
+      const place = onDevice(end * elementBytes, count * elementBytes)
+      end += count
+      return place
+    })
+    const initial = (rank: number): ArrayBufferView => {
+      const values = [...Array<number>(localCount).fill(7), ...counts.flatMap((count, part) => Array.from({ length: count }, (_, i) => value(rank, part, i)))]
+      return dtype === 'bf16' ? Uint16Array.from(values, bf16Bits) : Float32Array.from(values)
+    }
+    const numbers = [tokens, headSize, elementBytes, 1, ...partHeads]
+    const arenas = await run(ranks, end * elementBytes, [collective('allToAll', [onDevice(0, localCount * elementBytes), ...parts], numbers)], initial)
+    for (const [rank, arena] of arenas.entries()) {
+      const bytes = arena.slice(0, localCount * elementBytes)
+      const found = dtype === 'bf16' ? Array.from(new Uint16Array(bytes.buffer), bf16Value) : f32(bytes)
+      const wanted = Array.from({ length: localCount }, (_, i) => {
+        const [token, head, d] = [Math.floor(i / (allHeads * headSize)), Math.floor(i / headSize) % allHeads, i % headSize]
+        const row = rank * tokens + token
+        if (head < queryHeads) {
+          const share = queryHeads / ranks
+          return value(Math.floor(head / share), 0, (row * share + (head % share)) * headSize + d)
+        }
+        const [part, own] = [head < queryHeads + shared ? 1 : 2, (head - queryHeads) % shared]
+        let sum = value(own * copies, part, row * headSize + d)
+        for (let copy = 1; copy < copies; copy++) sum = Math.fround(sum + value(own * copies + copy, part, row * headSize + d))
+        return round(sum)
+      })
+      expect(found).toEqual(wanted)
+    }
   })
 })
 

@@ -12,6 +12,8 @@ const entry: fc.Arbitrary<Entry> = fc.oneof(
   fc.record({ at, bytes }).map(({ at, bytes }) => zero(at, bytes)),
   fc.record({ from: at, to: at, bytes }).map(({ from, to, bytes }) => copy('offload', from, to, bytes)),
   fc.record({ from: at, to: at, bytes }).map(({ from, to, bytes }) => copy('fetch', from, to, bytes)),
+  fc.record({ from: at, to: at, bytes }).map(({ from, to, bytes }) => copy('spill', from, to, bytes)),
+  fc.record({ from: at, to: at, bytes }).map(({ from, to, bytes }) => copy('load', from, to, bytes)),
   fc
     .record({ part: at, full: at, bytes: fc.integer({ min: 1, max: 8 }) })
     .map(({ part, full, bytes }) => collective('gather', [onDevice(part, bytes), onDevice(full, 2 * bytes)], [bytes])),
@@ -51,7 +53,7 @@ it('a program that can race is refused with the entry that can, and no other is'
       const race = firstRace(entries)
       const load = (): void =>
         device()
-          .load(program(2, { device: ARENA, host: ARENA }, entries))
+          .load(program(2, { device: ARENA, host: ARENA, disk: ARENA }, entries))
           .close()
       if (race < 0) load()
       else expect(load).toThrow(expect.objectContaining({ code: 'program', message: expect.stringMatching(new RegExp(`^entry ${race} \\(.* overlaps `)) }))

@@ -28,9 +28,20 @@ export function kernel(
 ): Entry {
   return { name, operands: [...operands, workspace], numbers, waits }
 }
-export function copy(name: 'offload' | 'fetch', from: number, to: number, bytes: number, waits: readonly number[] = []): Entry {
-  const [source, target] = name === 'offload' ? [onDevice, onHost] : [onHost, onDevice]
-  return { name, operands: [source(from, bytes), target(to, bytes)], numbers: [], waits }
+type Copy = 'offload' | 'fetch' | 'spill' | 'load'
+const COPIES: Readonly<Record<Copy, readonly [from: Tier, to: Tier]>> = {
+  offload: ['device', 'host'],
+  fetch: ['host', 'device'],
+  spill: ['host', 'disk'],
+  load: ['disk', 'host'],
+}
+export function copy(name: Copy, from: number, to: number, bytes: number, waits: readonly number[] = []): Entry {
+  const [source, target] = COPIES[name]
+  const operands = [
+    { tier: source, offset: from, bytes },
+    { tier: target, offset: to, bytes },
+  ]
+  return { name, operands, numbers: [], waits }
 }
 export function collective(
   name: 'allToAll' | 'gather' | 'reduceScatter' | 'allReduce',
@@ -43,7 +54,7 @@ export function collective(
 export const zero = (offset: number, bytes: number, waits: readonly number[] = []): Entry => kernel('zero', [onDevice(offset, bytes)], [bytes], waits)
 
 export const isCollective = (name: string): boolean => ['allToAll', 'gather', 'reduceScatter', 'allReduce'].includes(name)
-const isCopy = (name: string): name is 'offload' | 'fetch' | 'spill' | 'load' => ['offload', 'fetch', 'spill', 'load'].includes(name)
+const isCopy = (name: string): name is Copy => name in COPIES
 export function streamOf({ name }: Entry): Stream {
   return isCollective(name) ? 'collective' : isCopy(name) ? name : 'compute'
 }
@@ -90,7 +101,7 @@ function rowStarts(entries: readonly Entry[], count: (entry: Entry) => number): 
 export function touches({ name, operands }: Entry): { place: Place; writes: boolean }[] {
   const places = operands.filter((place) => place !== null)
   if (name === 'zero' || name === 'allReduce') return places.map((place) => ({ place, writes: true }))
-  if (name === 'offload' || name === 'fetch' || name === 'gather' || name === 'allToAll') return places.map((place, i) => ({ place, writes: i > 0 }))
+  if (isCopy(name) || name === 'gather' || name === 'allToAll') return places.map((place, i) => ({ place, writes: i > 0 }))
   throw new Error(`${name} has no naive version here`)
 }
 
@@ -111,18 +122,17 @@ export function withWaits(entries: readonly Entry[]): Entry[] {
 }
 
 /** Arenas of one rank, as plain memory. */
-export type Naive = Record<'device' | 'host', Uint8Array>
+export type Naive = Record<Tier, Uint8Array>
 
 /** Runs entries one after the other on all ranks. allToAll is toHeads with one part. */
 export function interpret(entries: readonly Entry[], ranks: Naive[]): void {
-  const at = (rank: number, place: Place): Uint8Array =>
-    (ranks[rank] as Naive)[place.tier as 'device' | 'host'].subarray(place.offset, place.offset + place.bytes)
+  const at = (rank: number, place: Place): Uint8Array => (ranks[rank] as Naive)[place.tier].subarray(place.offset, place.offset + place.bytes)
   const numbersAt = (rank: number, place: Place): Float64Array => new Float64Array(at(rank, place).slice().buffer)
   for (const { name, operands, numbers } of entries) {
     const [a, b] = operands as [Place, Place]
     const everyRank = ranks.map((_, rank) => rank)
     if (name === 'zero') for (const rank of everyRank) at(rank, a).fill(0)
-    else if (name === 'offload' || name === 'fetch') for (const rank of everyRank) at(rank, b).set(at(rank, a))
+    else if (isCopy(name)) for (const rank of everyRank) at(rank, b).set(at(rank, a))
     else if (name === 'gather') for (const rank of everyRank) for (const peer of everyRank) at(rank, b).set(at(peer, a), peer * a.bytes)
     else if (name === 'allReduce') {
       const sum = everyRank.map((rank) => numbersAt(rank, a)).reduce((left, right) => left.map((value, i) => value + (right[i] as number)))
