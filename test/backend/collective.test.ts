@@ -1,19 +1,12 @@
 /** Collectives of the CPU backend, through the executor, against naive ones. Letters as in native/cpu/collective.cc. */
 import { afterAll, describe, expect, it } from 'vitest'
 import { collective, device, type Entry, f32, f64, onDevice, type Place, program, STEP, toHeads, zero } from './programs.js'
+import { numbers as numbersIn, tensor } from './reference/tensor.js'
 
 afterAll(() => device().close())
 
 /** Bytes that differ in every place and rank. */
 const pattern = (rank: number, bytes: number): Uint8Array => Uint8Array.from({ length: bytes }, (_, i) => (i * 31 + rank * 97 + 7) & 0xff)
-
-/** bf16: the upper half of an f32, to nearest, ties to even. */
-function bf16Bits(value: number): number {
-  const bits = new Uint32Array(Float32Array.of(value).buffer)[0] as number
-  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16
-}
-const bf16Value = (bits: number): number => new Float32Array(Uint32Array.of(bits * 0x10000).buffer)[0] as number
-const toBf16 = (value: number): number => bf16Value(bf16Bits(value))
 
 /** Runs entries on `ranks` ranks whose device arenas start with `initial(rank)`; the arenas afterwards. */
 async function run(ranks: number, bytes: number, entries: Entry[], initial: (rank: number) => ArrayBufferView): Promise<Uint8Array[]> {
@@ -142,7 +135,7 @@ describe.each([
 
   it.each(['bf16', 'f32'] as const)('toTokens adds what the ranks of a head hold, in rank order, and rounds once (%s)', async (dtype) => {
     const elementBytes = dtype === 'bf16' ? 2 : 4
-    const round = dtype === 'bf16' ? toBf16 : Math.fround
+    const round = (x: number): number => numbersIn(tensor([x], dtype))[0] as number
     const counts = partHeads.map((heads) => ranks * tokens * Math.max(1, heads / ranks) * headSize)
     const localCount = tokens * allHeads * headSize
     // Sums depend on their order and on when they are rounded.
@@ -155,13 +148,13 @@ describe.each([
     })
     const initial = (rank: number): ArrayBufferView => {
       const values = [...Array<number>(localCount).fill(7), ...counts.flatMap((count, part) => Array.from({ length: count }, (_, i) => value(rank, part, i)))]
-      return dtype === 'bf16' ? Uint16Array.from(values, bf16Bits) : Float32Array.from(values)
+      return tensor(values, dtype)
     }
     const numbers = [tokens, headSize, elementBytes, 1, ...partHeads]
     const arenas = await run(ranks, end * elementBytes, [collective('allToAll', [onDevice(0, localCount * elementBytes), ...parts], numbers)], initial)
     for (const [rank, arena] of arenas.entries()) {
       const bytes = arena.slice(0, localCount * elementBytes)
-      const found = dtype === 'bf16' ? Array.from(new Uint16Array(bytes.buffer), bf16Value) : f32(bytes)
+      const found = [...numbersIn(dtype === 'bf16' ? new Uint16Array(bytes.buffer) : new Float32Array(bytes.buffer))]
       const wanted = Array.from({ length: localCount }, (_, i) => {
         const [token, head, d] = [Math.floor(i / (allHeads * headSize)), Math.floor(i / headSize) % allHeads, i % headSize]
         const row = rank * tokens + token
