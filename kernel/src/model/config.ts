@@ -8,7 +8,14 @@ export type RotaryScaling =
   /** Llama 3: low frequencies divided by `factor`, high ones kept, a ramp between. */
   | { readonly kind: 'llama3'; readonly factor: number; readonly lowFrequency: number; readonly highFrequency: number; readonly original: number }
   /** YaRN (arXiv 2309.00071): the same by whole turns over the `original` length; `magnitude` multiplies cos and sin. */
-  | { readonly kind: 'yarn'; readonly factor: number; readonly betaFast: number; readonly betaSlow: number; readonly original: number; readonly magnitude: number }
+  | {
+      readonly kind: 'yarn'
+      readonly factor: number
+      readonly betaFast: number
+      readonly betaSlow: number
+      readonly original: number
+      readonly magnitude: number
+    }
   /** All frequencies divided by `factor` (arXiv 2306.15595). */
   | { readonly kind: 'linear'; readonly factor: number }
 

@@ -1,4 +1,4 @@
-/** First values of the parameters: N(0, 0.02), output projections scaled by 1/√(2L) (GPT-2), norm weights 1. */
+/** First values of the parameters: tables and matrices N(0, 0.02), output projections scaled by 1/√(2L) (GPT-2), norm weights 1, biases 0. */
 import type { ModelConfig } from './config.js'
 import type { Group } from './parameters.js'
 import { fillNormal, randomSource } from './random.js'
@@ -13,7 +13,7 @@ export function initialGroup(model: ModelConfig, group: Group, seed: number): Fl
   for (const part of group.parts) {
     const size = part.shape.reduce((product, extent) => product * extent, 1)
     const target = values.subarray(part.offset, part.offset + size)
-    if (part.shape.length === 1) target.fill(1)
+    if (part.shape.length === 1) target.fill(part.name.endsWith('Bias') ? 0 : 1)
     else
       fillNormal(
         target,

@@ -1,6 +1,7 @@
 /** Models of Llama's shape, by the words a notebook uses. */
-import { FpdtError } from '../errors.js'
 import type { ModelConfig, RotaryScaling } from './config.js'
+import { type BiasOption, biasOf, checkOptions, headSizeOf } from './options.js'
+import { type LlamaPreset, presetOptions } from './presets.js'
 
 export interface LlamaOptions {
   readonly layers: number
@@ -19,35 +20,45 @@ export interface LlamaOptions {
   /** Base of the rotary frequencies. Default 10,000. */
   readonly theta?: number
   readonly scaling?: RotaryScaling
+  /** Default 1e-5. */
   readonly normEps?: number
+  /** Biases of the projections. Default none. */
+  readonly bias?: BiasOption
 }
 
-const KNOWN = new Set(['layers', 'width', 'heads', 'kvHeads', 'headSize', 'feedForward', 'vocab', 'tied', 'theta', 'scaling', 'normEps'])
+const KNOWN = new Map([
+  ['layers', 'number'],
+  ['width', 'number'],
+  ['heads', 'number'],
+  ['kvHeads', 'number'],
+  ['headSize', 'number'],
+  ['feedForward', 'number'],
+  ['vocab', 'number'],
+  ['tied', 'boolean'],
+  ['theta', 'number'],
+  ['scaling', 'object'],
+  ['normEps', 'number'],
+  ['bias', 'any'],
+] as const)
 
-/** A model of Llama's shape (arXiv 2302.13971, grouped-query attention as in Llama 2). Throws FpdtError `config` for an unknown or missing size. */
-export function llama(options: LlamaOptions): ModelConfig {
-  if (typeof options !== 'object' || options === null)
-    throw new FpdtError('config', `llama() needs its sizes as an object, { layers, width, heads, … }; got ${String(options)}.`)
-  for (const name of Object.keys(options)) {
-    if (!KNOWN.has(name)) throw new FpdtError('config', `llama({ ${name} }) is not a size of the model; known are ${[...KNOWN].join(', ')}.`)
-  }
-  for (const name of ['layers', 'width', 'heads'] as const) {
-    if (typeof options[name] !== 'number') throw new FpdtError('config', `llama() needs ${name}, a whole number; got ${JSON.stringify(options[name])}.`)
-  }
+/**
+ * A model of Llama's shape (arXiv 2302.13971, grouped-query attention as in Llama 2): by its sizes, or a published one by name,
+ * `llama('3-8b')`, with what shall differ: `llama('3-8b', { vocab: 50304 })`. Throws FpdtError `config` for an unknown or missing
+ * size, `preset` for an unknown name.
+ */
+export function llama(options: LlamaOptions): ModelConfig
+export function llama(preset: LlamaPreset | (string & {}), changes?: Partial<LlamaOptions>): ModelConfig
+export function llama(what: LlamaOptions | string, changes: Partial<LlamaOptions> = {}): ModelConfig {
+  const options = typeof what === 'string' ? { ...presetOptions('llama', what), ...changes } : what
+  checkOptions('llama', options, KNOWN)
   const { layers, width, heads } = options
-  const headSize = options.headSize ?? width / heads
-  if (!Number.isInteger(headSize))
-    throw new FpdtError(
-      'config',
-      `width ${width} is not a multiple of the ${heads} heads; give headSize, or try width ${Math.ceil(width / heads / 8) * 8 * heads}.`,
-    )
   return {
     family: 'llama',
     layers,
     width,
     heads,
     kvHeads: options.kvHeads ?? heads,
-    headSize,
+    headSize: headSizeOf(options),
     feedForward: options.feedForward ?? Math.ceil((8 * width) / 3 / 16) * 16,
     vocabulary: options.vocab ?? 50257,
     tied: options.tied ?? true,
@@ -55,6 +66,6 @@ export function llama(options: LlamaOptions): ModelConfig {
     norm: 'rms',
     normEps: options.normEps ?? 1e-5,
     activation: 'swiglu',
-    bias: { attention: false, feedForward: false },
+    bias: biasOf(options.bias ?? false),
   }
 }

@@ -60,7 +60,10 @@ export function parameterLayout(model: ModelConfig, ranks: number): Layout {
     ['down', [d, f]],
   ]
   return {
-    embedding: group('embedding', ranks, [['table', [V, d]], ...when(positions.kind === 'learned', [['positions', [positions.kind === 'learned' ? positions.length : 0, d]]])]),
+    embedding: group('embedding', ranks, [
+      ['table', [V, d]],
+      ...when(positions.kind === 'learned', [['positions', [positions.kind === 'learned' ? positions.length : 0, d]]]),
+    ]),
     layers: Array.from({ length: model.layers }, (_, l) => group(`layer ${l}`, ranks, layer)),
     head: group('head', ranks, [...norm('norm'), ...when(!model.tied, [['matrix', [V, d]]])]),
   }
