@@ -20,17 +20,35 @@ constexpr float kUnset = -1e30f;   // m of a row that has seen nothing
 constexpr float kMasked = -1e36f;  // score of a masked lane
 constexpr float kLog2e = 1.44269504088896f;
 
+// What some q rows see of a kv chunk: none of them sees a kv row outside [from, to), all of them see [all_from, all_to). Either
+// may be empty (from >= to).
+struct View {
+  int from, to, all_from, all_to;
+
+  bool sees_any(long begin, long end) const { return begin < to && from < end; }
+  bool sees_all(long begin, long end) const { return all_from <= begin && end <= all_to; }
+};
+
 struct Attention {
   long rows, columns;
   int heads, kv_heads, head_size;
   long q_start, kv_start;  // positions of the first rows in the sequence
   bool is_bf16;
   const void *q, *k, *v;
+  const int32_t* starts;  // (C) position of the first token of a row's document, or null: 0
 
   int group() const { return heads / kv_heads; }
   float scale() const { return 1 / std::sqrt(static_cast<float>(head_size)); }
-  // First kv row of the chunk that `row` does not see: the causal mask, by position.
+  // The mask, by position: `row` sees kv rows [from(row), limit(row)) of the chunk, which may be none. Limits never fall from a
+  // row to the next; starts are data, and a kernel must be safe with any.
+  int from(long row) const { return starts ? static_cast<int>(std::clamp(starts[row] - kv_start, 0L, columns)) : 0; }
   int limit(long row) const { return static_cast<int>(std::clamp(q_start + row + 1 - kv_start, 0L, columns)); }
+  View view(long row, long count) const {
+    View view{from(row), limit(row + count - 1), from(row), limit(row)};
+    for (long r = row + 1; starts && r < row + count; r++)
+      view.from = std::min(view.from, from(r)), view.all_from = std::max(view.all_from, from(r));
+    return view;
+  }
 };
 struct Attend : Attention {
   float *acc, *m, *l;

@@ -12,6 +12,8 @@
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,bmi2,fma")
 #include "attention_pack.h"
+#include "simd_avx512.h"
+#include "simd_exp2.h"
 namespace fpdt::cpu::avx512bf16 {
 namespace {
 
@@ -97,9 +99,11 @@ INLINE static inline __m512i pair_rows(__m512 low, __m512 high) {
   return _mm512_permutexvar_epi16(interleave, (__m512i)_mm512_cvtne2ps_pbh(high, low));
 }
 
-// Lanes of vector v whose limit lies beyond kv row j.
-INLINE static inline __mmask16 seen(const int* limit, int v, long j) {
-  return _mm512_cmpgt_epi32_mask(_mm512_load_si512(limit + 16 * v), _mm512_set1_epi32((int)j));
+// Lanes of vector v that see kv row j: the row of lane i sees [from[i], limit[i]).
+INLINE static inline __mmask16 seen(const int* from, const int* limit, int v, long j) {
+  const __m512i row = _mm512_set1_epi32((int)j);
+  const __mmask16 begun = _mm512_cmple_epi32_mask(_mm512_load_si512(from + 16 * v), row);
+  return _mm512_mask_cmpgt_epi32_mask(begun, _mm512_load_si512(limit + 16 * v), row);
 }
 
 // Fetches rows [r, r + n) of a tensor into L2: its rows lie far apart, which the hardware does not foresee.
@@ -121,8 +125,8 @@ struct ForwardScratch {
 
 struct Panel {                        // running softmax of 48 q rows, one row per lane
   alignas(64) float m[kPanel], l[kPanel];  // m in log2 units, l = sum of 2^(score - m)
-  alignas(64) int limit[kPanel];
-  int limit_min, limit_max;
+  alignas(64) int from[kPanel], limit[kPanel];
+  View view;
   int head;
   long row, rows;
 };
@@ -144,16 +148,16 @@ void scores(const uint32_t* K, const uint32_t* qT, const Panel& panel, float log
       sum[v] = _mm512_add_ps(sum[v], _mm512_add_ps(a, b));
       _mm512_store_si512(out + r / 2 * kPanel + 16 * v, pair_rows(a, b));
     };
-    const bool plain = j && j0 + j <= panel.limit_min;  // no lane of the block before is masked
+    const bool plain = j && panel.view.sees_all(j0 + j - 8, j0 + j);  // no lane of the block before is masked
     if (plain && j < n) {
       score_block<D>(now, K + j * (D / 2), qT, exponentials);
       continue;
     }
     for (int v = 0; v < 3 && j; v++)
       for (int r = 0; r < 8; r += 2) {
-        if (!plain)  // diagonal or tail: lanes past their limit give p = 0
+        if (!plain)  // diagonal, tail, or an edge of a document: lanes that do not see the row get p = 0
           for (int i = r; i < r + 2; i++)
-            before[v][i] = _mm512_mask_mov_ps(_mm512_set1_ps(kMasked), seen(panel.limit, v, j0 + j - 8 + i), before[v][i]);
+            before[v][i] = _mm512_mask_mov_ps(_mm512_set1_ps(kMasked), seen(panel.from, panel.limit, v, j0 + j - 8 + i), before[v][i]);
         exponentials(v, r);
       }
     if (j < n) score_block<D>(now, K + j * (D / 2), qT, kNoWork);
@@ -171,13 +175,13 @@ void raise_reference(const uint32_t* K, const uint32_t* qT, Panel& panel, float 
     score_block<D>(s, K + j * (D / 2), qT, kNoWork);
     for (int v = 0; v < 3; v++)
       for (int r = 0; r < 8; r++)
-        top[v] = _mm512_mask_max_ps(top[v], seen(panel.limit, v, j0 + j + r), top[v],
+        top[v] = _mm512_mask_max_ps(top[v], seen(panel.from, panel.limit, v, j0 + j + r), top[v],
                                     _mm512_mul_ps(s[v][r], _mm512_set1_ps(log2_scale)));
   }
   alignas(64) float factor[kPanel];
   for (int v = 0; v < 3; v++) {
     const __m512 old = _mm512_load_ps(panel.m + 16 * v), m = _mm512_max_ps(old, top[v]);
-    const __m512 f = exp2_bf16(_mm512_sub_ps(old, m));
+    const __m512 f = exp2<Avx512>(_mm512_sub_ps(old, m));  // exact where m stays: such a row must not change
     _mm512_store_ps(factor + 16 * v, f);
     _mm512_store_ps(panel.m + 16 * v, m);
     _mm512_store_ps(panel.l + 16 * v, _mm512_mul_ps(_mm512_load_ps(panel.l + 16 * v), f));
@@ -195,11 +199,12 @@ void load_panel(const Attend& a, Panel& panel, uint32_t* qT, float* acc) {
     const bool known = r < panel.rows && !a.first;
     panel.m[r] = known ? a.m[panel.head * a.rows + panel.row + r] : kUnset;
     panel.l[r] = known ? a.l[panel.head * a.rows + panel.row + r] : 0;
-    panel.limit[r] = a.limit(panel.row + std::min<long>(r, panel.rows - 1));  // padding lanes copy the last row
+    const long row = panel.row + std::min<long>(r, panel.rows - 1);  // padding lanes copy the last row
+    panel.from[r] = a.from(row), panel.limit[r] = a.limit(row);
     if (known) std::memcpy(acc + r * D, a.acc + at + r * stride, D * 4);
     else std::memset(acc + r * D, 0, D * 4);
   }
-  panel.limit_min = panel.limit[0], panel.limit_max = panel.limit[kPanel - 1];
+  panel.view = a.view(panel.row, panel.rows);
 }
 template <int D>
 void store_panel(const Attend& a, const Panel& panel, const float* acc) {
@@ -216,15 +221,15 @@ void forward_item(const Attend& a, const ForwardItems::Item& item, const Forward
   const bf16* v = static_cast<const bf16*>(a.v) + item.kv_head * D;
   const float log2_scale = a.scale() * kLog2e;
   Panel panels[kMaxPanels];
-  int count = 0, last = 0;
+  int count = 0, first = static_cast<int>(a.columns), last = 0;
   for (int h = item.head; h < item.head + item.heads; h++)
     for (long row = item.row; row < item.row + item.rows; row += kPanel) {
       Panel& p = panels[count];
       p.head = h, p.row = row, p.rows = std::min<long>(kPanel, item.row + item.rows - row);
       load_panel<D>(a, p, w.qT + count * kPanel * D / 2, w.acc + count * kPanel * D);
-      last = std::max(last, p.limit_max), count++;
+      first = std::min(first, p.view.from), last = std::max(last, p.view.to), count++;
     }
-  for (int j0 = 0; j0 < last; j0 += kTile) {
+  for (int j0 = first / 8 * 8; j0 < last; j0 += kTile) {
     const int tile = std::min(kTile, last - j0), padded = (tile + 7) / 8 * 8;
     pack_rows(w.K, k + j0 * kv_stride, kv_stride, tile, padded, D);
     pack_pairs(w.V, v + j0 * kv_stride, kv_stride, tile, padded, D, kTile / 2);
@@ -232,18 +237,24 @@ void forward_item(const Attend& a, const ForwardItems::Item& item, const Forward
       Panel& panel = panels[x];
       const uint32_t* qT = w.qT + x * kPanel * D / 2;
       float* acc = w.acc + x * kPanel * D;
-      const int n = std::min(kTile, (panel.limit_max - j0 + 7) / 8 * 8);  // causal: skip rows no lane can see
+      // Of the tile, in whole blocks, what any lane sees: [begin, begin + n).
+      const int begin = std::max(0, (panel.view.from - j0) / 8 * 8), n = std::min(kTile, (panel.view.to - j0 + 7) / 8 * 8) - begin;
       if (n <= 0) continue;
+      const uint32_t *K = w.K + begin * (D / 2), *V = w.V + begin / 2 * 64;
       // The reference exponent is a maximum met earlier, so nothing underflows, and it is raised only when a row sum of p
       // passes 2^24 (or is inf): p keeps its relative precision up there, and the usual tile needs no max pass before its
-      // exponentials and no rescale of acc. The first guess comes from 8 rows.
-      if (*std::min_element(panel.m, panel.m + kPanel) == kUnset) raise_reference<D>(w.K, qT, panel, log2_scale, j0, 8, acc);
+      // exponentials and no rescale of acc. The first guess comes from 8 rows, those where the last document begins if it
+      // begins here; a row that sees none of them has an infinite sum.
+      if (*std::min_element(panel.m, panel.m + kPanel) == kUnset) {
+        const int guess = std::clamp((panel.view.all_from - j0) / 8 * 8, begin, begin + n - 8);
+        raise_reference<D>(w.K + guess * (D / 2), qT, panel, log2_scale, j0 + guess, 8, acc);
+      }
       __m512 sum[3];
       for (int again = 0; again < 2; again++) {
         for (auto& t : sum) t = _mm512_setzero_ps();
-        scores<D>(w.K, qT, panel, log2_scale, j0, n, w.P, sum);
+        scores<D>(K, qT, panel, log2_scale, j0 + begin, n, w.P, sum);
         if (again || _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(sum[0], sum[1]), sum[2])) <= 0x1p24f) break;
-        raise_reference<D>(w.K, qT, panel, log2_scale, j0, n, acc);
+        raise_reference<D>(K, qT, panel, log2_scale, j0 + begin, n, acc);
       }
       for (int i = 0; i < 3; i++) _mm512_store_ps(panel.l + 16 * i, _mm512_add_ps(_mm512_load_ps(panel.l + 16 * i), sum[i]));
       for (int d = 0; d < D; d += 64)
@@ -254,7 +265,7 @@ void forward_item(const Attend& a, const ForwardItems::Item& item, const Forward
             fetch_rows<D>(k, kv_stride, ahead, kTile / (kPanel / 6) / count, last);
             fetch_rows<D>(v, kv_stride, ahead, kTile / (kPanel / 6) / count, last);
           }
-          dot_into<D, 1, kPanel>(acc + r * D + d, w.P + r, w.V + d * (kTile / 2), n / 2);
+          dot_into<D, 1, kPanel>(acc + r * D + d, w.P + r, V + d * (kTile / 2), n / 2);
         }
     }
   }
@@ -275,24 +286,32 @@ struct BackwardScratch {
   uint32_t *qT, *oT, *qPairs, *oPairs;  // of the q tile: q and dO
   uint32_t *P, *dS, *dSpairs;           // p and ds as bf16 rows (pairs along q), ds once more as pairs along kv
   float *lse, *delta, *dq;
-  int* limit;
+  int *from, *limit;
   BackwardScratch(Carver& c, int D) : kv{KvTile(c, D), KvTile(c, D)} {
     for (uint32_t** x : {&qT, &oT, &qPairs, &oPairs}) *x = c.take<uint32_t>(kTile * D / 2);
     for (uint32_t** x : {&P, &dS, &dSpairs}) *x = c.take<uint32_t>(kTile * kTile / 2);
-    dq = c.take<float>(kTile * D), lse = c.take<float>(kTile), delta = c.take<float>(kTile), limit = c.take<int>(kTile);
+    dq = c.take<float>(kTile * D), lse = c.take<float>(kTile), delta = c.take<float>(kTile);
+    from = c.take<int>(kTile), limit = c.take<int>(kTile);
   }
 };
 
-// p and ds of kv rows [j0, j0 + n) against panel x of the q tile.
+// The q tile in hand: rows [row, row + 48 panels), and what each panel sees.
+struct QTile {
+  long row;
+  int panels;
+  View view[kTile / kPanel];
+};
+
+// p and ds of kv rows [j0, j0 + n) against panel x of the q tile, which sees `view`.
 template <int D>
-void gradient_scores(const BackwardScratch& w, const KvTile& kv, int x, float log2_scale, long j0, int n) {
+void gradient_scores(const BackwardScratch& w, const KvTile& kv, int x, const View& view, float log2_scale, long j0, int n) {
   const uint32_t *qT = w.qT + x * kPanel * D / 2, *oT = w.oT + x * kPanel * D / 2;
   uint32_t *P = w.P + x * kPanel / 2, *dS = w.dS + x * kPanel / 2, *dSpairs = w.dSpairs + x * kPanel * kTile / 2;
   const float *lse = w.lse + x * kPanel, *delta = w.delta + x * kPanel;
-  const int *limit = w.limit + x * kPanel, limit_min = limit[0], limit_max = limit[kPanel - 1];
+  const int *from = w.from + x * kPanel, *limit = w.limit + x * kPanel;
   const __m512 scale = _mm512_set1_ps(log2_scale);
   for (int j = 0; j < n; j += 8) {
-    if (j0 + j >= limit_max) {  // no lane sees these rows, but the products below read them
+    if (!view.sees_any(j0 + j, j0 + j + 8)) {  // no lane sees these rows, but the products below read them
       for (int r = 0; r < 8; r++) {
         std::memset(P + (j + r) * (kTile / 2), 0, kPanel * 2), std::memset(dS + (j + r) * (kTile / 2), 0, kPanel * 2);
         if (r % 2 == 0) std::memset(dSpairs + (j + r) / 2 * kPanel, 0, kPanel * 4);
@@ -301,10 +320,10 @@ void gradient_scores(const BackwardScratch& w, const KvTile& kv, int x, float lo
     }
     Block s, p;
     score_block<D>(p, kv.K + j * (D / 2), qT, kNoWork);
-    if (j0 + j + 8 > limit_min)
+    if (!view.sees_all(j0 + j, j0 + j + 8))
       for (int v = 0; v < 3; v++)
         for (int r = 0; r < 8; r++)
-          p[v][r] = _mm512_mask_mov_ps(_mm512_set1_ps(kMasked), seen(limit, v, j0 + j + r), p[v][r]);
+          p[v][r] = _mm512_mask_mov_ps(_mm512_set1_ps(kMasked), seen(from, limit, v, j0 + j + r), p[v][r]);
     score_block<D>(s, kv.V + j * (D / 2), oT, [&](int v, int r) {
       const __m512 l = _mm512_load_ps(lse + 16 * v);
       p[v][r] = exp2_bf16(_mm512_fmsub_ps(p[v][r], scale, l));
@@ -353,33 +372,40 @@ INLINE static inline void fetch_sums(const float* x, long stride, long r, long n
 // kv rows of a tile against the packed q rows of a tile: dq, dk and dv of the tiles grow. `fetch(i)` is called 64 times between
 // the products, to bring what the next tile needs closer.
 template <int D, class Fetch>
-void multiply_tiles(const AttendBackward& a, const BackwardScratch& w, const KvTile& kv, long row, int panels, long j0, int n,
+void multiply_tiles(const AttendBackward& a, const BackwardScratch& w, const KvTile& kv, const QTile& q, long j0, int n,
                     Fetch fetch) {
-  // The q row of the tile that is the first to see kv row 0 of its tile, if not negative. Products over q rows begin at the
-  // first panel any lane of which sees the kv tile, and at the first pair of rows that sees kv row r.
-  const long first_row = a.kv_start + j0 - a.q_start - row;
-  const int first_panel = static_cast<int>(std::max(0L, first_row) / kPanel), pairs = panels * kPanel / 2;
+  // The q row of the tile that is the first to see kv row 0 of its tile, if not negative. Products over q rows take pairs of
+  // rows from the first that may see kv row r, by causality, to the end of the last panel that sees it or a row before.
+  const long first_row = a.kv_start + j0 - a.q_start - q.row;
+  const int first_panel = static_cast<int>(std::max(0L, first_row) / kPanel);
+  auto panels = [&](long kv_rows) {
+    int end = q.panels;
+    while (end > first_panel && q.view[end - 1].from >= j0 + kv_rows) end--;
+    return end;
+  };
   auto first_pair = [&](long r) { return std::max<long>(first_panel * (kPanel / 2), (first_row + r) / 2); };
-  for (int x = first_panel; x < panels; x++) gradient_scores<D>(w, kv, x, a.scale() * kLog2e, j0, n);
+  auto last_pair = [&](long r) { return panels(r + 6) * (kPanel / 2); };
+  for (int x = first_panel; x < panels(n); x++) gradient_scores<D>(w, kv, x, q.view[x], a.scale() * kLog2e, j0, n);
   for (int d = 0; d < D; d += 64) {
     const uint32_t *o_pairs = w.oPairs + d * (kTile / 2), *q_pairs = w.qPairs + d * (kTile / 2);
     const uint32_t* k_pairs = kv.Kpairs + d * (kTile / 2);
     for (long r = 0; r < n; r += 6) {
       if (d == 0) fetch(r / 6);
-      const long from = first_pair(r);
-      if (from >= pairs) continue;
-      dot_into<D, kTile / 2, 1>(kv.dv + r * D + d, w.P + r * (kTile / 2) + from, o_pairs + from * 64, pairs - from);
+      const long from = first_pair(r), end = last_pair(r);
+      if (from >= end) continue;
+      dot_into<D, kTile / 2, 1>(kv.dv + r * D + d, w.P + r * (kTile / 2) + from, o_pairs + from * 64, end - from);
     }
     for (long r = 0; r < n; r += 6) {
       if (d == 0) fetch(kTile / 6 + r / 6);
-      const long from = first_pair(r);
-      if (from >= pairs) continue;
-      dot_into<D, kTile / 2, 1>(kv.dk + r * D + d, w.dS + r * (kTile / 2) + from, q_pairs + from * 64, pairs - from);
+      const long from = first_pair(r), end = last_pair(r);
+      if (from >= end) continue;
+      dot_into<D, kTile / 2, 1>(kv.dk + r * D + d, w.dS + r * (kTile / 2) + from, q_pairs + from * 64, end - from);
     }
-    for (int r = first_panel * kPanel; r < panels * kPanel; r += 6) {
-      const long end = std::min<long>(n / 2, (w.limit[r + 5] - j0 + 1) / 2);
-      if (end <= 0) continue;
-      dot_into<D, 1, kPanel>(w.dq + r * D + d, w.dSpairs + r / kPanel * (kPanel * kTile / 2) + r % kPanel, k_pairs, end);
+    for (int r = first_panel * kPanel; r < panels(n) * kPanel; r += 6) {
+      const long from = std::max(0L, q.view[r / kPanel].from - j0) / 2, end = std::min<long>(n / 2, (w.limit[r + 5] - j0 + 1) / 2);
+      if (from >= end) continue;
+      const uint32_t* ds = w.dSpairs + r / kPanel * (kPanel * kTile / 2) + r % kPanel;
+      dot_into<D, 1, kPanel>(w.dq + r * D + d, ds + from * kPanel, k_pairs + from * 64, end - from);
     }
   }
 }
@@ -389,9 +415,12 @@ template <int D>
 void backward_rows(const AttendBackward& a, const BackwardItems::Item& item, const BackwardScratch& w, int h, long row,
                    long rows) {
   const bool write = a.first_q && item.q_turn == 0;
-  if (a.limit(row + rows - 1) <= item.column && !write) return;
+  const View view = a.view(row, rows);
+  if (!view.sees_any(item.column, item.column + item.columns) && !write) return;
   const long stride = static_cast<long>(a.heads) * D, head = h * D, at = row * stride + head;
   const int panels = static_cast<int>(tiles_of(rows, kPanel));
+  QTile tile{row, panels, {}};
+  for (int x = 0; x < panels; x++) tile.view[x] = a.view(row + x * kPanel, std::min<long>(kPanel, rows - x * kPanel));
   const bf16 *q = static_cast<const bf16*>(a.q), *o = static_cast<const bf16*>(a.dout);
   pack_transposed(w.qT, q + at, stride, rows, panels * kPanel, D);
   pack_transposed(w.oT, o + at, stride, rows, panels * kPanel, D);
@@ -402,14 +431,16 @@ void backward_rows(const AttendBackward& a, const BackwardItems::Item& item, con
     const bool real = r < rows && a.lse[s] != -INFINITY;
     w.lse[r] = real ? a.lse[s] * kLog2e : -kUnset;  // a padding lane, or a row that saw nothing, gets p = 0 everywhere
     w.delta[r] = real ? a.delta[s] : 0;
-    w.limit[r] = a.limit(row + std::min(r, rows - 1));
+    const long lane = row + std::min(r, rows - 1);  // padding lanes copy the last row
+    w.from[r] = a.from(lane), w.limit[r] = a.limit(lane);
   }
   std::memset(w.dq, 0, panels * kPanel * D * 4);
-  const long end = std::min<long>(item.column + item.columns, a.limit(row + rows - 1)), next = row + rows;
+  const long end = std::min<long>(item.column + item.columns, view.to), next = row + rows;
   for (long j0 = item.column, t = 0; j0 < end; j0 += item.tile, t++) {
+    if (j0 + item.tile <= view.from) continue;
     const int n = static_cast<int>(tiles_of(std::min(item.tile, item.column + item.columns - j0), 24) * 24);
     const bool last = j0 + item.tile >= end;
-    multiply_tiles<D>(a, w, w.kv[t], row, panels, j0, n, [&](long i) {
+    multiply_tiles<D>(a, w, w.kv[t], tile, j0, n, [&](long i) {
       if (!last) return;
       fetch_sums<D>(a.dq + at, stride, 3 * i, 3, rows);
       fetch_rows<D>(q + head, stride, next + 3 * i, 3, item.row + item.rows);

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "attention_items.h"
+#include "simd_exp2.h"
 
 namespace fpdt::cpu {
 namespace {
@@ -22,20 +23,6 @@ struct AttentionF32 {
 
   // Row length of packed tiles: D, padded with zeros to whole vectors.
   static int padded(int head_size) { return (head_size + W - 1) / W * W; }
-
-  // 2^t to about one unit in the last place: the polynomial of Cephes' exp2f on [-1/2, 1/2].
-  INLINE static Vector exp2(Vector t) {
-    t = V::clamp_exponent(t);
-    const Vector n = V::round(t), f = V::sub(t, n);
-    Vector p = V::all(1.535336188319500e-4f);
-    p = V::fmadd(p, f, V::all(1.339887440266574e-3f));
-    p = V::fmadd(p, f, V::all(9.618437357674640e-3f));
-    p = V::fmadd(p, f, V::all(5.550332471162809e-2f));
-    p = V::fmadd(p, f, V::all(2.402264791363012e-1f));
-    p = V::fmadd(p, f, V::all(6.931472028550421e-1f));
-    p = V::fmadd(p, f, V::all(1.0f));
-    return V::scale_exponent(p, n);
-  }
 
   // ---- packing: rows beyond n up to pad, and columns beyond D, become zeros.
   template <class T>
@@ -131,7 +118,8 @@ struct AttentionF32 {
   };
   struct Panel {
     alignas(64) float m[kPanel], l[kPanel];
-    alignas(64) int limit[kPanel];
+    alignas(64) int from[kPanel], limit[kPanel];
+    View view;
     int head;
     long row, rows;
   };
@@ -146,8 +134,10 @@ struct AttentionF32 {
       const bool known = r < p.rows && !a.first;
       p.m[r] = known ? a.m[p.head * a.rows + p.row + r] : kUnset;
       p.l[r] = known ? a.l[p.head * a.rows + p.row + r] : 0;
-      p.limit[r] = r < p.rows ? a.limit(p.row + r) : 0;
+      const long row = p.row + std::min<long>(r, p.rows - 1);  // padding lanes copy the last row
+      p.from[r] = a.from(row), p.limit[r] = a.limit(row);
     }
+    p.view = a.view(p.row, p.rows);
     if (a.first) std::memset(acc, 0, kPanel * Dp * 4);
     else pack_rows(acc, a.acc + at, stride, p.rows, kPanel, D);
   }
@@ -162,24 +152,24 @@ struct AttentionF32 {
   // Online softmax of one panel over kv rows [j0, j0 + n), whose scores are in S; leaves p there.
   static void softmax(Panel& p, float* S, float* acc, int Dp, float log2_scale, int j0, int n) {
     const Vector scale = V::all(log2_scale);
-    const int limit_min = *std::min_element(p.limit, p.limit + kPanel);
+    const auto masked = [&](int j) { return !p.view.sees_all(j0 + j, j0 + j + 1); };
     alignas(64) float factor[kPanel];
     bool raised = false;
     for (int v = 0; v < kPanel; v += W) {
       Vector top = V::all(kMasked);
       for (int j = 0; j < n; j++) {
         Vector s = V::load(S + j * kPanel + v);
-        if (j0 + j >= limit_min) {
-          s = V::where_above(p.limit + v, j0 + j, s, V::all(kMasked));
+        if (masked(j)) {
+          s = V::where_within(p.from + v, p.limit + v, j0 + j, s, V::all(kMasked));
           V::store(S + j * kPanel + v, s);
         }
         top = V::max(top, s);
       }
-      const Vector old = V::load(p.m + v), m = V::max(old, V::mul(top, scale)), f = exp2(V::sub(old, m));
+      const Vector old = V::load(p.m + v), m = V::max(old, V::mul(top, scale)), f = exp2<V>(V::sub(old, m));
       raised |= V::any_above(m, old);
       Vector sum = V::zero();
       for (int j = 0; j < n; j++) {
-        const Vector e = exp2(V::fmsub(V::load(S + j * kPanel + v), scale, m));
+        const Vector e = exp2<V>(V::fmsub(V::load(S + j * kPanel + v), scale, m));
         V::store(S + j * kPanel + v, e);
         sum = V::add(sum, e);
       }
@@ -196,26 +186,27 @@ struct AttentionF32 {
     const long kv_stride = static_cast<long>(a.kv_heads) * D;
     const T *k = static_cast<const T*>(a.k) + item.kv_head * D, *v = static_cast<const T*>(a.v) + item.kv_head * D;
     Panel panels[kMaxPanels];
-    int count = 0, last = 0;
+    int count = 0, first = static_cast<int>(a.columns), last = 0;
     for (int h = item.head; h < item.head + item.heads; h++)
       for (long row = item.row; row < item.row + item.rows; row += kPanel) {
         Panel& p = panels[count];
         p.head = h, p.row = row, p.rows = std::min<long>(kPanel, item.row + item.rows - row);
         load_panel<T>(a, p, w.qT + count * kPanel * Dp, w.rows, w.acc + count * kPanel * Dp);
-        last = std::max(last, p.limit[p.rows - 1]), count++;
+        first = std::min(first, p.view.from), last = std::max(last, p.view.to), count++;
       }
-    for (int j0 = 0; j0 < last; j0 += kTile) {
+    for (int j0 = first; j0 < last; j0 += kTile) {
       const int tile = std::min(kTile, last - j0);
       pack_rows(w.k, k + j0 * kv_stride, kv_stride, tile, (tile + 5) / 6 * 6, D);
       pack_rows(w.v, v + j0 * kv_stride, kv_stride, tile, tile, D);
       for (int x = 0; x < count; x++) {
         Panel& p = panels[x];
         float* acc = w.acc + x * kPanel * Dp;
-        const int n = std::min(tile, p.limit[p.rows - 1] - j0);  // causal: skip rows no lane can see
+        // Of the tile, in whole row groups, what any lane sees: [begin, begin + n).
+        const int begin = std::max(0, p.view.from - j0) / 6 * 6, n = std::min(tile, p.view.to - j0) - begin;
         if (n <= 0) continue;
-        product<false>(w.S, kPanel, (n + 5) / 6 * 6, kPanel, w.k, Dp, 1, w.qT + x * kPanel * Dp, kPanel, D);
-        softmax(p, w.S, acc, Dp, a.scale() * kLog2e, j0, n);
-        product<true>(acc, Dp, kPanel, Dp, w.S, 1, kPanel, w.v, Dp, n);
+        product<false>(w.S, kPanel, (n + 5) / 6 * 6, kPanel, w.k + begin * Dp, Dp, 1, w.qT + x * kPanel * Dp, kPanel, D);
+        softmax(p, w.S, acc, Dp, a.scale() * kLog2e, j0 + begin, n);
+        product<true>(acc, Dp, kPanel, Dp, w.S, 1, kPanel, w.v + begin * Dp, Dp, n);
       }
     }
     for (int x = 0; x < count; x++) store_panel(a, panels[x], w.acc + x * kPanel * Dp);
@@ -232,24 +223,24 @@ struct AttentionF32 {
   struct BackwardScratch {
     KvTile kv[BackwardItems::kMaxKvTiles];
     float *q, *o, *qT, *oT, *P, *dS, *dq, *lse, *delta;
-    int* limit;
+    int *from, *limit;
     BackwardScratch(Carver& c, int D) : kv{KvTile(c, D), KvTile(c, D)} {
       for (float** x : {&q, &o, &qT, &oT, &dq}) *x = c.take<float>(kTile * padded(D));
       for (float** x : {&P, &dS}) *x = c.take<float>(kTile * kTile);
-      lse = c.take<float>(kTile), delta = c.take<float>(kTile), limit = c.take<int>(kTile);
+      lse = c.take<float>(kTile), delta = c.take<float>(kTile);
+      from = c.take<int>(kTile), limit = c.take<int>(kTile);
     }
   };
 
   // P holds q kᵀ and becomes p; dS holds dO vᵀ and becomes ds, but for the scale.
-  static void gradient_scores(const BackwardScratch& w, float log2_scale, long j0, int n) {
+  static void gradient_scores(const BackwardScratch& w, const View& view, float log2_scale, long j0, int n) {
     const Vector scale = V::all(log2_scale);
-    const int limit_min = *std::min_element(w.limit, w.limit + kTile);
     for (int v = 0; v < kTile; v += W) {
       const Vector lse = V::load(w.lse + v), delta = V::load(w.delta + v);
       for (int j = 0; j < n; j++) {
         float *p = w.P + j * kTile + v, *ds = w.dS + j * kTile + v;
-        Vector e = exp2(V::fmsub(V::load(p), scale, lse));
-        if (j0 + j >= limit_min) e = V::where_above(w.limit + v, static_cast<int>(j0 + j), e, V::zero());
+        Vector e = exp2<V>(V::fmsub(V::load(p), scale, lse));
+        if (!view.sees_all(j0 + j, j0 + j + 1)) e = V::where_within(w.from + v, w.limit + v, static_cast<int>(j0 + j), e, V::zero());
         V::store(p, e);
         V::store(ds, V::mul(e, V::sub(V::load(ds), delta)));
       }
@@ -276,7 +267,8 @@ struct AttentionF32 {
     const int D = a.head_size, Dp = padded(D);
     const long stride = static_cast<long>(a.heads) * D, at = row * stride + h * D;
     const bool write = a.first_q && item.q_turn == 0;
-    if (a.limit(row + rows - 1) <= item.column && !write) return;
+    View view = a.view(row, rows);
+    if (!view.sees_any(item.column, item.column + item.columns) && !write) return;
     pack_rows(w.q, static_cast<const T*>(a.q) + at, stride, rows, kTile, D);
     pack_rows(w.o, static_cast<const T*>(a.dout) + at, stride, rows, kTile, D);
     transpose(w.qT, w.q, kTile, D), transpose(w.oT, w.o, kTile, D);
@@ -285,16 +277,18 @@ struct AttentionF32 {
       const bool real = r < rows && a.lse[s] != -INFINITY;  // else a padding lane, or a row that saw nothing
       w.lse[r] = real ? a.lse[s] * kLog2e : 0;
       w.delta[r] = real ? a.delta[s] : 0;
-      w.limit[r] = real ? a.limit(row + r) : 0;
+      w.from[r] = real ? a.from(row + r) : 0, w.limit[r] = real ? a.limit(row + r) : 0;
+      if (!real) view.all_to = 0;
     }
     std::memset(w.dq, 0, kTile * Dp * 4);
-    const long end = std::min<long>(item.column + item.columns, a.limit(row + rows - 1));
+    const long end = std::min<long>(item.column + item.columns, view.to);
     for (long j0 = item.column, t = 0; j0 < end; j0 += item.tile, t++) {
+      if (j0 + item.tile <= view.from) continue;
       const KvTile& kv = w.kv[t];
       const int n = static_cast<int>(std::min(item.tile, item.column + item.columns - j0)), n6 = (n + 5) / 6 * 6;
       product<false>(w.P, kTile, n6, kTile, kv.k, Dp, 1, w.qT, kTile, D);
       product<false>(w.dS, kTile, n6, kTile, kv.v, Dp, 1, w.oT, kTile, D);
-      gradient_scores(w, a.scale() * kLog2e, j0, n6);
+      gradient_scores(w, view, a.scale() * kLog2e, j0, n6);
       product<true>(kv.dv, Dp, n6, Dp, w.P, kTile, 1, w.o, Dp, rows);
       product<true>(kv.dk, Dp, n6, Dp, w.dS, kTile, 1, w.q, Dp, rows);
       product<true>(w.dq, Dp, kTile, Dp, w.dS, 1, kTile, kv.k, Dp, n);

@@ -65,6 +65,11 @@ class BackwardItems {
     width_ = std::max(q_blocks_, kv_blocks_);
     turns_ = carver.take<std::atomic<int>>(a.kv_heads * (q_blocks_ + kv_blocks_));
     for (long i = 0; i < a.kv_heads * (q_blocks_ + kv_blocks_); i++) new (turns_ + i) std::atomic<int>(0);
+    kv_begin_ = carver.take<int>(q_blocks_);
+    for (long q = q_blocks_ - 1, first = kv_blocks_; q >= 0; q--) {
+      first = std::min(first, a.view(q * q_block_, std::min(q_block_, a.rows - q * q_block_)).from / kv_block_);
+      kv_begin_[q] = static_cast<int>(first);
+    }
   }
 
   struct Item {
@@ -83,12 +88,12 @@ class BackwardItems {
     pool.for_each(width_ * a_.kv_heads * width_, [&](int thread, long) {
       const long i = next.fetch_add(1, std::memory_order_relaxed), pair = i % (a_.kv_heads * width_);
       const long step = i / (a_.kv_heads * width_), g = pair / width_, kv = pair % width_, q = (kv + step) % width_;
-      if (kv >= kv_blocks_ || q < first_q(kv) || q >= q_blocks_) return;
+      if (kv >= kv_blocks_ || q < q_begin(kv) || q >= q_end(kv)) return;
       Item item{static_cast<int>(g), q * q_block_, std::min(q_block_, a_.rows - q * q_block_), kv * kv_block_,
                 std::min(kv_block_, a_.columns - kv * kv_block_), tile_,
                 // before this step, q block q met kv blocks q, q - 1, ... and kv block a met q blocks a, a + 1, ...
-                static_cast<int>(met(q - step + 1 + width_, step, 0, kv_seen(q))),
-                static_cast<int>(met(kv, step, first_q(kv), q_blocks_)), turns_ + g * q_blocks_ + q,
+                static_cast<int>(met(q - step + 1 + width_, step, kv_begin_[q], kv_end(q))),
+                static_cast<int>(met(kv, step, q_begin(kv), q_end(kv))), turns_ + g * q_blocks_ + q,
                 turns_ + a_.kv_heads * q_blocks_ + g * kv_blocks_ + kv};
       work(thread, item);
       finish_turn(item.q_turns, item.q_turn), finish_turn(item.kv_turns, item.kv_turn);
@@ -99,21 +104,24 @@ class BackwardItems {
   }
 
  private:
-  // kv blocks that q block q sees any of: [0, kv_seen(q)); q blocks that see any of kv block `kv`: [first_q(kv), q_blocks_).
-  long kv_seen(long q) const { return tiles_of(a_.limit(std::min((q + 1) * q_block_, a_.rows) - 1), kv_block_); }
-  long first_q(long kv) const {
+  // kv blocks that q block q may see any of: [kv_begin_[q], kv_end(q)); q blocks that may see any of kv block `kv`:
+  // [q_begin(kv), q_end(kv)). The same pairs both ways, because neither end ever falls: kv_begin_ takes the least of all later q
+  // blocks, which is its own where documents follow one another.
+  long kv_end(long q) const { return tiles_of(a_.limit(std::min((q + 1) * q_block_, a_.rows) - 1), kv_block_); }
+  long q_begin(long kv) const {
     const long row = std::max(0L, a_.kv_start + kv * kv_block_ - a_.q_start);
     return row < a_.rows ? row / q_block_ : q_blocks_;
   }
+  long q_end(long kv) const { return std::upper_bound(kv_begin_, kv_begin_ + q_blocks_, kv) - kv_begin_; }
   // Rows and kv rows of blocks that belong to no item: nothing is added to them, but they may hold garbage.
   void write_unseen() {
     const long q_width = static_cast<long>(a_.heads) * a_.head_size, kv_width = static_cast<long>(a_.kv_heads) * a_.head_size;
-    long unseen = 0;
-    while (unseen < q_blocks_ && kv_seen(unseen) == 0) unseen++;
-    if (a_.first_q) std::fill(a_.dq, a_.dq + std::min(unseen * q_block_, a_.rows) * q_width, 0.f);
-    const long seen = std::min(kv_seen(q_blocks_ - 1) * kv_block_, a_.columns);
-    if (a_.first_kv) std::fill(a_.dk + seen * kv_width, a_.dk + a_.columns * kv_width, 0.f);
-    if (a_.first_kv) std::fill(a_.dv + seen * kv_width, a_.dv + a_.columns * kv_width, 0.f);
+    const auto zero = [](float* x, long width, long begin, long end) { std::fill(x + begin * width, x + end * width, 0.f); };
+    for (long q = 0; q < q_blocks_ && a_.first_q; q++)
+      if (kv_begin_[q] >= kv_end(q)) zero(a_.dq, q_width, q * q_block_, std::min((q + 1) * q_block_, a_.rows));
+    for (long kv = 0; kv < kv_blocks_ && a_.first_kv; kv++)
+      if (q_begin(kv) >= q_end(kv))
+        for (float* x : {a_.dk, a_.dv}) zero(x, kv_width, kv * kv_block_, std::min((kv + 1) * kv_block_, a_.columns));
   }
   // How many of from, from + 1, ..., from + steps - 1, modulo width_, lie in [first, last).
   long met(long from, long steps, long first, long last) const {
@@ -131,6 +139,7 @@ class BackwardItems {
   const AttendBackward& a_;
   long tile_, q_block_, kv_block_, q_blocks_, kv_blocks_, width_;
   std::atomic<int>* turns_;
+  int* kv_begin_;
 };
 
 }  // namespace fpdt::cpu

@@ -20,14 +20,14 @@ void add_scaled(float* out, float x, const T* row, int D) {
 
 template <class T>
 void forward_row(const Attend& a, int h, long row) {
-  const int D = a.head_size, n = a.limit(row);
+  const int D = a.head_size, limit = a.limit(row);
   const long at = (row * a.heads + h) * D, stride = static_cast<long>(a.kv_heads) * D;
   const T* q = static_cast<const T*>(a.q) + at;
   const T *k = static_cast<const T*>(a.k) + h / a.group() * D, *v = static_cast<const T*>(a.v) + h / a.group() * D;
   float *acc = a.acc + at, &m = a.m[h * a.rows + row], &l = a.l[h * a.rows + row];
   if (a.first) m = kUnset, l = 0, std::fill(acc, acc + D, 0.f);
   const float scale = a.scale() * kLog2e;
-  for (int j = 0; j < n; j++) {
+  for (int j = a.from(row); j < limit; j++) {
     const float s = dot(q, k + j * stride, D) * scale;
     if (!(s <= m)) {  // a NaN comes in here and stays
       const float f = std::exp2(m - s);
@@ -59,7 +59,7 @@ void query_gradient(const AttendBackward& a, int h, long i) {
   const Rows<T> rows{a, h};
   float* dq = a.dq + rows.q_at(i);
   if (a.first_q) std::fill(dq, dq + a.head_size, 0.f);
-  for (long j = 0; j < a.limit(i); j++) add_scaled(dq, rows.ds(i, j, rows.p(i, j)), rows.k(j), a.head_size);
+  for (long j = a.from(i); j < a.limit(i); j++) add_scaled(dq, rows.ds(i, j, rows.p(i, j)), rows.k(j), a.head_size);
 }
 
 template <class T>
@@ -70,6 +70,7 @@ void key_gradient(const AttendBackward& a, int kv_head, long j) {
   for (int h = kv_head * a.group(); h < (kv_head + 1) * a.group(); h++) {
     const Rows<T> rows{a, h};
     for (long i = std::max(0L, a.kv_start + j - a.q_start); i < a.rows; i++) {
+      if (j < a.from(i)) continue;
       const float p = rows.p(i, j);
       add_scaled(dv, p, rows.o(i), a.head_size);
       add_scaled(dk, rows.ds(i, j, p), rows.q(i), a.head_size);

@@ -28,10 +28,12 @@ struct Avx2 {
   INLINE static Vector fmsub(Vector a, Vector b, Vector c) { return _mm256_fmsub_ps(a, b, c); }
   INLINE static Vector max(Vector a, Vector b) { return _mm256_max_ps(a, b); }  // a NaN in b stays
   INLINE static bool any_above(Vector a, Vector b) { return _mm256_movemask_ps(_mm256_cmp_ps(a, b, _CMP_GT_OQ)) != 0; }
-  // x where limit > j, else `otherwise`.
-  INLINE static Vector where_above(const int* limit, int j, Vector x, Vector otherwise) {
-    const __m256i above = _mm256_cmpgt_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(limit)), _mm256_set1_epi32(j));
-    return _mm256_blendv_ps(otherwise, x, _mm256_castsi256_ps(above));
+  // x where from <= j < limit, else `otherwise`.
+  INLINE static Vector where_within(const int* from, const int* limit, int j, Vector x, Vector otherwise) {
+    const __m256i at = _mm256_set1_epi32(j);
+    const __m256i before = _mm256_cmpgt_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(from)), at);
+    const __m256i open = _mm256_cmpgt_epi32(_mm256_load_si256(reinterpret_cast<const __m256i*>(limit)), at);
+    return _mm256_blendv_ps(otherwise, x, _mm256_castsi256_ps(_mm256_andnot_si256(before, open)));
   }
   // t split into a whole number n and the rest, |rest| <= 1/2; p * 2^n follows. The clamp makes 2^n saturate to 0 and inf
   // where the integer exponent would wrap; a NaN passes both.

@@ -28,8 +28,10 @@ struct Avx512 {
   INLINE static Vector fmsub(Vector a, Vector b, Vector c) { return _mm512_fmsub_ps(a, b, c); }
   INLINE static Vector max(Vector a, Vector b) { return _mm512_max_ps(a, b); }
   INLINE static bool any_above(Vector a, Vector b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) != 0; }
-  INLINE static Vector where_above(const int* limit, int j, Vector x, Vector otherwise) {
-    return _mm512_mask_mov_ps(otherwise, _mm512_cmpgt_epi32_mask(_mm512_load_si512(limit), _mm512_set1_epi32(j)), x);
+  INLINE static Vector where_within(const int* from, const int* limit, int j, Vector x, Vector otherwise) {
+    const __m512i at = _mm512_set1_epi32(j);
+    const __mmask16 begun = _mm512_cmple_epi32_mask(_mm512_load_si512(from), at);
+    return _mm512_mask_mov_ps(otherwise, _mm512_mask_cmpgt_epi32_mask(begun, _mm512_load_si512(limit), at), x);
   }
   INLINE static Vector clamp_exponent(Vector t) { return t; }  // scalef saturates by itself
   INLINE static Vector round(Vector t) { return _mm512_roundscale_ps(t, 0); }

@@ -6,7 +6,7 @@ import { kernelSpec } from '../../kernel/src/schedule/kernels.js'
 import { type Attended, type AttentionSizes, attention, attentionBackward, rowSums } from './reference/attention.js'
 import { derivative, dot } from './reference/derivative.js'
 import { expectWithin, PATHS, parametersOf, runOnThreads } from './reference/run.js'
-import { type ComputeDtype, flagOf, type Memory, numbers, poison, random, tensor, UNIT, uniform } from './reference/tensor.js'
+import { type ComputeDtype, flagOf, type Memory, numbers, poison, random, randomIntegers, tensor, UNIT, uniform } from './reference/tensor.js'
 
 interface Case extends AttentionSizes {
   readonly dtype: ComputeDtype
@@ -28,11 +28,29 @@ const cases = fc
     kvStart: fc.integer({ min: 0, max: 250 }),
     dtype: fc.constantFrom('bf16' as const, 'f32' as const),
     seed: fc.integer({ min: 0, max: 1000 }),
+    // Where documents begin: none (no operand), a few, any garbage.
+    mask: fc.oneof(fc.constant(undefined), fc.array(fc.integer({ min: 0, max: 450 }), { minLength: 1, maxLength: 6 }), fc.constant('garbage' as const)),
   })
-  .map(({ group, ...rest }): Case => ({ ...rest, heads: group * rest.kvHeads }))
-const RUNS = { numRuns: 15 }
+  .map(({ group, mask, ...rest }): Case => {
+    const c = { ...rest, heads: group * rest.kvHeads }
+    if (mask === undefined) return c
+    return { ...c, starts: mask === 'garbage' ? garbage(c.rows, c.seed) : packed(c, mask) }
+  })
+const RUNS = { numRuns: 25 }
+
+/** Starts of the rows of a chunk: each row's document begins at the last of these positions that is not after it. */
+function packed({ rows, qStart }: Pick<Case, 'rows' | 'qStart'>, begins: readonly number[]): Int32Array {
+  return Int32Array.from({ length: rows }, (_, row) => Math.max(0, ...begins.filter((begin) => begin <= qStart + row)))
+}
+/** Starts that no packing makes: they rise and fall, precede the sequence or follow the row. */
+function garbage(rows: number, seed: number): Int32Array {
+  const extremes = [-(2 ** 31), 2 ** 31 - 1, -1]
+  return Int32Array.from(randomIntegers(seed, rows, 600), (x) => (x < 60 ? (extremes[x % 3] as number) : x - 60))
+}
 // Enough heads for blocks of several tiles, on every path, with tiles that see all, some and none of the kv chunk.
 const LONG: Case = { rows: 800, columns: 420, heads: 10, kvHeads: 10, headSize: 64, qStart: 100, kvStart: 300, dtype: 'bf16', seed: 5 }
+// Documents that begin in the middle of chunks; most rows of LONG see nothing of some of its blocks.
+const LONG_PACKED: Case = { ...LONG, starts: packed(LONG, [150, 333, 334, 470, 650]) }
 // Scores in the thousands: softmax is nearly one-hot, and m is overtaken again and again.
 const LARGE: Case = { rows: 77, columns: 330, heads: 4, kvHeads: 2, headSize: 64, qStart: 253, kvStart: 0, dtype: 'bf16', seed: 6, scale: 2000 }
 // Head sizes that are no multiple of 8 take the scalar path whichever is asked for.
@@ -52,6 +70,8 @@ const inputs = (c: Case) => ({
 const widen = <T extends Record<string, Memory>>(memories: T) =>
   Object.fromEntries(Object.entries(memories).map(([role, x]) => [role, numbers(x)])) as Record<keyof T, Float64Array>
 
+const startsOf = (c: Case): { starts?: Int32Array } => (c.starts ? { starts: c.starts } : {})
+
 /** kv rows [from, to) of a tensor of kv rows. */
 const part = <M extends Uint16Array | Float32Array>(c: Case, x: M, from: number, to: number): M =>
   x.slice(from * c.kvHeads * c.headSize, to * c.kvHeads * c.headSize) as M
@@ -63,7 +83,7 @@ function forward(c: Case, path: string, cuts: readonly number[] = [c.columns]) {
   cuts.forEach((to, i) => {
     const from = i === 0 ? 0 : (cuts[i - 1] as number)
     const sizes = { ...numbersOf(c), columns: to - from, kvStart: c.kvStart + from, first: i === 0 ? 1 : 0 }
-    state = runOnThreads('attend', sizes, { state, q, k: part(c, k, from, to), v: part(c, v, from, to) }, { path }).state
+    state = runOnThreads('attend', sizes, { state, q, k: part(c, k, from, to), v: part(c, v, from, to), ...startsOf(c) }, { path }).state
   })
   return finished(c, state, path)
 }
@@ -119,7 +139,7 @@ function expectBackward(c: Case, path: string, first: 0 | 1, reference = referen
   const expected = attentionBackward(c, q, k, v, dO, lse, delta)
   const before = (count: number, seed: number): Memory => (first ? poison(count, 'f32') : random(seed, count, 'f32'))
   const start = { dq: before(qCount(c), 11), dk: before(kvCount(c), 12), dv: before(kvCount(c), 13) }
-  const actual = runOnThreads('attendBackward', { ...numbersOf(c), firstQ: first, firstKv: first }, { ...start, ...given }, { path })
+  const actual = runOnThreads('attendBackward', { ...numbersOf(c), firstQ: first, firstKv: first }, { ...start, ...given, ...startsOf(c) }, { path })
   const relative = errorOfP(reference.scoreMagnitude, c.dtype) + roundingOfP(c.dtype)
   // p below the normal numbers is 0
   const underflow = 2 ** -110
@@ -143,27 +163,31 @@ describe.each(PATHS)('attention on %s', (path) => {
     )
     expectForward(ODD, forward(ODD, path), referenceOf(ODD))
   })
-  it('gives for two kv chunks in turn what it gives for one', () => {
+  it('gives for several kv chunks in turn what it gives for one', () => {
     fc.assert(
-      fc.property(cases, fc.double({ min: 0, max: 1, noNaN: true }), (c, at) => {
-        const cut = Math.ceil(at * (c.columns - 1))
-        expectForward(c, forward(c, path, cut ? [cut, c.columns] : [c.columns]), referenceOf(c))
+      fc.property(cases, fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 1, maxLength: 4 }), (c, at) => {
+        const cuts = new Set(at.map((x) => Math.ceil(x * (c.columns - 1))).filter((cut) => cut > 0))
+        expectForward(c, forward(c, path, [...[...cuts].sort((a, b) => a - b), c.columns]), referenceOf(c))
       }),
       RUNS,
     )
   })
-  it('gives for two kv chunks attended apart and merged what it gives for one', () => {
-    const c: Case = { rows: 150, columns: 170, heads: 4, kvHeads: 2, headSize: 64, qStart: 40, kvStart: 10, dtype: 'bf16', seed: 8 }
-    const { q, k, v } = inputs(c)
-    const apart = (from: number, to: number) => {
-      const sizes = { ...numbersOf(c), columns: to - from, kvStart: c.kvStart + from, first: 1 }
-      const before = poison(c.rows * c.heads * (c.headSize + 2), 'f32')
-      const { state } = runOnThreads('attend', sizes, { state: before, q, k: part(c, k, from, to), v: part(c, v, from, to) }, { path })
-      return finished(c, state, path)
-    }
-    const [near, far] = [apart(90, 170), apart(0, 90)]
-    expectForward(c, runOnThreads('merge', numbersOf(c), { o: near.o, lse: near.lse, oB: far.o, lseB: far.lse }, { path }), referenceOf(c))
-  })
+  it.each([undefined, [30, 60, 100], [99, 100, 140]])(
+    'gives for two kv chunks attended apart and merged what it gives for one, documents begin at %j',
+    (begins) => {
+      const sizes = { rows: 150, columns: 170, heads: 4, kvHeads: 2, headSize: 64, qStart: 40, kvStart: 10 }
+      const c: Case = { ...sizes, dtype: 'bf16', seed: 8, ...(begins ? { starts: packed(sizes, begins) } : {}) }
+      const { q, k, v } = inputs(c)
+      const apart = (from: number, to: number) => {
+        const sizes = { ...numbersOf(c), columns: to - from, kvStart: c.kvStart + from, first: 1 }
+        const before = poison(c.rows * c.heads * (c.headSize + 2), 'f32')
+        const { state } = runOnThreads('attend', sizes, { state: before, q, k: part(c, k, from, to), v: part(c, v, from, to), ...startsOf(c) }, { path })
+        return finished(c, state, path)
+      }
+      const [near, far] = [apart(90, 170), apart(0, 90)]
+      expectForward(c, runOnThreads('merge', numbersOf(c), { o: near.o, lse: near.lse, oB: far.o, lseB: far.lse }, { path }), referenceOf(c))
+    },
+  )
   it('takes scores in the thousands', () => {
     for (const dtype of ['bf16', 'f32'] as const) {
       const c = { ...LARGE, dtype }
@@ -194,6 +218,35 @@ describe.each(PATHS)('attention on %s', (path) => {
     expectBackward(c, path, 1)
     expectBackward(c, path, 0)
   })
+  it.each([64, 40])('leaves the state of rows that see nothing of a chunk, bit for bit, beside rows that do; head size %i', (headSize) => {
+    const sizes = { rows: 130, columns: 100, heads: 2, kvHeads: 1, headSize, qStart: 150, kvStart: 50 }
+    for (const dtype of ['bf16', 'f32'] as const) {
+      const c: Case = { ...sizes, dtype, seed: 9, starts: Int32Array.from({ length: 130 }, (_, row) => (row % 3 === 0 ? 150 + row : 0)) }
+      // as after chunks of small scores: the others must be raised above what they met
+      const state = random(1, c.rows * c.heads * (headSize + 2), 'f32').map((x, i) => (i < c.rows * c.heads * headSize ? x : Math.abs(x) - 20)) as Float32Array
+      const { state: after } = runOnThreads('attend', { ...numbersOf(c), first: 0 }, { state, ...inputs(c), ...startsOf(c) }, { path })
+      const changed = new Set<number>()
+      const row = (i: number): number => (i < qCount(c) ? Math.floor(i / (c.heads * headSize)) : (i - qCount(c)) % c.rows)
+      after.forEach((x, i) => {
+        if (!Object.is(x, state[i])) changed.add(row(i))
+      })
+      expect([...changed].sort((a, b) => a - b)).toEqual(Array.from({ length: 130 }, (_, i) => i).filter((i) => i % 3 !== 0))
+    }
+  })
+  it('begins the state of rows whose documents begin in a later chunk', () => {
+    // Rows 0 .. 49 see the first chunk only, 50 .. 99 the second only, the rest none: their documents lie further on.
+    const sizes = { rows: 130, columns: 100, heads: 2, kvHeads: 1, headSize: 64, qStart: 1000, kvStart: 0 }
+    const starts = Int32Array.from({ length: 130 }, (_, row) => (row < 50 ? 0 : row < 100 ? 60 : 1000))
+    for (const dtype of ['bf16', 'f32'] as const) {
+      const c: Case = { ...sizes, dtype, seed: 12, starts }
+      const { o, lse } = forward(c, path, [60, 80, 100])
+      expectForward(c, { o, lse }, referenceOf(c))
+      const unseen = (x: Memory, at: (row: number, head: number) => number): Set<number> =>
+        new Set(Array.from({ length: 60 }, (_, i) => x[at(100 + (i >> 1), i & 1)] as number))
+      expect(unseen(o, (row, head) => (row * 2 + head) * 64)).toEqual(new Set([0]))
+      expect(unseen(lse, (row, head) => head * 130 + row)).toEqual(new Set([-Infinity]))
+    }
+  })
   it('does not hide a NaN', () => {
     const c: Case = { rows: 60, columns: 60, heads: 1, kvHeads: 1, headSize: 64, qStart: 60, kvStart: 0, dtype: 'bf16', seed: 10 }
     const { q, k, v } = inputs(c)
@@ -208,6 +261,11 @@ describe.each(PATHS.filter((path) => path !== 'scalar'))('attention on %s, in bl
   const reference = referenceOf(LONG)
   it('attends', () => expectForward(LONG, forward(LONG, path), reference))
   it('takes back', () => expectBackward(LONG, path, 1, reference))
+  it('does both for documents that begin in the middle of chunks', () => {
+    const packedReference = referenceOf(LONG_PACKED)
+    expectForward(LONG_PACKED, forward(LONG_PACKED, path, [97, 300, 420]), packedReference)
+    expectBackward(LONG_PACKED, path, 1, packedReference)
+  })
 })
 
 describe('the workspace of attention', () => {
@@ -218,10 +276,17 @@ describe('the workspace of attention', () => {
     const rows = (): Memory => new Float32Array(c.rows * c.heads)
     const operands =
       kernel === 'attend' ? [new Float32Array(c.rows * c.heads * (c.headSize + 2)), q(), kv(), kv()] : [q(), kv(), kv(), q(), kv(), kv(), q(), rows(), rows()]
-    call(kernelSpec(kernel).code, Float64Array.from(parameters), operands, Math.floor(share * attentionWorkspaceBytes(kernel, parameters, threads)), {
-      threads,
-      path,
-    })
+    const starts = c.starts?.slice() ?? null
+    call(
+      kernelSpec(kernel).code,
+      Float64Array.from(parameters),
+      [...operands, starts],
+      Math.floor(share * attentionWorkspaceBytes(kernel, parameters, threads)),
+      {
+        threads,
+        path,
+      },
+    )
   }
   it('is enough for every shape on every path', () => {
     fc.assert(
@@ -237,7 +302,7 @@ describe('the workspace of attention', () => {
   it.each(PATHS.filter((path) => path !== 'scalar'))('is refused when it is too small, on %s', (path) => {
     for (const kernel of ['attend', 'attendBackward'] as const) expect(() => attempt(LARGE, kernel, path, 2, 1 / 4)).toThrow(/workspace of \d+ bytes/)
   })
-  it('does not grow with the chunk but for a counter per block', () => {
+  it('does not grow with the chunk but for a few numbers per block', () => {
     const bytes = (rows: number): number =>
       attentionWorkspaceBytes('attendBackward', parametersOf('attendBackward', { ...numbersOf(LONG), rows, columns: rows, firstQ: 1, firstKv: 1 }), 2)
     expect(bytes(1 << 16) - bytes(1 << 10)).toBeLessThan(64 * 1024)

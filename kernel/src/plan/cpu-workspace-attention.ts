@@ -1,6 +1,6 @@
 /**
  * Workspace of the attention kernels on the CPU: the one place that says how much, for every path (native/cpu/attention*).
- * All of it is tiles of a thread plus a counter per block, so it does not grow with the chunk but for the counters. The native
+ * All of it is tiles of a thread plus a few numbers per block, so it does not grow with the chunk but for those. The native
  * side lays the same tiles out and throws if they need more than this.
  */
 import type { Kernel } from '../schedule/kernels.js'
@@ -25,8 +25,10 @@ export function attentionWorkspaceBytes(kernel: Kernel, parameters: readonly num
     case 'attend':
       return ALIGNMENT + threads * forwardTiles(headSize)
     case 'attendBackward': {
-      const turns = 4 * kvHeads * (Math.ceil(rows / MIN_BLOCK) + Math.ceil(columns / MIN_BLOCK))
-      return ALIGNMENT + threads * backwardTiles(headSize, bf16 !== 0) + turns
+      const [qBlocks, kvBlocks] = [Math.ceil(rows / MIN_BLOCK), Math.ceil(columns / MIN_BLOCK)]
+      // a counter of every block, and where every q block begins to see
+      const blocks = 4 * kvHeads * (qBlocks + kvBlocks) + ALIGNMENT + 4 * qBlocks
+      return ALIGNMENT + threads * backwardTiles(headSize, bf16 !== 0) + blocks
     }
     default:
       return 0
@@ -43,12 +45,12 @@ function forwardTiles(headSize: number): number {
 /** Two kv tiles, one q tile, and what lies between them. */
 function backwardTiles(headSize: number, bf16: boolean): number {
   const row = 4 * roundUp(headSize, LANES)
-  // twice: k, v, dk, dv; then q and dO, both as rows and transposed, dq; p, ds; lse, delta and the mask of a row
-  const f32 = (2 * 4 + 5) * TILE_F32 * row + 2 * 4 * TILE_F32 * TILE_F32 + 3 * 4 * TILE_F32
+  // twice: k, v, dk, dv; then q and dO, both as rows and transposed, dq; p, ds; lse, delta and the two ends of a row's mask
+  const f32 = (2 * 4 + 5) * TILE_F32 * row + 2 * 4 * TILE_F32 * TILE_F32 + 4 * 4 * TILE_F32
   if (!bf16 || (headSize !== 64 && headSize !== 128)) return f32
   // bf16: twice k and v as rows and k as pairs of rows, q and dO transposed and as pairs; f32: twice dk and dv, dq; bf16: p, ds, ds as pairs
   const packed = (2 * 3 + 4) * TILE_BF16 * 2 * headSize
-  const dotProducts = packed + (2 * 2 + 1) * TILE_BF16 * 4 * headSize + 3 * TILE_BF16 * 2 * TILE_BF16 + 3 * 4 * TILE_BF16
+  const dotProducts = packed + (2 * 2 + 1) * TILE_BF16 * 4 * headSize + 3 * TILE_BF16 * 2 * TILE_BF16 + 4 * 4 * TILE_BF16
   return Math.max(f32, dotProducts)
 }
 

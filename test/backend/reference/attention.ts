@@ -10,6 +10,8 @@ export interface AttentionSizes {
   readonly headSize: number
   readonly qStart: number
   readonly kvStart: number
+  /** Of every row, the position where its document begins; 0 without it. */
+  readonly starts?: Int32Array
 }
 
 export interface Attended {
@@ -18,6 +20,8 @@ export interface Attended {
   readonly lse: Float64Array
   /** Of the scores of all rows: the largest Σ |q| |k| / √D. */
   readonly scoreMagnitude: number
+  /** The largest |score| itself. */
+  readonly largestScore: number
 }
 
 export interface AttentionGradient {
@@ -35,7 +39,7 @@ export function attention(sizes: AttentionSizes, q: Float64Array, k: Float64Arra
   const o = new Float64Array(rows * heads * D)
   const oMagnitude = new Float64Array(o.length)
   const lse = new Float64Array(heads * rows).fill(-Infinity)
-  let scoreMagnitude = 0
+  let [scoreMagnitude, largestScore] = [0, 0]
   for (let h = 0; h < heads; h++)
     for (let row = 0; row < rows; row++) {
       const at = (row * heads + h) * D
@@ -43,6 +47,7 @@ export function attention(sizes: AttentionSizes, q: Float64Array, k: Float64Arra
       const scores = keys.map((key) => dot(q, at, k, key, D) / Math.sqrt(D))
       for (const key of keys) scoreMagnitude = Math.max(scoreMagnitude, dotOfMagnitudes(q, at, k, key, D) / Math.sqrt(D))
       if (keys.length === 0) continue
+      largestScore = Math.max(largestScore, ...scores.map(Math.abs))
       const top = Math.max(...scores)
       const total = top + Math.log(scores.reduce((sum, s) => sum + Math.exp(s - top), 0))
       lse[h * rows + row] = total
@@ -54,7 +59,7 @@ export function attention(sizes: AttentionSizes, q: Float64Array, k: Float64Arra
         }
       })
     }
-  return { o, oMagnitude, lse, scoreMagnitude }
+  return { o, oMagnitude, lse, scoreMagnitude, largestScore }
 }
 
 /** p = e^(q kᵀ/√D - lse); ds = p (dO vᵀ - delta)/√D; dv = pᵀ dO; dk = dsᵀ q; dq = ds k. */
@@ -102,10 +107,11 @@ export function rowSums({ rows, heads, headSize: D }: Pick<AttentionSizes, 'rows
 }
 
 /** First element in k and v of each kv row that a row of q head h sees. */
-function seenBy({ columns, heads, kvHeads, headSize, qStart, kvStart }: AttentionSizes, h: number, row: number): number[] {
+function seenBy({ columns, heads, kvHeads, headSize, qStart, kvStart, starts }: AttentionSizes, h: number, row: number): number[] {
   const kvHead = Math.floor(h / (heads / kvHeads))
   const keys: number[] = []
-  for (let j = 0; j < columns; j++) if (kvStart + j <= qStart + row) keys.push((j * kvHeads + kvHead) * headSize)
+  const first = starts ? element(starts, row) : 0
+  for (let j = 0; j < columns; j++) if (first <= kvStart + j && kvStart + j <= qStart + row) keys.push((j * kvHeads + kvHead) * headSize)
   return keys
 }
 
@@ -119,4 +125,4 @@ function dotOfMagnitudes(a: Float64Array, i: number, b: Float64Array, j: number,
   for (let d = 0; d < n; d++) sum += Math.abs(element(a, i + d) * element(b, j + d))
   return sum
 }
-const element = (x: Float64Array, i: number): number => x[i] as number
+const element = (x: Float64Array | Int32Array, i: number): number => x[i] as number
