@@ -43,7 +43,9 @@ export function storedParts(model: ModelConfig, group: Group): StoredPart[] {
     const [rows = 0, ...columns] = part.shape
     const transposed = model.family === 'gpt2' && layer !== undefined && columns.length === 1
     let row = 0
-    return (parts[`${group.name.split(' ')[0]}/${part.name}`] as Stored).map(([name, share = rows]): StoredPart => {
+    const stored = parts[`${group.name.split(' ')[0]}/${part.name}`]
+    if (!stored) throw new Error(`no tensors are known for ${group.name}/${part.name} of ${model.family}`)
+    return stored.map(([name, share = rows]): StoredPart => {
       const shape = [share, ...columns]
       const offset = part.offset + row * (columns[0] ?? 1)
       row += share
@@ -82,7 +84,7 @@ function llamaParts({ heads, kvHeads, headSize, feedForward }: ModelConfig): Rea
 function gpt2Parts(): Readonly<Record<string, Stored>> {
   return {
     'embedding/table': [['wte.weight']],
-    'embedding/positions': [['wpe.weight']],
+    'positions/table': [['wpe.weight']],
     'layer/norm1': [['ln_1.weight']],
     'layer/norm1Bias': [['ln_1.bias']],
     'layer/norm2': [['ln_2.weight']],
