@@ -1,7 +1,9 @@
 /** The head of a run (`trace/schema.ts`): what is true of it before its first step. */
 import { v7 as uuid } from 'uuid'
 import { parameterCount } from '../model/parameters.js'
+import { sequencesOf } from '../schedule/config.js'
 import { KERNEL_NAMES, kernelSpec } from '../schedule/kernels.js'
+import { SYSTEMS } from '../schedule/systems.js'
 import { type Origin, RUN_SCHEMA, RUN_VERSION, type RunHead, TIERS } from '../trace/schema.js'
 import type { DeviceDescription } from './device.js'
 import type { TrainingPlan } from './training-plan.js'
@@ -48,9 +50,12 @@ export function newHead(training: TrainingPlan, device: DeviceDescription, origi
   }
 }
 
+const FAMILY = { llama: 'Llama', gpt2: 'GPT-2' } as const
+
 function titleOf({ system, config }: TrainingPlan): string {
   const { model, ranks, chunks } = config
-  const name = system === 'fpdt' ? 'FPDT' : 'Ulysses, un-chunked'
+  const sequences = sequencesOf(config)
   const cut = chunks > 1 ? `${config.tokens} tokens in ${chunks} chunks` : `${config.tokens} tokens in one piece`
-  return `${name} · Llama ${model.layers} × ${model.width} · ${cut} · ${ranks} rank${ranks === 1 ? '' : 's'}`
+  const many = sequences > 1 ? `${sequences} × ${cut}` : cut
+  return `${SYSTEMS[system].words} · ${FAMILY[model.family]} ${model.layers} × ${model.width} · ${many} · ${ranks} rank${ranks === 1 ? '' : 's'}`
 }

@@ -3,43 +3,80 @@ import type { NativeStep } from '../execute/native.js'
 import { toBf16 } from '../model/bf16.js'
 import { initialGroup } from '../model/initialise.js'
 import { type Group, groupsOf } from '../model/parameters.js'
+import { rotaryOf } from '../model/rotary.js'
+import type { GroupValues, StateSlice } from '../schedule/step-values.js'
 import type { TrainingPlan } from './training-plan.js'
 
 /** Values of all groups, by name; each of `group.padded` elements. */
 export type ParameterValues = ReadonlyMap<string, Float32Array>
+
+/** What is kept of each parameter between steps, in f32. */
+export type State = 'master' | 'm' | 'v'
 
 export function initialParameters(training: TrainingPlan): ParameterValues {
   const { config, values, seed } = training
   return new Map(groupsOf(values.layout).map((group) => [group.name, initialGroup(config.model, group, seed)]))
 }
 
-/** Writes weights and masters of every rank, and zero optimizer state. */
+/** What does not change from step to step: the rotary frequencies. */
+export function writeConstants(step: NativeStep, { config, values }: TrainingPlan): void {
+  const rotary = rotaryOf(config.model.positions, config.model.headSize)
+  if (rotary) for (let rank = 0; rank < config.ranks; rank++) step.write(values.frequencies, 'device', rank, rotary.frequencies)
+}
+
+/** Writes weights and masters of every rank, and zero moments. */
 export function writeParameters(step: NativeStep, training: TrainingPlan, values: ParameterValues): void {
   for (const group of training.values.groups) {
     const all = values.get(group.group.name)
-    if (!all || all.length !== group.group.padded) throw new Error(`group ${group.group.name} needs ${group.group.padded} values`)
-    for (let rank = 0; rank < training.config.ranks; rank++) {
-      const part = partition(all, rank, training.config.ranks)
-      step.write(group.master, 'device', rank, part)
-      if (group.weightsPart !== group.master) step.write(group.weightsPart, 'device', rank, toBf16(part))
-      const zeros = new Float32Array(part.length)
-      step.write(group.m, 'device', rank, zeros)
-      step.write(group.v, 'device', rank, zeros)
-    }
+    if (!all) throw new Error(`group ${group.group.name} has no values`)
+    const zeros = new Float32Array(all.length)
+    writeGroup(step, training, group, { master: all, m: zeros, v: zeros })
   }
 }
 
-/** f32 values of one of `master`, `m`, `v` or (while it lives) `gradientPart` of every group, partitions joined. */
-export function readParameters(step: NativeStep, training: TrainingPlan, what: 'master' | 'm' | 'v' | 'gradientPart', line?: number): ParameterValues {
+/** Writes one group: weights as T(master), and its states. Each of `group.padded` elements. */
+export function writeGroup(step: NativeStep, training: TrainingPlan, group: GroupValues, states: Readonly<Record<State, Float32Array>>): void {
+  const { ranks, dtype, parameters } = training.config
+  for (const all of Object.values(states))
+    if (all.length !== group.group.padded) throw new Error(`group ${group.group.name} needs ${group.group.padded} values, not ${all.length}`)
+  const held = group.group.padded / ranks
+  for (let rank = 0; rank < ranks; rank++) {
+    const part = states.master.subarray(rank * held, (rank + 1) * held)
+    step.write(group.weightsPart, parameters, rank, dtype === 'f32' ? part : toBf16(part))
+    for (const what of statesOf(training))
+      for (const slice of group.slices)
+        step.write(slice[what], training.config.states, rank, states[what].subarray(rank * held + slice.offset, rank * held + slice.offset + slice.count))
+  }
+}
+
+/** f32 values of one state of one group, the ranks' partitions joined: (group.padded). */
+export function readGroup(step: NativeStep, training: TrainingPlan, group: GroupValues, what: State): Float32Array {
+  const { ranks } = training.config
+  const held = group.group.padded / ranks
+  const joined = new Float32Array(group.group.padded)
+  // In f32 the master weights are the weights themselves.
+  const ofWeights = what === 'master' && training.config.dtype === 'f32'
+  for (let rank = 0; rank < ranks; rank++) {
+    if (ofWeights) joined.set(floats(step.read(group.weightsPart, training.config.parameters, rank)), rank * held)
+    else for (const slice of group.slices) joined.set(floats(step.read(slice[what], training.config.states, rank)), rank * held + slice.offset)
+  }
+  return joined
+}
+
+/** One state of every group. */
+export function readParameters(step: NativeStep, training: TrainingPlan, what: State): ParameterValues {
+  return new Map(training.values.groups.map((group) => [group.group.name, readGroup(step, training, group, what)]))
+}
+
+/** Gradients where they stand after the op at `line`, while they live: before the optimizer's first op. */
+export function readGradients(step: NativeStep, training: TrainingPlan, line: number): ParameterValues {
   const { ranks } = training.config
   return new Map(
-    training.values.groups.map((group) => {
-      const joined = new Float32Array(group.group.padded)
-      for (let rank = 0; rank < ranks; rank++) {
-        const bytes = step.read(group[what], 'device', rank, line)
-        joined.set(new Float32Array(bytes.buffer, bytes.byteOffset, group.group.padded / ranks), (group.group.padded / ranks) * rank)
-      }
-      return [group.group.name, joined]
+    training.values.groups.map(({ group, gradientPart }) => {
+      const joined = new Float32Array(group.padded)
+      const tier = training.plan.find(gradientPart.name, 'device', line) ? 'device' : 'host'
+      for (let rank = 0; rank < ranks; rank++) joined.set(floats(step.read(gradientPart, tier, rank, line)), (group.padded / ranks) * rank)
+      return [group.name, joined]
     }),
   )
 }
@@ -52,7 +89,10 @@ export function tensor(values: ParameterValues, group: Group, name: string): Flo
   return all.subarray(part.offset, part.offset + part.shape.reduce((product, extent) => product * extent, 1))
 }
 
-function partition(all: Float32Array, rank: number, ranks: number): Float32Array {
-  const count = all.length / ranks
-  return all.subarray(rank * count, (rank + 1) * count)
+/** States that have values of their own. */
+function statesOf({ config }: TrainingPlan): (State & keyof StateSlice)[] {
+  return config.dtype === 'f32' ? ['m', 'v'] : ['master', 'm', 'v']
+}
+function floats(bytes: Uint8Array): Float32Array {
+  return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4)
 }

@@ -5,15 +5,16 @@ import { MFU_FORMULA, mfu, modelFlops } from '../cost/flops.js'
 import { DISPLAY_ID, displayHost, type MimeBundle, TO_MIME } from '../display.js'
 import { FpdtError } from '../errors.js'
 import { NativeStep } from '../execute/native.js'
-import { type LongText, longText, type StepTokens, stepTokens, type TextSource } from '../model/tokens.js'
-import { paddedTokens } from '../schedule/config.js'
+import { type StepTokens, stepTokens } from '../model/sequences.js'
+import { type LongText, longText, type TextSource } from '../model/tokens.js'
+import { stepTokenCount } from '../schedule/config.js'
 import type { RunHead, StepSummary, Tier } from '../trace/schema.js'
 import { joinColumns, type Spans, type StepSpans } from '../trace/spans.js'
 import type { Device } from './device.js'
 import { newHead } from './head.js'
-import { writeInputs } from './inputs.js'
+import { sequenceShape, writeInputs } from './inputs.js'
 import { interruptible } from './interrupt.js'
-import { initialParameters, type ParameterValues, readParameters, writeParameters } from './parameters.js'
+import { initialParameters, type ParameterValues, readParameters, writeConstants, writeParameters } from './parameters.js'
 import { PlannedRun } from './planned-run.js'
 import { Progress } from './progress.js'
 import { runBundle, runInWords } from './show.js'
@@ -71,6 +72,7 @@ export class TrainingRun {
   static async open(device: Device, training: TrainingPlan): Promise<TrainingRun> {
     const native = new NativeStep(device.native, training.plan)
     native.poison() // so that the highest byte the first step touches can be measured
+    writeConstants(native, training)
     writeParameters(native, training, initialParameters(training))
     return new TrainingRun(device, training, native)
   }
@@ -208,8 +210,8 @@ export class TrainingRun {
   #next(text: LongText): Step {
     const { config } = this.training
     const position = this.#positions.get(text) ?? 0
-    const inputs = stepTokens(text, position, config.tokens, paddedTokens(config), config.model.vocabulary)
-    this.head.message = inputs.repeated ? `${text.source} has ${text.tokens.length} tokens, fewer than were read of it: it was repeated` : ''
+    const inputs = stepTokens(text, position, sequenceShape(config))
+    this.head.message = inputs.repeated ? `${text.source} has ${text.length} tokens, fewer than were read of it: it was repeated` : ''
     const number = this.#done + 1
     return { number, text, inputs, parameters: writeInputs(this.#native, this.training, inputs, number) }
   }
@@ -252,7 +254,7 @@ export class TrainingRun {
     const { config, values } = this.training
     const taken = joinColumns<Spans>([...pieces, this.#native.takeSpans()])
     this.#native.reset()
-    this.#positions.set(step.text, (this.#positions.get(step.text) ?? 0) + config.tokens)
+    this.#positions.set(step.text, (this.#positions.get(step.text) ?? 0) + stepTokenCount(config))
     for (const row of this.head.tiers) row.measured_bytes ??= this.#native.touched(row.tier)
     this.#arenaAllocations = this.#native.allocationsDuringRuns()
     const scalar = (bytes: Uint8Array): number => new Float64Array(bytes.buffer, bytes.byteOffset, 1)[0]
@@ -273,8 +275,8 @@ export class TrainingRun {
     const start_ns = Math.round(first - origin)
     const duration_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), 0)) - start_ns
     const seconds = duration_ns / 1e9
-    const { tokens } = config
-    const model_flops = modelFlops(config.model, [tokens])
+    const tokens = stepTokenCount(config)
+    const model_flops = modelFlops(config.model, step.inputs.stretches)
     const peak = this.#device.rates(config.dtype).peakFlopsPerSecond
     const rates = { tokens_per_second: tokens / seconds, model_flops, mfu: mfu(model_flops, seconds, peak), mfu_formula: MFU_FORMULA }
     const summary: StepSummary = { step: step.number, start_ns, duration_ns, loss, tokens, ...rates, gradient_norm }

@@ -1,6 +1,7 @@
 /** What fits a device: the longest sequence, and what to try when a step does not. Plans, and never allocates. */
 import { FpdtError } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
+import { SYSTEMS } from '../schedule/systems.js'
 import type { Tier } from '../trace/schema.js'
 import { formatBytes, parseTokens } from './sizes.js'
 import { type Budgets, planTraining, stepOf, type TrainingPlan, type TrainOptions } from './training-plan.js'
@@ -19,14 +20,21 @@ export function planThatFits(model: ModelConfig, options: TrainOptions, machine:
 
 /**
  * The longest sequence that fits the budgets, in tokens; 0 when none does, Infinity when nothing limits it.
- * Ulysses: the largest multiple of 256 tokens, by bisection over plans. FPDT (chunk 4096 unless given): see `longestChunked`.
+ * Un-chunked: the largest multiple of 256 tokens, by bisection over plans. FPDT (chunk 4096 unless given): see `longestChunked`.
  */
 export function longestSequence(model: ModelConfig, sizes: Sizes, machine: Budgets): number {
   const bytes = (options: Sizes, sequence: number): Bytes => planTraining(model, { ...options, sequence }, { ...machine, budgets: {} }).plan.arenaBytes
   const allowed = (needed: Bytes): boolean => limits(machine).every(([tier, budget]) => needed[tier] <= budget)
-  if (sizes.system === 'ulysses') return UNIT * most((units) => allowed(bytes(sizes, units * UNIT)))
+  if (!isChunked(sizes)) return UNIT * most((units) => allowed(bytes(sizes, units * UNIT)))
   const chunk = parseTokens(sizes.chunk ?? 4096, 'chunk')
+  const { offload, checkpoints, keep } = stepOf(model, { ...sizes, chunk, sequence: Math.max(2, chunk) })
+  // What stays on the device grows with the sequence there, chunk by chunk.
+  if ([offload, checkpoints, keep].includes('device')) return chunk * most((chunks) => allowed(bytes({ ...sizes, chunk }, Math.max(2, chunks * chunk))))
   return chunk * longestChunked(enoughChunks(sizes), (chunks) => bytes({ ...sizes, chunk }, Math.max(2, chunks * chunk)), allowed, machine.budgets.host)
+}
+
+function isChunked({ system = 'fpdt' }: Sizes): boolean {
+  return SYSTEMS[system].chunked
 }
 
 type Bytes = Readonly<Record<Tier, number>>
@@ -57,7 +65,7 @@ function longestChunked(enough: number, bytes: (chunks: number) => Bytes, allowe
 function advice(model: ModelConfig, options: TrainOptions, machine: Budgets): string {
   const longest = (sizes: Sizes): number => longestSequence(model, sizes, machine)
   const { sequence, ...sizes } = options
-  if (options.system === 'ulysses') {
+  if (!isChunked(options)) {
     const tokens = longest(sizes)
     return tokens > 0
       ? `The longest sequence that fits is ${tokens} tokens; system 'fpdt' fits longer ones.`

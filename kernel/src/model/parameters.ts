@@ -1,7 +1,7 @@
 /**
  * Parameters: which matrices a model has, and how they lie in memory.
  *
- * Parameters are flat *groups*: the embedding table, one group a layer, and the head. A group is padded so that every rank
+ * Parameters are flat *groups*: the embedding table, learned positions, one group a layer, and the head. A group is padded so that every rank
  * holds an equal, aligned partition (ZeRO-3); rank r's partition is elements r n/P .. (r + 1) n/P. Norm weights
  * and biases lie first in a group, because weight decay leaves a leading stretch alone and everything after it not.
  */
@@ -15,7 +15,7 @@ export interface Part {
   readonly offset: number
 }
 export interface Group {
-  /** `embedding`, `layer 3` or `head`. */
+  /** `embedding`, `positions`, `layer 3` or `head`. */
   readonly name: string
   readonly parts: readonly Part[]
   /** Elements with padding: a multiple of 64 P. */
@@ -27,6 +27,8 @@ export interface Group {
 }
 export interface Layout {
   readonly embedding: Group
+  /** Learned positions: a group of their own, because a tied head adds to the embedding's gradient and not to theirs. */
+  readonly positions?: Group
   readonly layers: readonly Group[]
   readonly head: Group
 }
@@ -60,17 +62,15 @@ export function parameterLayout(model: ModelConfig, ranks: number): Layout {
     ['down', [d, f]],
   ]
   return {
-    embedding: group('embedding', ranks, [
-      ['table', [V, d]],
-      ...when(positions.kind === 'learned', [['positions', [positions.kind === 'learned' ? positions.length : 0, d]]]),
-    ]),
+    embedding: group('embedding', ranks, [['table', [V, d]]]),
+    ...(positions.kind === 'learned' ? { positions: group('positions', ranks, [['table', [positions.length, d]]]) } : {}),
     layers: Array.from({ length: model.layers }, (_, l) => group(`layer ${l}`, ranks, layer)),
     head: group('head', ranks, [...norm('norm'), ...when(!model.tied, [['matrix', [V, d]]])]),
   }
 }
 
 export function groupsOf(layout: Layout): Group[] {
-  return [layout.embedding, ...layout.layers, layout.head]
+  return [layout.embedding, ...(layout.positions ? [layout.positions] : []), ...layout.layers, layout.head]
 }
 
 /** Parameters of a model, pads not counted. */

@@ -1,4 +1,4 @@
-/** Long texts as tokens, and tokens as what a step takes: chunks dealt to ranks, with shifted labels. */
+/** Long texts as tokens. `sequences.ts` cuts them into what a step takes. */
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
@@ -7,8 +7,6 @@ import { FpdtError } from '../errors.js'
 
 /** Words of GPT-2's vocabulary, ids 0 .. 50256. */
 export const GPT2_VOCABULARY = 50257
-/** A label that counts for nothing. */
-export const IGNORE = -1
 /** The text that ships with a dependency: TypeScript's types of the browser, 2.3 MB, 757,634 GPT-2 tokens in TypeScript 7.0. */
 export const BUILT_IN_TEXT = 'lib.dom.d.ts'
 /** Texts are cut once: reading the same one again gives the same `LongText`, and with it its place in a run. */
@@ -24,7 +22,7 @@ const WHAT_TO_GIVE = `give the path of a text, the text itself (with a line brea
 export type TextSource = string | readonly number[] | Uint32Array | Int32Array | Uint16Array | LongText
 
 function isLongText(text: object | undefined): text is LongText {
-  return typeof text === 'object' && text !== null && 'source' in text && 'tokens' in text
+  return typeof text === 'object' && text !== null && 'source' in text && 'read' in text
 }
 function isTokens(text: unknown): text is ArrayLike<number> & Iterable<number> {
   return Array.isArray(text) || text instanceof Uint32Array || text instanceof Int32Array || text instanceof Uint16Array
@@ -33,7 +31,19 @@ function isTokens(text: unknown): text is ArrayLike<number> & Iterable<number> {
 export interface LongText {
   /** Where it is from, in words. */
   readonly source: string
-  readonly tokens: Uint32Array | Int32Array
+  /** Tokens there are. */
+  readonly length: number
+  /** `count` tokens from `position`; both lie inside the text. Texts in files are read as they are needed. */
+  read(position: number, count: number): Uint32Array | Int32Array
+  /** Labels of the same tokens, where they are given: the word to foretell at each, -1 or -100 where there is none. Else the next token is foretold. */
+  labels?(position: number, count: number): Int32Array
+  /** Positions of the first tokens of its documents, ascending from 0. A text without is one document. */
+  readonly documents?: ArrayLike<number>
+}
+
+/** A text that lies in memory. */
+function inMemory(source: string, tokens: Uint32Array | Int32Array, documents?: ArrayLike<number>): LongText {
+  return { source, length: tokens.length, read: (position, count) => tokens.subarray(position, position + count), ...(documents ? { documents } : {}) }
 }
 
 /**
@@ -44,7 +54,7 @@ export function longText(text: TextSource): LongText {
   if (typeof text !== 'string') {
     if (isLongText(text)) return text
     if (!isTokens(text)) throw new FpdtError('text', `longText(${String(text)}) is no text; ${WHAT_TO_GIVE}`)
-    return cached(text, () => atLeastTwo({ source: `${text.length} tokens`, tokens: text instanceof Uint32Array ? text : Int32Array.from(text) }))
+    return cached(text, () => atLeastTwo(inMemory(`${text.length} tokens`, text instanceof Uint32Array ? text : Int32Array.from(text))))
   }
   if (text === '') throw new FpdtError('text', `longText('') is empty; ${WHAT_TO_GIVE}`)
   if (text.length >= LONGEST_PATH || text.includes('\n')) return cached(text, () => tokenise(text, `${text.length} characters`))
@@ -70,10 +80,10 @@ function cached(key: string | ArrayLike<number>, make: () => LongText): LongText
 
 /** Words such as `<|endoftext|>` in a text are text: they are cut like any other. */
 function tokenise(text: string, source: string): LongText {
-  return atLeastTwo({ source, tokens: Uint32Array.from(encoding.encode(text, { disallowedSpecial: new Set() })) })
+  return atLeastTwo(inMemory(source, Uint32Array.from(encoding.encode(text, { disallowedSpecial: new Set() }))))
 }
 function atLeastTwo(text: LongText): LongText {
-  const { length } = text.tokens
+  const { length } = text
   if (length >= 2) return text
   throw new FpdtError(
     'text',
@@ -93,44 +103,4 @@ function builtInText(): string {
     // An earlier TypeScript has no such package.
   }
   return candidates.find((path) => existsSync(path)) ?? (candidates[0] as string)
-}
-
-/** Tokens and labels of one step. `label[t]` is the token after t; the last token and pads have none. */
-export interface StepTokens {
-  readonly tokens: Int32Array // padded length
-  readonly labels: Int32Array
-  /** Labels that count. */
-  readonly valid: number
-  /** The text was shorter than what has been read of it. */
-  readonly repeated: boolean
-}
-
-/**
- * `count` tokens of a text from `position`, padded to `padded`. A text shorter than that is repeated from its start.
- * Throws FpdtError `token` for a token outside the vocabulary, naming where it stands.
- */
-export function stepTokens(text: LongText, position: number, count: number, padded: number, vocabulary: number): StepTokens {
-  const tokens = new Int32Array(padded)
-  const labels = new Int32Array(padded).fill(IGNORE)
-  const length = text.tokens.length
-  for (let t = 0; t < count; t++) {
-    const at = (position + t) % length
-    const token = text.tokens[at] as number
-    if (!(token >= 0 && token < vocabulary)) {
-      throw new FpdtError(
-        'token',
-        `token ${token} at position ${at} of ${text.source} is outside the model's vocabulary of ${vocabulary} words; give the model vocab: ${token + 1} or more, or other tokens.`,
-      )
-    }
-    tokens[t] = token
-    if (t > 0) labels[t - 1] = token
-  }
-  return { tokens, labels, valid: count - 1, repeated: position + count > length }
-}
-
-/** Local tokens of chunk i on rank r: sub-chunk i P + r, so that after the all-to-all chunk i is one range of the sequence. */
-export function dealt(all: Int32Array, chunk: number, ranks: number, i: number, rank: number): Int32Array {
-  const c = chunk / ranks
-  const start = i * chunk + rank * c
-  return all.subarray(start, start + c)
 }

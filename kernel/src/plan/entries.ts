@@ -153,7 +153,7 @@ function collectiveParameters(op: Op, ranks: number): number[] {
     case 'allToAll': {
       const [rows, , headSize] = op.parts[0].shape
       const direction = op.direction === 'toHeads' ? 0 : 1
-      return [rows / ranks, headSize, DTYPE_BYTES[op.local.dtype], direction, ...op.parts.map((part) => part.shape[1] * ranks)]
+      return [rows / ranks, headSize, DTYPE_BYTES[op.local.dtype], direction, ...(op.heads ?? op.parts.map((part) => part.shape[1] * ranks))]
     }
     case 'gather':
       return [bytesOf(op.part)]

@@ -1,43 +1,71 @@
 /**
- * Backward of attention: outer loop over key/value chunks j, inner over query chunks i >= j (the paper's order).
+ * Backward of attention, in either loop order. A *row* is a step of the outer loop, a *column* one of the inner:
  *
- *   j\i  0  1  2  3        dk[j], dv[j] grow along a row and are final at its end;
- *    0   0  1  2  3        dq[i] grows down a column and is final at the diagonal (i, i), the first step of row i.
- *    1      4  5  6        So the triple (dq[j], dk[j], dv[j]) is final together at the end of row j and streams out:
- *    2         7  8        rotary, all-to-all, projection and norm backward, while row j+1 begins.
- *    3            9
+ *   kv   outer key/value chunks j ascending, inner query chunks i >= j (the paper's): q, dO, lse, delta and dq travel
+ *   q    outer query chunks i descending, inner key/value chunks j <= i: k, v, dk and dv travel, which grouped heads make small
  *
- * k[j], v[j] stay for a row. q, dO, lse, delta and the f32 dq of chunk i travel for every step, `prefetch` steps ahead.
- * Where two rows meet on one query chunk ((u-2, u-1) and (u-1, u-1)) it stays: nothing travels.
+ *   kv, j\i  0  1  2  3      q, i\j  0  1  2  3       Sums of a row grow along it; sums of a column grow down it and are final
+ *        0   0  1  2  3          3   3  2  1  0       at the diagonal. So dq, dk and dv of a chunk are final together at the end
+ *        1      6  5  4          2   4  5  6          of its row and stream out: rotary, all-to-all, projection and norm
+ *        2         7  8          1   8  7             backward, while the next row begins.
+ *        3            9          0   9
+ *
+ * What a row needs stays for the row; what a column needs travels, `prefetch` steps ahead. The inner loop turns round from row to
+ * row, so that every second boundary meets the same column: it stays, and nothing travels.
  */
 
-import type { StepConfig } from './config.js'
-import { at, compute, fetch, free, moveToDevice, type Ops, offload } from './emit.js'
+import { documentMask } from './attention-forward.js'
+import type { Context } from './context.js'
+import { at, compute, fetch, free, type Ops } from './emit.js'
+import type { Place } from './ops.js'
 import { exchangeGradients, projectQkvBackward } from './projection.js'
-import type { StepValues } from './step-values.js'
+import type { Value } from './values.js'
 
 interface Step {
-  readonly j: number
-  readonly i: number
+  readonly row: number
+  readonly column: number
+  readonly firstOfRow: boolean
+  readonly lastOfRow: boolean
+  /** Of the first row of its sequence: sums of columns begin. */
+  readonly firstRow: boolean
+}
+
+/** Every (row, column) of a sequence of `chunks` chunks from `from`, in order. */
+function* stepsOf(order: 'kv' | 'q', from: number, chunks: number): Generator<Step, void, undefined> {
+  for (let turn = 0; turn < chunks; turn++) {
+    const row = order === 'kv' ? from + turn : from + chunks - 1 - turn
+    const count = chunks - turn
+    for (let t = 0; t < count; t++) {
+      const away = turn % 2 === 0 ? t : count - 1 - t // from the diagonal, or towards it
+      yield { row, column: order === 'kv' ? row + away : row - away, firstOfRow: t === 0, lastOfRow: t === count - 1, firstRow: turn === 0 }
+    }
+  }
 }
 
 /**
- * Roughly: dq, dk, dv of all chunks from dO and delta; then dWqkv, dnorm1 and dx[l,·]. Needs on the host, and ends there:
- * q, k, v, dO, lse, delta, x, dy of every chunk. Leaves dx[l,·] on the host.
+ * Roughly: dq, dk, dv of all chunks from dO and delta; then dWqkv, dnorm1 and dx[l,·]. Needs waiting, and ends there: q, k, v,
+ * dO, lse, delta, dy of every chunk, and the layer's inputs x. Leaves dx[l,·] waiting.
  */
-export function* attentionBackward(config: StepConfig, b: StepValues, l: number): Ops {
-  const u = config.chunks
+export function* attentionBackward(ctx: Context, l: number): Ops {
+  const { config, b, waiting } = ctx
+  const order = config.backwardOrder
+  const query = (i: number): Value[] => [b.q(l, i), b.dO(l, i), b.lse(l, i), b.delta(l, i)]
+  const key = (j: number): Value[] => [b.k(l, j), b.v(l, j)]
+  const [rowInputs, columnInputs] = order === 'kv' ? [key, query] : [query, key]
+  const columnSums = order === 'kv' ? (i: number) => [b.dq(l, i)] : (j: number) => [b.dk(l, j), b.dv(l, j)]
+
   const steps: Step[] = []
-  for (let j = 0; j < u; j++) for (let i = j; i < u; i++) steps.push({ j, i })
-  const onDevice = new Set<number>() // query chunks whose q, dO, lse, delta (and dq, once begun) are on the device
-  const dqOnHost = new Set<number>()
+  for (let from = 0; from < ctx.chunks; from += config.chunks) steps.push(...stepsOf(order, from, config.chunks))
+  const onDevice = new Set<number>() // columns whose inputs (and sums, once begun) are on the device
+  const sumsWaiting = new Set<number>()
+  let unfinished: number | undefined // a row whose exchange is under way
 
   for (let t = 0; t < Math.min(config.prefetch, steps.length); t++) yield* bring(steps[t] as Step)
   for (const [t, step] of steps.entries()) {
-    const { j, i } = step
+    const { row, column, firstOfRow, lastOfRow, firstRow } = step
     const ahead = steps[t + config.prefetch]
     if (ahead) yield* bring(ahead)
-    const place = at('backward', l, i, j)
+    const [i, j] = order === 'kv' ? [column, row] : [row, column]
     const operands = {
       dq: b.dq(l, i),
       dk: b.dk(l, j),
@@ -49,50 +77,68 @@ export function* attentionBackward(config: StepConfig, b: StepValues, l: number)
       lse: b.lse(l, i),
       delta: b.delta(l, i),
     }
-    yield compute(place, 'attendBackward', operands, { firstQ: j === 0 ? 1 : 0, firstKv: i === j ? 1 : 0 })
-    if (i === j && j > 0 && config.lookAhead) yield* finishRow(j - 1)
+    const [rowFlag, columnFlag] = [firstOfRow ? 1 : 0, firstRow ? 1 : 0]
+    const flags = order === 'kv' ? { firstQ: columnFlag, firstKv: rowFlag } : { firstQ: rowFlag, firstKv: columnFlag }
+    yield compute(at('backward', l, i, j), 'attendBackward', { ...operands, ...documentMask(ctx, i) }, flags)
+    if (unfinished !== undefined) yield* finishRow(unfinished)
+    unfinished = undefined
     yield* leave(t, step)
-    if (i === u - 1) {
-      yield* free(place, 'device', b.k(l, j), b.v(l, j))
-      yield* moveToDevice(at('backward', l, null, j), b.x(l, j), b.dy(l, j))
-      yield* exchangeGradients(config, b, l, j)
-      if (!config.lookAhead || j === u - 1) yield* finishRow(j)
-    }
+    if (!lastOfRow) continue
+    yield* free(placeOf(step), 'device', ...rowInputs(row))
+    if (order === 'q') yield* free(placeOf(step), 'device', ...masks(row))
+    const final = at('backward', l, null, row)
+    yield* ctx.checkpoints.take(final, b.x(l, row))
+    yield* waiting.take(final, b.dy(l, row))
+    yield* exchangeGradients(ctx, l, row)
+    if (config.lookAhead && t < steps.length - 1) unfinished = row
+    else yield* finishRow(row)
   }
 
-  /** What a step needs, from the host; the last use of a value there ends it. */
-  function* bring({ j, i }: Step): Ops {
-    const place = at('backward', l, i, j)
-    if (i === j) yield* moveToDevice(place, b.k(l, j), b.v(l, j))
-    const travelling = [b.q(l, i), b.dO(l, i), b.lse(l, i), b.delta(l, i)]
-    if (!onDevice.has(i)) {
-      for (const value of travelling) yield fetch(place, value)
-      if (dqOnHost.has(i)) yield fetch(place, b.dq(l, i))
-      onDevice.add(i)
-    }
-    if (i === j) {
-      yield* free(place, 'host', ...travelling)
-      if (dqOnHost.delete(i)) yield* free(place, 'host', b.dq(l, i))
-    }
+  function placeOf({ row, column }: Step): Place {
+    return order === 'kv' ? at('backward', l, column, row) : at('backward', l, row, column)
+  }
+  function masks(i: number): Value[] {
+    return Object.values(documentMask(ctx, i))
+  }
+  function* fetchMasks(place: Place, i: number): Ops {
+    for (const mask of masks(i)) yield fetch(place, mask)
   }
 
-  /** After a step: the query chunk goes, unless a step already brought for needs it; a final dq waits for its row to end. */
-  function* leave(t: number, { j, i }: Step): Ops {
-    const place = at('backward', l, i, j)
-    const travelling = [b.q(l, i), b.dO(l, i), b.lse(l, i), b.delta(l, i)]
-    for (let next = t + 1; next <= t + config.prefetch; next++) if (steps[next]?.i === i) return
-    onDevice.delete(i)
-    yield* free(place, 'device', ...travelling)
-    if (i === j) return
-    yield offload(place, b.dq(l, i))
-    dqOnHost.add(i)
-    yield* free(place, 'device', b.dq(l, i))
+  /** What a step needs; the last use of a waiting value ends it there. */
+  function* bring(step: Step): Ops {
+    const { row, column, firstOfRow } = step
+    const place = placeOf(step)
+    if (firstOfRow) {
+      yield* waiting.take(place, ...rowInputs(row))
+      if (order === 'q') yield* fetchMasks(place, row)
+    }
+    if (!onDevice.has(column)) {
+      yield* waiting.bring(place, ...columnInputs(column))
+      if (order === 'kv') yield* fetchMasks(place, column)
+      if (sumsWaiting.has(column)) yield* waiting.bring(place, ...columnSums(column))
+      onDevice.add(column)
+    }
+    if (row !== column) return
+    yield* waiting.forget(place, ...columnInputs(column))
+    if (sumsWaiting.delete(column)) yield* waiting.forget(place, ...columnSums(column))
+  }
+
+  /** After a step: the column goes, unless a step already brought for needs it; its sums, once final, wait for the row to end. */
+  function* leave(t: number, step: Step): Ops {
+    const { row, column } = step
+    const place = placeOf(step)
+    for (let next = t + 1; next <= t + config.prefetch; next++) if (steps[next]?.column === column) return
+    onDevice.delete(column)
+    if (row === column) yield* free(place, 'device', ...columnInputs(column))
+    else yield* waiting.release(place, ...columnInputs(column))
+    if (order === 'kv') yield* free(place, 'device', ...masks(column))
+    if (row === column) return
+    yield* waiting.put(place, ...columnSums(column))
+    sumsWaiting.add(column)
   }
 
   function* finishRow(j: number): Ops {
-    yield* projectQkvBackward(config, b, l, j)
-    const place = at('backward', l, null, j)
-    yield offload(place, b.dx(l, j))
-    yield* free(place, 'device', b.dx(l, j))
+    yield* projectQkvBackward(ctx, l, j)
+    yield* waiting.put(at('backward', l, null, j), b.dx(l, j))
   }
 }

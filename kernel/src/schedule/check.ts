@@ -295,16 +295,23 @@ class Shapes {
     }
   }
 
-  private allToAll({ direction, local, parts }: AllToAll): void {
+  private allToAll({ direction, local, parts, heads: given }: AllToAll): void {
+    if (given && given.length !== parts.length) refuse(`allToAll has ${parts.length} parts, and the heads of ${given.length}`)
     for (const part of parts) {
       if (part.shape.length !== 3 || local.shape.length !== 3) refuse(`allToAll takes (tokens, heads, head size): ${describe(local)}, ${describe(part)}`)
       if (part.dtype !== local.dtype) refuse(`allToAll moves one dtype: ${local.name} is ${local.dtype}, ${part.name} is ${part.dtype}`)
       if (part.shape[2] !== local.shape[2]) refuse(`allToAll keeps the head size: ${local.name} has ${local.shape[2]}, ${part.name} has ${part.shape[2]}`)
       this.agree(part.shape[0] / local.shape[0], `${part.name} has ${part.shape[0]} tokens, ${local.name} ${local.shape[0]}`)
     }
-    const heads = parts.reduce((sum, part) => sum + part.shape[1], 0) * (this.ranks ?? 1)
+    const ranks = this.ranks ?? 1
+    const heads = given ?? parts.map((part) => part.shape[1] * ranks)
+    for (const [p, part] of parts.entries()) {
+      const share = heads[p] % ranks === 0 ? heads[p] / ranks : ranks % heads[p] === 0 ? 1 : Number.NaN
+      if (share !== part.shape[1]) refuse(`allToAll splits ${heads[p]} heads over ${ranks} ranks, and ${part.name} has ${part.shape[1]} of them`)
+    }
+    const sum = heads.reduce((all, count) => all + count, 0)
     const side = direction === 'toHeads' ? 'gives' : 'gets'
-    if (heads !== local.shape[1]) refuse(`allToAll ${side} ${local.shape[1]} heads in ${local.name}, and its parts over ${this.ranks} ranks have ${heads}`)
+    if (sum !== local.shape[1]) refuse(`allToAll ${side} ${local.shape[1]} heads in ${local.name}, and its parts over ${this.ranks} ranks have ${sum}`)
   }
 
   private partition(part: Value, full: Value): void {
@@ -321,7 +328,7 @@ class Shapes {
 }
 
 /** Parameters that are not sizes. */
-const FRACTIONS: ReadonlySet<string> = new Set(['eps', 'theta', 'maxNorm', 'beta1', 'beta2', 'decay'])
+const FRACTIONS: ReadonlySet<string> = new Set(['eps', 'magnitude', 'maxNorm', 'beta1', 'beta2', 'decay'])
 
 function parametersOf(op: Compute): readonly number[] {
   try {

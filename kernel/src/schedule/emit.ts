@@ -1,7 +1,7 @@
 /** Constructors of ops, so that a generator reads like the algorithm it writes down. */
 import type { Phase, Tier } from '../trace/schema.js'
 import type { Flags, Kernel, Operands } from './kernels.js'
-import type { AllReduce, AllToAll, Compute, Fetch, Free, Gather, Offload, Op, Place, ReduceScatter } from './ops.js'
+import type { AllReduce, AllToAll, Compute, Fetch, Free, Gather, Load, Offload, Op, Place, ReduceScatter, Spill } from './ops.js'
 import type { Value } from './values.js'
 
 /** A stretch of schedule. One-way: nothing is sent back into it. */
@@ -16,11 +16,12 @@ export function at(phase: Phase, layer: number | null = null, q: number | null =
 export function compute(place: Place, kernel: Kernel, operands: Operands, flags: Flags = {}): Compute {
   return { kind: 'compute', place, kernel, operands, flags }
 }
-export function toHeads(place: Place, local: Value, parts: readonly Value[]): AllToAll {
-  return { kind: 'allToAll', place, direction: 'toHeads', local, parts }
+/** `heads`: of each part over all ranks, where some has fewer than there are ranks. */
+export function toHeads(place: Place, local: Value, parts: readonly Value[], heads?: readonly number[]): AllToAll {
+  return { kind: 'allToAll', place, direction: 'toHeads', local, parts, ...(heads ? { heads } : {}) }
 }
-export function toTokens(place: Place, parts: readonly Value[], local: Value): AllToAll {
-  return { kind: 'allToAll', place, direction: 'toTokens', local, parts }
+export function toTokens(place: Place, parts: readonly Value[], local: Value, heads?: readonly number[]): AllToAll {
+  return { kind: 'allToAll', place, direction: 'toTokens', local, parts, ...(heads ? { heads } : {}) }
 }
 export function gather(place: Place, part: Value, full: Value): Gather {
   return { kind: 'gather', place, part, full }
@@ -37,21 +38,13 @@ export function offload(place: Place, value: Value): Offload {
 export function fetch(place: Place, value: Value): Fetch {
   return { kind: 'fetch', place, value }
 }
+export function spill(place: Place, value: Value): Spill {
+  return { kind: 'spill', place, value }
+}
+export function load(place: Place, value: Value): Load {
+  return { kind: 'load', place, value }
+}
 /** Ends residencies of several values on one tier. */
 export function* free(place: Place, tier: Tier, ...values: readonly Value[]): Ops {
   for (const value of values) yield { kind: 'free', place, value, tier } satisfies Free
-}
-/** device -> host, and the device's bytes are given back. */
-export function* moveToHost(place: Place, ...values: readonly Value[]): Ops {
-  for (const value of values) {
-    yield offload(place, value)
-    yield* free(place, 'device', value)
-  }
-}
-/** host -> device, and the host's bytes are given back: the value will not be needed there again. */
-export function* moveToDevice(place: Place, ...values: readonly Value[]): Ops {
-  for (const value of values) {
-    yield fetch(place, value)
-    yield* free(place, 'host', value)
-  }
 }

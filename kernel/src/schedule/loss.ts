@@ -3,59 +3,58 @@
  * overwrites them in the same visit. Nothing is saved and there is no second pass over the vocabulary.
  */
 
-import { localChunk, parts, type StepConfig } from './config.js'
-import { at, compute, fetch, free, moveToDevice, moveToHost, type Ops } from './emit.js'
-import type { StepValues } from './step-values.js'
+import { localChunk, parts } from './config.js'
+import type { Context } from './context.js'
+import { at, compute, fetch, free, type Ops } from './emit.js'
+import { norm, normBackward } from './norms.js'
 import { rows } from './values.js'
-import { gatherWeights, reduceGradient, releaseWeights } from './weights.js'
+import { beginGradient, finishGradient, gatherWeights, releaseWeights } from './weights.js'
 
-/** Roughly: loss = mean crossEntropy(norm(x[L,·]) Wᵀ, labels); dx[L,·] on the host; dW and dnorm of the head. */
-export function* lossHead(config: StepConfig, b: StepValues, gathering: Ops): Ops {
+/** Roughly: loss = mean crossEntropy(norm(x[L,·]) Wᵀ, labels); dx[L,·] waiting; dW and dnorm of the head. */
+export function* lossHead(ctx: Context, gathering: Ops): Ops {
+  const { b, config, chunks } = ctx
   const place = at('loss')
-  yield* gatherWeights(config, place, b.head)
-  if (config.model.tied) yield* gatherWeights(config, place, b.embedding)
+  const groups = config.model.tied ? [b.head, b.embedding] : [b.head]
+  for (const group of groups) yield* gatherWeights(ctx, place, group)
   yield* gathering
-  for (let i = 0; i < config.chunks; i++) {
-    const L = config.model.layers
-    if (i === 0) yield* takeChunk(config, b, 0)
-    if (i + 1 < config.chunks) yield* takeChunk(config, b, i + 1)
-    yield* lossChunk(config, b, i)
-    yield* free(at('loss', null, i), 'device', b.x(L, i), b.labels(i))
-    yield* moveToHost(at('loss', null, i), b.dx(L, i))
+  for (const group of groups) yield* beginGradient(ctx, place, group)
+  for (let i = 0; i < chunks; i++) {
+    if (i === 0) yield* takeChunk(ctx, 0)
+    if (i + 1 < chunks) yield* takeChunk(ctx, i + 1)
+    yield* lossChunk(ctx, i)
+    yield* free(at('loss', null, i), 'device', b.x(config.model.layers, i), b.labels(ctx.input(i)))
+    yield* ctx.waiting.put(at('loss', null, i), b.dx(config.model.layers, i))
   }
-  yield* releaseWeights(config, place, b.head)
-  yield* reduceGradient(config, place, b.head, true)
-  if (!config.model.tied) return
-  yield* releaseWeights(config, place, b.embedding)
-  if (config.ranks > 1) yield* reduceGradient(config, place, b.embedding, true)
+  for (const group of groups) yield* releaseWeights(ctx, place, group)
+  for (const group of groups) yield* finishGradient(ctx, place, group)
 }
 
-function* takeChunk(config: StepConfig, b: StepValues, i: number): Ops {
+function* takeChunk(ctx: Context, i: number): Ops {
   const place = at('loss', null, i)
-  yield* moveToDevice(place, b.x(config.model.layers, i))
-  yield fetch(place, b.labels(i))
+  yield* ctx.checkpoints.take(place, ctx.b.x(ctx.config.model.layers, i))
+  yield fetch(place, ctx.b.labels(ctx.input(i)))
 }
 
 /** Roughly, for each part: logits = norm(x) Wᵀ; loss += ...; logits = dlogits; dW += dlogitsᵀ n; dx = normBackward(dlogits W). */
-export function* lossChunk(config: StepConfig, b: StepValues, i: number): Ops {
+function* lossChunk(ctx: Context, i: number): Ops {
+  const { b, config } = ctx
   const place = at('loss', null, i)
   const L = config.model.layers
-  const eps = config.model.normEps
-  const matrix = config.model.tied ? b.embedding : b.head
-  const part = config.model.tied ? 'table' : 'matrix'
-  const norm = b.head.weight('norm')
+  const [matrix, name] = config.model.tied ? ([b.embedding, 'table'] as const) : ([b.head, 'matrix'] as const)
+  const weight = matrix.weight(name)
+  const dweight = matrix.dweight(name)
   for (const [s, [from, count]] of parts(localChunk(config), config.lossRows).entries()) {
-    const [x, dx, labels] = [rows(b.x(L, i), `loss${s}`, from, count), rows(b.dx(L, i), `loss${s}`, from, count), rows(b.labels(i), `loss${s}`, from, count)]
+    const part = (whole: ReturnType<typeof b.labels>) => rows(whole, `loss${s}`, from, count)
+    const [x, dx, labels] = [part(b.x(L, i)), part(b.dx(L, i)), part(b.labels(ctx.input(i)))]
     const [n, logits, dn] = [b.nHead(i, s, count), b.logits(i, s, count), b.dnHead(i, s, count)]
-    const first = i === 0 && s === 0 ? 1 : 0
-    yield compute(place, 'norm', { out: n, x, weight: norm }, { eps })
-    yield compute(place, 'project', { out: logits, a: n, weight: matrix.weight(part) })
-    yield compute(place, 'crossEntropy', { logits, loss: b.loss, labels }, { first, bf16: config.dtype === 'bf16' ? 1 : 0 })
-    yield compute(place, 'weightGradient', { dweight: matrix.dweight(part), dout: logits, a: n }, { first })
+    yield* norm(ctx, place, b.head, 'norm', n, x)
+    yield compute(place, 'project', { out: logits, a: n, weight })
+    yield compute(place, 'crossEntropy', { logits, loss: b.loss, labels }, { first: ctx.first(b.loss), bf16: config.dtype === 'bf16' ? 1 : 0 })
+    yield compute(place, 'weightGradient', { dweight, dout: logits, a: n }, { first: ctx.first(dweight) })
     yield* free(place, 'device', n)
-    yield compute(place, 'projectBackward', { da: dn, dout: logits, weight: matrix.weight(part) })
+    yield compute(place, 'projectBackward', { da: dn, dout: logits, weight })
     yield* free(place, 'device', logits)
-    yield compute(place, 'normBackward', { dx, dweight: b.head.dweight('norm'), dout: dn, x, weight: norm }, { eps, first })
+    yield* normBackward(ctx, place, b.head, 'norm', { dx, dout: dn, x })
     yield* free(place, 'device', dn)
   }
 }

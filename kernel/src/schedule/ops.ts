@@ -31,6 +31,8 @@ export interface Compute {
  * Ulysses' exchange. `toHeads`: every rank gives its c tokens of all heads (`local`, (c, Σ heads, D) with the parts side by
  * side in a row) and gets C tokens of its share of the heads of each part ((C, heads/P, D)). `toTokens` is the inverse.
  * Roughly: parts[p][r·c + t, h] on rank s = local[t, offset(p) + s·heads(p)/P + h] of rank r.
+ * A part with fewer heads than ranks is replicated: each of its heads goes to P / heads(p) ranks, one a rank, and on the way
+ * back their values are summed in rank order, in f32.
  */
 export interface AllToAll {
   readonly kind: 'allToAll'
@@ -38,6 +40,8 @@ export interface AllToAll {
   readonly direction: 'toHeads' | 'toTokens'
   readonly local: Value
   readonly parts: readonly Value[]
+  /** Heads of each part over all ranks; given where a part is replicated, else they follow from the shapes. */
+  readonly heads?: readonly number[]
 }
 /** ZeRO-3: every rank's partition, laid end to end in rank order, on every rank. (n/P) -> (n). */
 export interface Gather {

@@ -7,6 +7,8 @@
  *   allToAll qkv[0,3] -> q[0,3] k[0,3] v[0,3] @collective
  *   free k[0,1]@device                                      ends a residency, runs nowhere
  *
+ *   project qkv[0,3] = n1[0,3] w[0].qkv bias:w[0].qkvBias @compute   an optional operand bears its role
+ *
  * Flags that say whether an operand is written or added to are told by `=` and `+=`; others follow as `eps=1e-5`.
  * A line does not say where in the algorithm the op stands: in a listing, headings do. A listing is complete: it declares
  * its values, so it can be read back with nothing else.
@@ -25,7 +27,8 @@ export function printOp(op: Op): string {
       return printCompute(op)
     case 'allToAll': {
       const [from, to] = op.direction === 'toHeads' ? [[op.local], op.parts] : [op.parts, [op.local]]
-      return `allToAll ${names(from)} -> ${names(to)}${op.direction === 'toTokens' ? ' toTokens' : ''} ${stream}`
+      const heads = op.heads ? ` heads=${op.heads.join(',')}` : ''
+      return `allToAll ${names(from)} -> ${names(to)}${op.direction === 'toTokens' ? ' toTokens' : ''}${heads} ${stream}`
     }
     case 'gather':
       return `gather ${op.part.name} -> ${op.full.name} ${stream}`
@@ -139,11 +142,12 @@ export function parseOp(line: string, values: ReadonlyMap<string, Value>, place:
     const operands = words.slice(1, -1)
     switch (verb) {
       case 'allToAll': {
+        const heads = operands.at(-1)?.startsWith('heads=') ? operands.pop()?.slice('heads='.length).split(',').map(parseNumber) : undefined
         const direction = operands.at(-1) === 'toTokens' ? 'toTokens' : 'toHeads'
         const [from, to] = sides(direction === 'toTokens' ? operands.slice(0, -1) : operands, '->', known)
         const [locals, parts] = direction === 'toHeads' ? [from, to] : [to, from]
         if (locals.length !== 1 || parts.length === 0) refuse('allToAll is `local -> parts` or `parts -> local toTokens`')
-        return { kind: 'allToAll', place, direction, local: locals[0] as Value, parts }
+        return { kind: 'allToAll', place, direction, local: locals[0] as Value, parts, ...(heads ? { heads } : {}) }
       }
       case 'gather': {
         const [from, to] = sides(operands, '->', known)
@@ -185,7 +189,7 @@ function toldFlags(spec: KernelSpec): string[] {
 
 function printCompute(op: Compute): string {
   const sides: Record<Side, string[]> = { written: [], added: [], read: [] }
-  for (const { spec, value } of presentOperands(op)) sides[sideOf(spec, op.flags)].push(value.name)
+  for (const { spec, value } of presentOperands(op)) sides[sideOf(spec, op.flags)].push(spec.optional ? `${spec.role}:${value.name}` : value.name)
   const told = toldFlags(kernelSpec(op.kernel))
   const parts: string[] = [op.kernel]
   if (sides.written.length) parts.push(...sides.written, '=')
@@ -200,18 +204,22 @@ function parseCompute(kernel: Kernel, words: readonly string[], known: (name: st
   const spec = kernelSpec(kernel)
   const sides: Record<Side, Value[]> = { written: [], added: [], read: [] }
   const flags: Record<string, number> = {}
+  const optional: Record<string, Value> = {}
   const pending: Value[] = []
   for (const word of words) {
     const flag = /^([A-Za-z]\w*)=(.+)$/.exec(word)
     if (word === '=' || word === '+=') sides[word === '=' ? 'written' : 'added'] = pending.splice(0)
     else if (flag) flags[flag[1]] = parseNumber(flag[2])
+    else if (word.includes(':')) optional[word.slice(0, word.indexOf(':'))] = known(word.slice(word.indexOf(':') + 1))
     else pending.push(known(word))
   }
   sides.read = pending
   const shape = shapesOf(kernel).find((s) => SIDES.every((side) => s[side].length === sides[side].length))
   if (!shape)
     refuse(`${kernel} does not take ${sides.written.length} written, ${sides.added.length} added to and ${sides.read.length} read operands: ${spec.roughly}`)
-  const operands: Record<string, Value> = {}
+  for (const role of Object.keys(optional))
+    if (!spec.operands.some((operand) => operand.optional && operand.role === role)) refuse(`${kernel} has no optional operand ${role}: ${spec.roughly}`)
+  const operands: Record<string, Value> = { ...optional }
   for (const side of SIDES) for (const [i, role] of shape[side].entries()) operands[role] = sides[side][i]
   return { kind: 'compute', place, kernel, operands, flags: { ...flags, ...shape.flags } }
 }
@@ -220,21 +228,17 @@ const SIDES: readonly Side[] = ['written', 'added', 'read']
 type Shape = Record<Side, string[]> & { flags: Record<string, number> }
 const shapes = new Map<Kernel, Shape[]>()
 
-/** Every way a kernel's line can look: each told flag 0 or 1, each optional operand there or not. The counts tell them apart. */
+/** Every way a kernel's line can look: each told flag 0 or 1. The counts of required operands tell them apart. */
 export function shapesOf(kernel: Kernel): readonly Shape[] {
   const spec = kernelSpec(kernel)
-  const told = toldFlags(spec)
-  const optional = spec.operands.filter((operand) => operand.optional).map(({ role }) => role)
   let made = shapes.get(kernel)
   if (!made) {
-    made = subsets(told).flatMap((on) =>
-      subsets(optional).map((absent) => {
-        const flags = Object.fromEntries(told.map((name) => [name, on.includes(name) ? 1 : 0]))
-        const shape: Shape = { written: [], added: [], read: [], flags }
-        for (const operand of spec.operands) if (!absent.includes(operand.role)) shape[sideOf(operand, flags)].push(operand.role)
-        return shape
-      }),
-    )
+    made = subsets(toldFlags(spec)).map((on) => {
+      const flags = Object.fromEntries(toldFlags(spec).map((name) => [name, on.includes(name) ? 1 : 0]))
+      const shape: Shape = { written: [], added: [], read: [], flags }
+      for (const operand of spec.operands) if (!operand.optional) shape[sideOf(operand, flags)].push(operand.role)
+      return shape
+    })
     shapes.set(kernel, made)
   }
   return made

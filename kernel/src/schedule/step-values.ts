@@ -1,15 +1,31 @@
 /**
  * The named values of a training step, and how large each is. Names are the paper's symbols with layer and chunk: `q[l,i]`.
  *
- *   before the all-to-all, c local tokens and all heads:   x n1 qkv oLocal y n2 gateUp act   dx dy dqkv dOLocal
+ *   before the all-to-all, c local tokens and all heads:   x n1 qkv oLocal y n2 gateUp act   dx dy dqkv dOLocal   (up for gateUp with GELU)
  *   after it, C tokens and this rank's share of the heads: q k v state o lse                 dO delta dq dk dv dqT dkT dvT
  *
  * T is the compute dtype. `state` is opaque (running sums and their reference exponent); lse is a natural log.
  */
 import { type Group, type Layout, parameterLayout } from '../model/parameters.js'
 import type { Category } from '../trace/schema.js'
-import { localChunk, type StepConfig } from './config.js'
+import { localChunk, parts, type StepConfig } from './config.js'
 import { type Dtype, type Value, view } from './values.js'
+
+/** Elements of optimizer state that come to the device at a time where states live elsewhere: three f32 of each, 12 MiB, twice. */
+const SLICE = 2 ** 20
+
+/** A stretch of a rank's partition that AdamW updates in one op. */
+export interface StateSlice {
+  /** First element in the partition. */
+  readonly offset: number
+  readonly count: number
+  readonly master: Value
+  readonly m: Value
+  readonly v: Value
+  /** The same stretch of the weights and of the gradient's partition. */
+  readonly weight: Value
+  readonly gradient: Value
+}
 
 /** Values of one parameter group: whole tensors for compute, this rank's partition for the optimizer. */
 export interface GroupValues {
@@ -20,10 +36,8 @@ export interface GroupValues {
   /** Gradients in f32. At P = 1 likewise. */
   readonly gradient: Value
   readonly gradientPart: Value
-  /** f32 master weights; the same value as `weightsPart` when T is f32. */
-  readonly master: Value
-  readonly m: Value
-  readonly v: Value
+  /** Optimizer states; one slice of all where they live on the device. `master` is of the weights themselves when T is f32. */
+  readonly slices: readonly StateSlice[]
   /** A part of the weights, by name: `weight('qkv')`. */
   weight(part: string): Value
   /** The same part of the gradient. */
@@ -42,8 +56,10 @@ export function stepValues(config: StepConfig) {
   const C = config.chunk
   const { width: d, headSize: D, feedForward: f, vocabulary: V } = model
   const [h, g] = [model.heads, model.kvHeads]
-  const [hp, gp] = [h / ranks, g / ranks]
+  const [hp, gp] = [h / ranks, Math.max(1, g / ranks)] // fewer key/value heads than ranks: each is on several
+  const u = config.chunks
   const layout: Layout = parameterLayout(model, ranks)
+  const swiglu = model.activation === 'swiglu'
 
   // One object a name, so that values can be compared and kept in maps by identity or by name alike.
   const known = new Map<string, Value>()
@@ -57,7 +73,7 @@ export function stepValues(config: StepConfig) {
   const global =
     (symbol: string, shape: readonly number[], dtype: Dtype = T) =>
     (l: number, i: number): Value =>
-      value(`${symbol}[${l},${i}]`, dtype, [C, ...shape], 'attention', i * C)
+      value(`${symbol}[${l},${i}]`, dtype, [C, ...shape], 'attention', (i % u) * C)
   const perHead =
     (symbol: string) =>
     (l: number, i: number): Value =>
@@ -80,15 +96,22 @@ export function stepValues(config: StepConfig) {
       if (!entry) throw new Error(`group ${group.name} has no part ${name}`)
       return once(views, key, () => view(of, name, entry.shape, entry.offset))
     }
+    const gradientPart = ranks === 1 ? gradient : partition('dwPart', 'f32', 'gradients')
+    const held = group.padded / ranks
+    const slices = parts(held, config.states === 'device' ? held : SLICE).map(([offset, count], s, all): StateSlice => {
+      const whole = all.length === 1
+      const state = (symbol: string): Value => value(`${symbol}${suffix}${whole ? '' : `.s${s}`}`, 'f32', [count], 'optimizer')
+      const stretch = (of: Value): Value => (whole ? of : view(of, `s${s}`, [count], offset))
+      const weight = stretch(weightsPart)
+      return { offset, count, master: T === 'f32' ? weight : state('master'), m: state('m'), v: state('v'), weight, gradient: stretch(gradientPart) }
+    })
     return {
       group,
       weights,
       weightsPart,
       gradient,
-      gradientPart: ranks === 1 ? gradient : partition('dwPart', 'f32', 'gradients'),
-      master: T === 'f32' ? weightsPart : partition('master', 'f32', 'optimizer'),
-      m: partition('m', 'f32', 'optimizer'),
-      v: partition('v', 'f32', 'optimizer'),
+      gradientPart,
+      slices,
       weight: (name) => viewOf(weights, name),
       dweight: (name) => viewOf(gradient, name),
     }
@@ -97,20 +120,28 @@ export function stepValues(config: StepConfig) {
   const embedding = groupValues(layout.embedding, '[embedding]')
   const layers = layout.layers.map((group, l) => groupValues(group, `[${l}]`))
   const head = groupValues(layout.head, '[head]')
+  const positionTable = layout.positions ? groupValues(layout.positions, '[positions]') : undefined
 
   return {
     layout,
     /** Every value made so far, by name. */
     known: known as ReadonlyMap<string, Value>,
     embedding,
+    /** Where positions are learned. */
+    positionTable,
     layer: (l: number): GroupValues => layers[l] as GroupValues,
     head,
     /** All parameter groups, in order. */
-    groups: [embedding, ...layers, head] as readonly GroupValues[],
+    groups: [embedding, ...(positionTable ? [positionTable] : []), ...layers, head] as readonly GroupValues[],
 
-    // Inputs, on the host before the step: c local tokens of chunk i. A label of -1 is ignored.
-    tokens: (i: number): Value => value(`tokens[${i}]`, 'i32', [c], 'input'),
-    labels: (i: number): Value => value(`labels[${i}]`, 'i32', [c], 'input'),
+    // Inputs, on the host before the step, of chunk n of all its batches: c local tokens; the first position of each row's document of C.
+    tokens: (n: number): Value => value(`tokens[${n}]`, 'i32', [c], 'input'),
+    labels: (n: number): Value => value(`labels[${n}]`, 'i32', [c], 'input'), // -1 is ignored
+    positions: (n: number): Value => value(`positions[${n}]`, 'i32', [c], 'input'), // of learned positions
+    starts: (n: number): Value => value(`starts[${n}]`, 'i32', [C], 'input'), // of packed documents
+
+    /** Radians a position of each pair of a head, on the device from the beginning. */
+    frequencies: value('frequencies', 'f64', [D / 2], 'parameters'),
 
     // Before the all-to-all: local tokens.
     x: local('x', [d], 'hidden'), // hidden state entering layer l; x[L,i] enters the head
@@ -142,10 +173,10 @@ export function stepValues(config: StepConfig) {
 
     // Rows of a part s of the feed-forward layer.
     n2: part('n2', d, 'feedForward'),
-    gateUp: part('gateUp', 2 * f, 'feedForward'),
+    inner: swiglu ? part('gateUp', 2 * f, 'feedForward') : part('up', f, 'feedForward'),
     act: part('act', f, 'feedForward'),
     dAct: part('dAct', f, 'feedForward'),
-    dGateUp: part('dGateUp', 2 * f, 'feedForward'),
+    dInner: swiglu ? part('dGateUp', 2 * f, 'feedForward') : part('dUp', f, 'feedForward'),
     dn2: part('dn2', d, 'feedForward'),
 
     // Rows of a part s of the loss head.

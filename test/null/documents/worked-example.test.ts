@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { llama } from '../../../kernel/src/model/llama.js'
 import { stepConfig } from '../../../kernel/src/schedule/config.js'
 import { printOp, printPlace } from '../../../kernel/src/schedule/print.js'
-import { fpdtStep } from '../../../kernel/src/schedule/step.js'
+import { trainingStep } from '../../../kernel/src/schedule/step.js'
 
 /** The layer of a step with one layer, two chunks and two ranks in the paper's order, as it is printed; frees left out. */
 function workedExample(): string {
@@ -11,7 +11,7 @@ function workedExample(): string {
   const config = stepConfig({ model, sequence: 32, chunk: 16, ranks: 2, lookAhead: 0, feedForwardRows: 8, lossRows: 8 })
   const lines: string[] = []
   let heading = ''
-  for (const op of fpdtStep(config)) {
+  for (const op of trainingStep(config)) {
     if (op.kind === 'free' || op.place.layer === null || op.place.phase === 'embedding' || op.place.phase === 'loss') continue
     const place = printPlace({ ...op.place, kv: null, q: op.place.q })
     if (place !== heading) lines.push(`-- ${place}`)

@@ -4,9 +4,9 @@ import { simulate } from '../../../kernel/src/execute/simulate.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
 import { type Plan, plan } from '../../../kernel/src/plan/plan.js'
 import { type Waits, waitsOf } from '../../../kernel/src/plan/waits.js'
-import { fpdtStep, standing } from '../../../kernel/src/schedule/step.js'
+import { standing, trainingStep } from '../../../kernel/src/schedule/step.js'
 import { stepValues } from '../../../kernel/src/schedule/step-values.js'
-import { ulyssesStep, unchunked } from '../../../kernel/src/schedule/ulysses.js'
+import { SYSTEM_NAMES, under } from '../../../kernel/src/schedule/systems.js'
 import { anyConfig } from '../schedule/arbitrary.js'
 import { conflicts, hazard, randomDurations } from './hazards.js'
 import { type RandomSchedule, randomSchedule, workspace } from './random-schedule.js'
@@ -27,25 +27,21 @@ describe('waits', () => {
     )
   })
 
-  it('make every run of a training step safe, FPDT and Ulysses, whatever its sizes', () => {
+  it('make every run of a training step safe, under any policy and system, whatever its sizes', () => {
     fc.assert(
       fc.property(
-        anyConfig.filter(({ model, chunks }) => model.layers <= 2 && chunks <= 4),
+        anyConfig.filter(({ model, chunks, batch, accumulate }) => model.layers <= 2 && chunks * batch * accumulate <= 4),
+        fc.constantFrom(undefined, ...SYSTEM_NAMES),
         fc.boolean(),
-        (config, sharedCompute) => {
-          const whole = unchunked(config)
-          for (const [sizes, step] of [
-            [config, fpdtStep],
-            [whole, ulyssesStep],
-          ] as const) {
-            const b = stepValues(sizes)
-            const made = plan(step(sizes, b), { ranks: sizes.ranks, initial: standing(sizes, b), workspace: () => 300 })
-            const pairs = conflicts(made)
-            for (const seed of SEEDS) expect(hazard(made, pairs, simulate(lower(made), randomDurations(seed), { sharedCompute }))).toBeNull()
-          }
+        (generated, name, sharedCompute) => {
+          const config = name ? under(generated, name) : generated
+          const b = stepValues(config)
+          const made = plan(trainingStep(config, b), { ranks: config.ranks, initial: standing(config, b), workspace: () => 300 })
+          const pairs = conflicts(made)
+          for (const seed of SEEDS) expect(hazard(made, pairs, simulate(lower(made), randomDurations(seed), { sharedCompute }))).toBeNull()
         },
       ),
-      { numRuns: 20 },
+      { numRuns: 40 },
     )
   }, 120_000)
 

@@ -6,7 +6,7 @@ import { stepConfig } from '../../../kernel/src/schedule/config.js'
 import { at, compute, free, gather, reduceScatter, toHeads, toTokens } from '../../../kernel/src/schedule/emit.js'
 import { KERNEL_NAMES } from '../../../kernel/src/schedule/kernels.js'
 import { parseListing, parseOp, printListing, printOp, printOps, shapesOf } from '../../../kernel/src/schedule/print.js'
-import { fpdtStep } from '../../../kernel/src/schedule/step.js'
+import { trainingStep } from '../../../kernel/src/schedule/step.js'
 import { type Dtype, rows, type Value } from '../../../kernel/src/schedule/values.js'
 import { randomSchedule } from '../plan/random-schedule.js'
 
@@ -17,13 +17,14 @@ const here = at('forward', 0, 3, 1)
 describe('print', () => {
   it('writes one short line an op', () => {
     const [dq, dk, dv, dO, lse, delta] = ['dq[0,3]', 'dk[0,1]', 'dv[0,1]', 'dO[0,3]', 'lse[0,3]', 'delta[0,3]'].map((name) => value(name))
+    const frequencies = value('frequencies', [4], 'f64')
     const backward = { dq, dk, dv, q, k, v, dO, lse, delta }
     const ops = [
       compute(here, 'attend', { state, q, k, v }, { first: 0 }),
       compute(here, 'attend', { state, q, k, v }, { first: 1 }),
       compute(here, 'attendBackward', backward, { firstQ: 0, firstKv: 1 }),
       compute(here, 'norm', { out: q, x: k, weight: v }, { eps: 1e-5 }),
-      compute(here, 'rotary', { q, k }, { theta: 10000 }),
+      compute(here, 'rotary', { q, k, frequencies }, { magnitude: 1 }),
       toHeads(here, value('qkv[0,3]'), [q, k, v]),
       toTokens(here, [value('o[0,3]')], value('oLocal[0,3]')),
       gather(here, value('wPart[1]'), value('w[1]')),
@@ -36,7 +37,7 @@ describe('print', () => {
       'attend state[0,3] = q[0,3] k[0,1] v[0,1] @compute',
       'attendBackward dk[0,1] dv[0,1] = dq[0,3] += q[0,3] k[0,1] v[0,1] dO[0,3] lse[0,3] delta[0,3] @compute',
       'norm q[0,3] = k[0,1] v[0,1] eps=1e-5 @compute',
-      'rotary q[0,3] k[0,1] += theta=10000 @compute',
+      'rotary q[0,3] k[0,1] += frequencies magnitude=1 @compute',
       'allToAll qkv[0,3] -> q[0,3] k[0,1] v[0,1] @collective',
       'allToAll o[0,3] -> oLocal[0,3] toTokens @collective',
       'gather wPart[1] -> w[1] @collective',
@@ -56,8 +57,8 @@ describe('print', () => {
 
   it('parses a whole training step back', () => {
     const model = llama({ layers: 2, width: 16, heads: 4, kvHeads: 2, headSize: 8, feedForward: 24, vocab: 50 })
-    for (const ranks of [1, 2]) {
-      const ops = [...fpdtStep(stepConfig({ model, sequence: 48, chunk: 16, ranks }))]
+    for (const ranks of [1, 2, 4]) {
+      const ops = [...trainingStep(stepConfig({ model, sequence: 48, chunk: 16, ranks, keep: 'disk', states: 'host' }))]
       const text = printListing(ops)
       expect(parseListing(text)).toEqual(ops)
       expect(printListing(parseListing(text))).toBe(text)

@@ -6,9 +6,9 @@ import { check } from '../../../kernel/src/schedule/check.js'
 import { paddedTokens, type StepConfig, stepConfig } from '../../../kernel/src/schedule/config.js'
 import { accesses, flopsOf, type Op } from '../../../kernel/src/schedule/ops.js'
 import { printOp } from '../../../kernel/src/schedule/print.js'
-import { fpdtStep, standing } from '../../../kernel/src/schedule/step.js'
+import { standing, trainingStep } from '../../../kernel/src/schedule/step.js'
 import { stepValues } from '../../../kernel/src/schedule/step-values.js'
-import { ulyssesStep, unchunked } from '../../../kernel/src/schedule/ulysses.js'
+import { SYSTEM_NAMES, under } from '../../../kernel/src/schedule/systems.js'
 import { bytesOf } from '../../../kernel/src/schedule/values.js'
 import { anyConfig } from './arbitrary.js'
 
@@ -19,9 +19,9 @@ const initial = (config: StepConfig) => {
 }
 /** `k[0,3]` -> `k`. */
 const symbol = (name: string): string => name.replace(/\[.*$/, '')
-const planned = (config: StepConfig, step: typeof fpdtStep) => {
+const planned = (config: StepConfig) => {
   const { b, initial: there } = initial(config)
-  return plan(step(config, b), { ranks: config.ranks, initial: there, workspace: () => 0 })
+  return plan(trainingStep(config, b), { ranks: config.ranks, initial: there, workspace: () => 0 })
 }
 
 describe('step', () => {
@@ -29,10 +29,18 @@ describe('step', () => {
     fc.assert(
       fc.property(anyConfig, (config) => {
         const { b, initial: there } = initial(config)
-        check(fpdtStep(config, b), there, config.ranks)
-        const whole = unchunked(config)
-        const baseline = initial(whole)
-        check(ulyssesStep(whole, baseline.b), baseline.initial, whole.ranks)
+        check(trainingStep(config, b), there, config.ranks)
+      }),
+      { numRuns: 300 },
+    )
+  })
+
+  it('is one under every system', () => {
+    fc.assert(
+      fc.property(anyConfig, fc.constantFrom(...SYSTEM_NAMES), (config, name) => {
+        const system = under(config, name)
+        const { b, initial: there } = initial(system)
+        check(trainingStep(system, b), there, system.ranks)
       }),
       { numRuns: 150 },
     )
@@ -41,7 +49,7 @@ describe('step', () => {
   it('puts nothing on the device that grows with the sequence', () => {
     const largest = (config: StepConfig): Map<string, number> => {
       const bytes = new Map<string, number>()
-      for (const op of fpdtStep(config)) {
+      for (const op of trainingStep(config)) {
         for (const { value, tier } of accesses(op)) {
           if (tier === 'device') bytes.set(symbol(value.name), Math.max(bytes.get(symbol(value.name)) ?? 0, bytesOf(value)))
         }
@@ -60,7 +68,7 @@ describe('step', () => {
   })
 
   it('needs the same device bytes for 8 chunks as for 64: the peak is a function of the chunk', () => {
-    const at = (chunks: number) => planned(stepConfig({ model: small, sequence: chunks * 8, chunk: 8, ranks: 2 }), fpdtStep)
+    const at = (chunks: number) => planned(stepConfig({ model: small, sequence: chunks * 8, chunk: 8, ranks: 2 }))
     const [eight, many] = [at(8), at(64)]
     expect(many.arenaBytes.device).toBe(eight.arenaBytes.device)
     expect(many.peaks.device.bytes).toBe(eight.peaks.device.bytes)
@@ -72,17 +80,17 @@ describe('step', () => {
     const flops = (ops: Iterable<Op>, kernel: string): number =>
       [...ops].filter((op) => op.kind === 'compute' && op.kernel === kernel && op.place.phase !== 'recompute').reduce((sum, op) => sum + flopsOf(op), 0)
     const config = stepConfig({ model: small, sequence: 48, chunk: 8, ranks: 2 })
-    const whole = unchunked(config)
+    const whole = under(config, 'ulysses')
     for (const kernel of ['attend', 'attendBackward', 'crossEntropy', 'weightGradient']) {
-      const chunked = flops(fpdtStep(config), kernel)
+      const chunked = flops(trainingStep(config), kernel)
       expect(chunked).toBeGreaterThan(0)
-      expect(chunked).toBe(flops(ulyssesStep(whole), kernel))
+      expect(chunked).toBe(flops(trainingStep(whole), kernel))
     }
   })
 
   it('fetches the next key/value chunk before it attends the one in use, and frees each after its attend', () => {
     const config = stepConfig({ model: small, sequence: 32, chunk: 8, ranks: 2, lookAhead: 0 })
-    const inner = [...fpdtStep(config)]
+    const inner = [...trainingStep(config)]
       .filter((op) => op.place.phase === 'forward' && op.place.layer === 0 && op.place.q === 3 && op.place.kv !== null)
       .map(printOp)
     expect(inner).toEqual([
@@ -107,21 +115,42 @@ describe('step', () => {
     ])
   })
 
-  it('makes dq, dk and dv of a chunk final together, in chunk order', () => {
-    const config = stepConfig({ model: small, sequence: 40, chunk: 8, ranks: 1 })
-    const steps = [...fpdtStep(config)].filter(
+  it.each(['kv', 'q'] as const)('makes dq, dk and dv of a chunk final together, with outer %s chunks', (backwardOrder) => {
+    const config = stepConfig({ model: small, sequence: 40, chunk: 8, ranks: 1, backwardOrder })
+    const steps = [...trainingStep(config)].filter(
       (op) =>
         op.place.phase === 'backward' && op.place.layer === 1 && op.kind === 'compute' && (op.kernel === 'attendBackward' || op.kernel === 'rotaryBackward'),
     )
-    const words = steps.map((op) => (op.kind === 'compute' && op.kernel === 'attendBackward' ? `${op.place.kv}:${op.place.q}` : `final ${op.place.kv}`))
-    const expected = [0, 1, 2, 3, 4].flatMap((j) => [...[0, 1, 2, 3, 4].filter((i) => i >= j).map((i) => `${j}:${i}`), `final ${j}`])
-    expect(words).toEqual(expected)
+    const words = steps.map((op) => (op.kind === 'compute' && op.kernel === 'attendBackward' ? `${op.place.q}:${op.place.kv}` : `final ${op.place.kv}`))
+    // The inner loop turns round from row to row, so that every second boundary meets the same chunk.
+    expect(words.join(' ')).toBe(
+      backwardOrder === 'kv'
+        ? '0:0 1:0 2:0 3:0 4:0 final 0 4:1 3:1 2:1 1:1 final 1 2:2 3:2 4:2 final 2 4:3 3:3 final 3 4:4 final 4'
+        : '4:4 4:3 4:2 4:1 4:0 final 4 3:0 3:1 3:2 3:3 final 3 2:2 2:1 2:0 final 2 1:0 1:1 final 1 0:0 final 0',
+    )
+  })
+
+  it('writes with the first contribution to a gradient and adds with the others, over batches and parts', () => {
+    fc.assert(
+      fc.property(anyConfig, (config) => {
+        const written = new Map<string, number>()
+        for (const op of trainingStep(config)) {
+          if (config.ranks > 1 && op.kind === 'free' && symbol(op.value.name) === 'dw')
+            for (const name of [...written.keys()]) if (name.startsWith(`${op.value.name}.`)) written.delete(name)
+          if (op.kind !== 'compute' || !('first' in op.flags)) continue
+          const sum = op.operands.dweight ?? op.operands.dtable ?? op.operands.dbias ?? op.operands.loss
+          if (!sum || op.kernel === 'clip') continue
+          expect(op.flags.first, printOp(op)).toBe(written.has(sum.name) ? 0 : 1)
+          written.set(sum.name, 1)
+        }
+      }),
+    )
   })
 
   it('emits the projection of the next chunk before the attention of this one with look-ahead, after it without', () => {
     const order = (lookAhead: 0 | 1): string[] => {
       const config = stepConfig({ model: small, sequence: 24, chunk: 8, ranks: 2, lookAhead })
-      return [...fpdtStep(config)]
+      return [...trainingStep(config)]
         .filter((op) => op.place.phase === 'forward' && op.place.layer === 0 && (op.kind === 'allToAll' || (op.kind === 'compute' && op.kernel === 'finish')))
         .map((op) => (op.kind === 'allToAll' ? `${op.direction} ${op.place.q}` : `finish ${op.place.q}`))
     }
@@ -131,7 +160,7 @@ describe('step', () => {
 
   it('gathers a layer while the one before it computes', () => {
     const config = stepConfig({ model: small, sequence: 24, chunk: 8, ranks: 2 })
-    const lines = [...fpdtStep(config)].map(printOp)
+    const lines = [...trainingStep(config)].map(printOp)
     const gather = lines.indexOf('gather wPart[1] -> w[1] @collective')
     expect(gather).toBeGreaterThan(lines.indexOf('allToAll qkv[0,0] -> q[0,0] k[0,0] v[0,0] @collective'))
     expect(gather).toBeLessThan(lines.indexOf('finish o[0,0] lse[0,0] = state[0,0] @compute'))

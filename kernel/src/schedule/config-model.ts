@@ -1,0 +1,47 @@
+/** Sizes of a model that cannot be, refused in words. */
+import { FpdtError } from '../errors.js'
+import type { ModelConfig } from '../model/config.js'
+
+/** Throws FpdtError `config`, naming the value and what to try. */
+export function checkModel(m: ModelConfig): void {
+  wholeNumber('layers', m.layers, 1, 1000)
+  wholeNumber('width', m.width, 1, 2 ** 20)
+  wholeNumber('heads', m.heads, 1, 4096)
+  wholeNumber('kvHeads', m.kvHeads, 1, m.heads)
+  wholeNumber('feedForward', m.feedForward, 1, 2 ** 24)
+  wholeNumber('vocabulary', m.vocabulary, 2, 2 ** 24)
+  if (!(m.normEps > 0 && m.normEps < 1)) refuse(`normEps ${String(m.normEps)} is not a number between 0 and 1; try 1e-5.`)
+  if (m.heads % m.kvHeads !== 0) refuse(`kvHeads ${m.kvHeads} does not divide heads ${m.heads}; try ${divisorsOf(m.heads).join(', ')}.`)
+  if (!Number.isInteger(m.headSize) || m.headSize < 8 || m.headSize > 256 || m.headSize % 8 !== 0)
+    refuse(`headSize ${m.headSize} is not a multiple of 8 from 8 to 256; with width ${m.width} and ${m.heads} heads try 32, 64 or 128.`)
+  if (m.norm !== 'rms' && m.norm !== 'layer') refuse(`norm ${JSON.stringify(m.norm)} is not one of 'rms', 'layer'.`)
+  if (m.activation !== 'swiglu' && m.activation !== 'gelu') refuse(`activation ${JSON.stringify(m.activation)} is not one of 'swiglu', 'gelu'.`)
+  checkPositions(m)
+}
+
+function checkPositions({ positions }: ModelConfig): void {
+  if (positions?.kind === 'learned') {
+    wholeNumber('positions', positions.length, 1, 2 ** 31)
+    return
+  }
+  if (positions?.kind !== 'rotary') refuse(`positions ${JSON.stringify(positions)} are of neither kind 'rotary' nor 'learned'.`)
+  const { theta, scaling } = positions
+  if (!(theta > 0 && Number.isFinite(theta))) refuse(`theta ${String(theta)} is not a number above 0; Llama 2 has 10000.`)
+  if (scaling === undefined) return
+  if (!['llama3', 'yarn', 'linear'].includes(scaling.kind)) refuse(`rotary scaling ${JSON.stringify(scaling.kind)} is not one of 'llama3', 'yarn', 'linear'.`)
+  for (const [name, value] of Object.entries(scaling))
+    if (name !== 'kind' && !(Number(value) > 0 && Number.isFinite(value)))
+      refuse(`${name} ${String(value)} of rotary scaling ${scaling.kind} is not a number above 0.`)
+  if (scaling.kind === 'llama3' && !(scaling.highFrequency > scaling.lowFrequency))
+    refuse(`highFrequency ${scaling.highFrequency} of rotary scaling llama3 is not above lowFrequency ${scaling.lowFrequency}; Llama 3 has 4 and 1.`)
+}
+
+export function divisorsOf(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0)
+}
+function wholeNumber(name: string, value: number, low: number, high: number): void {
+  if (!Number.isInteger(value) || value < low || value > high) refuse(`${name} ${String(value)} is not a whole number from ${low} to ${high}.`)
+}
+function refuse(message: string): never {
+  throw new FpdtError('config', message)
+}
