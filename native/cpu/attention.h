@@ -38,7 +38,9 @@ struct Attention {
   const int32_t* starts;  // (C) position of the first token of a row's document, or null: 0
 
   int group() const { return heads / kv_heads; }
-  float scale() const { return 1 / std::sqrt(static_cast<float>(head_size)); }
+  // Of scores, and of scores in units of log2: rounded once, since a large score is off by as much.
+  float scale() const { return static_cast<float>(1 / std::sqrt(static_cast<double>(head_size))); }
+  float log2_scale() const { return static_cast<float>(M_LOG2E / std::sqrt(static_cast<double>(head_size))); }
   // The mask, by position: `row` sees kv rows [from(row), limit(row)) of the chunk, which may be none. Limits never fall from a
   // row to the next; starts are data, and a kernel must be safe with any.
   int from(long row) const { return starts ? static_cast<int>(std::clamp(starts[row] - kv_start, 0L, columns)) : 0; }

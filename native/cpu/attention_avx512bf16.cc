@@ -219,7 +219,7 @@ void forward_item(const Attend& a, const ForwardItems::Item& item, const Forward
   const long kv_stride = static_cast<long>(a.kv_heads) * D;
   const bf16* k = static_cast<const bf16*>(a.k) + item.kv_head * D;
   const bf16* v = static_cast<const bf16*>(a.v) + item.kv_head * D;
-  const float log2_scale = a.scale() * kLog2e;
+  const float log2_scale = a.log2_scale();
   Panel panels[kMaxPanels];
   int count = 0, first = static_cast<int>(a.columns), last = 0;
   for (int h = item.head; h < item.head + item.heads; h++)
@@ -385,7 +385,7 @@ void multiply_tiles(const AttendBackward& a, const BackwardScratch& w, const KvT
   };
   auto first_pair = [&](long r) { return std::max<long>(first_panel * (kPanel / 2), (first_row + r) / 2); };
   auto last_pair = [&](long r) { return panels(r + 6) * (kPanel / 2); };
-  for (int x = first_panel; x < panels(n); x++) gradient_scores<D>(w, kv, x, q.view[x], a.scale() * kLog2e, j0, n);
+  for (int x = first_panel; x < panels(n); x++) gradient_scores<D>(w, kv, x, q.view[x], a.log2_scale(), j0, n);
   for (int d = 0; d < D; d += 64) {
     const uint32_t *o_pairs = w.oPairs + d * (kTile / 2), *q_pairs = w.qPairs + d * (kTile / 2);
     const uint32_t* k_pairs = kv.Kpairs + d * (kTile / 2);

@@ -76,9 +76,15 @@ const startsOf = (c: Case): { starts?: Int32Array } => (c.starts ? { starts: c.s
 const part = <M extends Uint16Array | Float32Array>(c: Case, x: M, from: number, to: number): M =>
   x.slice(from * c.kvHeads * c.headSize, to * c.kvHeads * c.headSize) as M
 
+/** Inputs with scores around 10,000: all close to one another and sums of terms of one sign, or far apart and of both signs. */
+function largeScores(c: Case, close: boolean): ReturnType<typeof inputs> {
+  const size = close ? 1e4 / Math.sqrt(c.headSize) : 1e4
+  const draw = (seed: number, count: number, scale: number): Float64Array => uniform(seed, count).map((x) => scale * (close ? 1 + 3e-3 * x : x))
+  return { q: tensor(draw(c.seed, qCount(c), size), c.dtype), k: tensor(draw(c.seed + 1, kvCount(c), 1), c.dtype), v: random(c.seed + 2, kvCount(c), c.dtype) }
+}
+
 /** The state after the parts of the kv chunk that end at `cuts`, one after the other, and what `finish` makes of it. */
-function forward(c: Case, path: string, cuts: readonly number[] = [c.columns]) {
-  const { q, k, v } = inputs(c)
+function forward(c: Case, path: string, cuts: readonly number[] = [c.columns], { q, k, v } = inputs(c)) {
   let state: Memory = poison(c.rows * c.heads * (c.headSize + 2), 'f32')
   cuts.forEach((to, i) => {
     const from = i === 0 ? 0 : (cuts[i - 1] as number)
@@ -194,6 +200,34 @@ describe.each(PATHS)('attention on %s', (path) => {
       expectForward(c, forward(c, path, [40, 200, c.columns]), referenceOf(c))
       expectBackward(c, path, 1)
     }
+  })
+  // A score s is off by a few roundings of numbers of its size. lse - s is not to be off by more than that: not by a
+  // rounding for every one of the D terms of s, and not by an exponential that rounds its argument.
+  it.each(['f32', 'bf16'] as const)('keeps lse and log p within 8 units of the largest score, in %s', (dtype) => {
+    for (const headSize of [40, 64, 128, 256])
+      for (const close of [true, false]) {
+        const c: Case = { rows: 40, columns: 300, heads: 1, kvHeads: 1, headSize, qStart: 260, kvStart: 0, dtype, seed: headSize }
+        const given = largeScores(c, close)
+        const { q, k, v } = widen(given)
+        const expected = attention(c, q, k, v)
+        const bound = 8 * UNIT.f32 * expected.largestScore
+        expect(expected.largestScore).toBeGreaterThan(5000)
+        const { lse } = forward(c, path, [70, 200, c.columns], given)
+        expectWithin('lse', lse as Float32Array, expected.lse, () => bound)
+        // Where dO is the unit matrix, dv is p.
+        const unit = tensor(
+          Float64Array.from({ length: qCount(c) }, (_, i) => (i % headSize === Math.floor(i / headSize) ? 1 : 0)),
+          dtype,
+        )
+        const empty = { dq: poison(qCount(c), 'f32'), dk: poison(kvCount(c), 'f32'), dv: poison(kvCount(c), 'f32') }
+        const delta = new Float32Array(c.rows)
+        const { dv } = runOnThreads('attendBackward', { ...numbersOf(c), firstQ: 1, firstKv: 1 }, { ...empty, ...given, dO: unit, lse, delta }, { path })
+        const p = attentionBackward(c, q, k, v, numbers(unit), expected.lse, Float64Array.from(delta)).dv
+        const measurable = [...p.keys()].filter((i) => (p[i] as number) > 1e-30)
+        expect(measurable.length).toBeGreaterThanOrEqual(c.rows)
+        const logarithms = (x: Memory): number[] => measurable.map((i) => Math.log(x[i] as number))
+        expectWithin('log p', logarithms(dv), logarithms(p), () => bound + roundingOfP(dtype) + 2 ** -18)
+      }
   })
   it('takes chunks of any size and offset back, writing over garbage', () => {
     fc.assert(
