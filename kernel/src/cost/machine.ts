@@ -108,7 +108,7 @@ function bestRates<Name extends string>(probes: Readonly<Record<Name, Probe>>): 
 function gemmProbes(device: NativeDevice, dtype: 'bf16' | 'f32'): Record<string, Probe> {
   return Object.fromEntries(
     GEMM_SHAPES.map(([rows, outputs, inputs]) => {
-      const operands = [activations(dtype, rows * outputs), activations(dtype, rows * inputs), activations(dtype, outputs * inputs), null]
+      const operands = [activations(dtype, rows * outputs), activations(dtype, rows * inputs), activations(dtype, outputs * inputs)]
       return [
         `${rows} x ${outputs} x ${inputs}`,
         kernelProbe(device, 'project', [rows, outputs, inputs, isF32(dtype), isBf16(dtype)], operands, 2 * rows * outputs * inputs),
@@ -126,7 +126,7 @@ function lossHeadProbes(device: NativeDevice, dtype: 'bf16' | 'f32'): Record<'pr
   const stride = gradient.length / rows
   const flops = 2 * rows * outputs * inputs
   return {
-    project: kernelProbe(device, 'project', [rows, outputs, inputs, 1, isBf16(dtype)], [logits, a, weight, null], flops),
+    project: kernelProbe(device, 'project', [rows, outputs, inputs, 1, isBf16(dtype)], [logits, a, weight], flops),
     // In place, as in a step: the gradient of these logits is what the next two read.
     crossEntropy: kernelProbe(
       device,
@@ -193,7 +193,8 @@ function kernelProbe(device: NativeDevice, kernel: Kernel, parameters: number[],
     workspaceBytes(kernel, parameters, device.info().threads),
     new Float64Array(4),
   ]
-  return { call: () => device.call(code, numbers, operands, workspace, 0, step), work }
+  const all = KERNELS[kernel].operands.map((_, i) => operands[i] ?? null) // optional operands come last
+  return { call: () => device.call(code, numbers, all, workspace, 0, step), work }
 }
 
 function isBf16(dtype: 'bf16' | 'f32'): number {
