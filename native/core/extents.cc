@@ -25,7 +25,7 @@ class Numbers {
     return value == 1;
   }
   double element() { return flag("bf16") ? 2 : 4; }  // bytes of T
-  void any() { next_++; }                            // a real number: eps, theta, rates
+  void any() { next_++; }                            // a real number: eps, magnitude, rates
 
   [[noreturn]] void refuse(const char* name, double value, const char* wanted) const {
     std::ostringstream text;

@@ -1,5 +1,5 @@
-// LayerNorm and its backward. Statistics are f64, in two passes: a mean far larger than the spread costs no digits. They are not
-// kept: the backward forms them again from x.
+// LayerNorm and its backward. A mean far larger than the spread costs no digits: it is summed in f64, and the spread about it in a
+// second pass. Statistics are not kept: the backward forms them again from x.
 #include <algorithm>
 #include <cmath>
 
@@ -12,11 +12,11 @@ namespace {
 constexpr long kTileRows = 16;
 
 struct Statistics {
-  double mean;
-  float inverse;  // 1 / σ
+  float mean, rest;  // their sum is the mean: one f32 would round it
+  float inverse;     // 1 / σ
 
-  // (x - mean) / σ, from a difference that is rounded once.
-  INLINE float normed(float x) const { return static_cast<float>(x - mean) * inverse; }
+  INLINE float centred(float x) const { return (x - mean) - rest; }
+  INLINE float normed(float x) const { return centred(x) * inverse; }
 };
 
 template <class T>
@@ -24,10 +24,15 @@ INLINE inline Statistics statistics(const T* x, long width, double eps) {
   double sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
   for (long i = 0; i < width; i++) sum += to_f32(x[i]);
-  const double mean = sum / width;
+  const float mean = sum / width;
+  Statistics s{mean, static_cast<float>(sum / width - mean), 0};
 #pragma omp simd reduction(+ : squares)
-  for (long i = 0; i < width; i++) squares += (to_f32(x[i]) - mean) * (to_f32(x[i]) - mean);
-  return {mean, static_cast<float>(1 / std::sqrt(squares / width + eps))};
+  for (long i = 0; i < width; i++) {
+    const double d = s.centred(to_f32(x[i]));
+    squares += d * d;
+  }
+  s.inverse = 1 / std::sqrt(squares / width + eps);
+  return s;
 }
 
 template <class T>

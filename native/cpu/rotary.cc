@@ -92,12 +92,15 @@ void rotary_as(const KernelCall& call, Pool& pool, Path path) {
 }
 
 template <class T>
+INLINE inline void round_to(T* __restrict out, const float* __restrict in, long count) {
+  for (long i = 0; i < count; i++) out[i] = to<T>(in[i]);
+}
+template <class T>
 void round_to(T* out, const float* in, long count, Pool& pool, Path path) {
   constexpr long kElements = 1 << 15;
   pool.for_each(tiles_of(count, kElements), [&](int, long tile) {
-    with_path(path, [&] INLINE {
-      for (long i = tile * kElements; i < std::min(count, (tile + 1) * kElements); i++) out[i] = to<T>(in[i]);
-    });
+    const long from = tile * kElements, elements = std::min(kElements, count - from);
+    with_path(path, [&] INLINE { round_to(out + from, in + from, elements); });
   });
 }
 
