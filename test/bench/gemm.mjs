@@ -22,7 +22,7 @@ export async function gemm() {
     const [a, weight] = [bf16(count * inputs), bf16(outputs * inputs)]
     const dout = bf16(count * numbers.doutStride)
     const times = await bestInTurns({
-      project: kernelCall('project', numbers, [out, a, weight, null]),
+      project: kernelCall('project', numbers, [out, a, weight]),
       projectBackward: kernelCall('projectBackward', numbers, [bf16(count * inputs), dout, weight]),
       weightGradient: kernelCall('weightGradient', numbers, [f32(outputs * inputs), dout, a]),
     })

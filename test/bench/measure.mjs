@@ -67,13 +67,14 @@ export const { positionals: asked, values: options } = parseArgs({ allowPosition
 export const device = openDevice({ backend: 'cpu', ...(options.threads ? { threads: Number(options.threads) } : {}) })
 export const { name: processor, path, threads } = device.info()
 
-/** A call of one kernel; numbers by the names of KERNELS, operands in its order. */
+/** A call of one kernel; numbers by the names of KERNELS, operands in its order, optional ones at the end left out. */
 export function kernelCall(kernel, numbers, operands) {
-  const { code, parameterNames } = KERNELS[kernel]
+  const { code, parameterNames, operands: specs } = KERNELS[kernel]
   const parameters = Float64Array.from(parameterNames, (name) => numbers[name] ?? 0)
   const workspace = workspaceBytes(kernel, [...parameters], threads)
   const step = Float64Array.of(0, 1, 1, 1)
-  return () => device.call(code, parameters, operands, workspace, 0, step)
+  const all = specs.map((_, i) => operands[i] ?? null)
+  return () => device.call(code, parameters, all, workspace, 0, step)
 }
 
 export const f32 = (count) => new Float32Array(count)
