@@ -56,7 +56,7 @@ export function writeConfig(model: ModelConfig, dtype: 'float32' | 'bfloat16', c
       layer_norm_epsilon: model.normEps,
       n_embd: model.width,
       n_head: model.heads,
-      n_inner: model.feedForward,
+      n_inner: model.feedForward === 4 * model.width ? null : model.feedForward,
       n_layer: model.layers,
       n_positions: model.positions.length,
       tie_word_embeddings: model.tied,

@@ -153,15 +153,18 @@ async function checkTied(
   const shape = [model.vocabulary, model.width]
   const [table, head] = [find(EMBEDDING[model.family], shape), find(HEAD, shape)]
   const pieces = readPieces(head.file, head.tensor)
-  for await (const { first, values } of readPieces(table.file, table.tensor)) {
-    const twin = (await pieces.next()).value?.values as Float32Array
-    const differs = values.findIndex((value, i) => !Object.is(value, twin[i]))
-    if (differs < 0) continue
-    await pieces.return(undefined)
-    throw new FpdtError(
-      'checkpoint',
-      `${dir} says tie_word_embeddings: true, and ${HEAD} is not ${EMBEDDING[model.family]}: they differ at element ${first + differs} (${twin[differs]}, ${values[differs]}).`,
-    )
+  try {
+    for await (const { first, values } of readPieces(table.file, table.tensor)) {
+      const twin = (await pieces.next()).value?.values as Float32Array
+      const differs = values.findIndex((value, i) => !Object.is(value, twin[i]))
+      if (differs >= 0)
+        throw new FpdtError(
+          'checkpoint',
+          `${dir} says tie_word_embeddings: true, and ${HEAD} is not ${EMBEDDING[model.family]}: they differ at element ${first + differs} (${twin[differs]}, ${values[differs]}).`,
+        )
+    }
+  } finally {
+    await pieces.return(undefined) // which closes its file
   }
 }
 
