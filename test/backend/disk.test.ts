@@ -1,15 +1,22 @@
 /** The disk tier: what its file is, that every byte comes back, and what happens when the disk is full or fails. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, statfsSync, statSync, truncateSync } from 'node:fs'
+import { constants, existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, realpathSync, rmSync, statfsSync, statSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Executor, openDevice, type RunError } from '@fpdt/native'
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
+import { FpdtError } from '../../kernel/src/errors.js'
+import { NativeStep } from '../../kernel/src/execute/native.js'
+import { plan } from '../../kernel/src/plan/plan.js'
+import { at, fetch, free, load, offload, spill } from '../../kernel/src/schedule/emit.js'
+import type { Op } from '../../kernel/src/schedule/ops.js'
+import { bytesOf, type Value } from '../../kernel/src/schedule/values.js'
+import { TIERS } from '../../kernel/src/trace/schema.js'
 import { copy, type Entry, interpret, type Naive, program, STEP, withWaits } from './programs.js'
 
-const folder = mkdtempSync(join(tmpdir(), 'fpdt-disk-'))
+const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fpdt-disk-')))
 const disk = openDevice({ backend: 'cpu', threads: 1, diskFolder: folder })
 afterAll(() => {
   disk.close()
@@ -17,7 +24,6 @@ afterAll(() => {
 })
 
 const coded = (code: string, message: RegExp): unknown => expect.objectContaining({ code, message: expect.stringMatching(message) })
-const O_DIRECT = 0o40000 // on x86 and most others; the same constant is not among node's on all platforms
 const BLOCK = 4096
 
 /** Descriptors of this process for files of a folder, as paths that can be read, measured and cut. */
@@ -52,7 +58,7 @@ describe('a disk arena', () => {
 
   it('says whether it is past the page cache', () => {
     const executor = disk.load(program(1, { disk: 2 * BLOCK }, []))
-    const direct = filesIn(folder).some((path) => (flagsOf(path) & O_DIRECT) !== 0)
+    const direct = filesIn(folder).some((path) => (flagsOf(path) & constants.O_DIRECT) !== 0)
     expect(executor.memory().diskMedium === 'disk').toBe(direct)
     executor.close()
     const without = disk.load(program(1, { device: 8 }, []))
@@ -69,7 +75,7 @@ describe('a disk arena', () => {
 
 describe('spill and load', () => {
   const ARENA = 5 * BLOCK + 123
-  const bytesOf = (seed: number): Uint8Array => Uint8Array.from({ length: ARENA }, (_, i) => (i * 31 + (i >> 8) * 7 + seed) & 0xff)
+  const contents = (seed: number): Uint8Array => Uint8Array.from({ length: ARENA }, (_, i) => (i * 31 + (i >> 8) * 7 + seed) & 0xff)
   /** Whole blocks, parts of one, and ranges across several, at any address in memory. */
   const range = fc.record({
     name: fc.constantFrom('spill', 'load'),
@@ -98,7 +104,7 @@ describe('spill and load', () => {
   it('move exactly the bytes they name, at every alignment', async () => {
     await fc.assert(
       fc.asyncProperty(entries, async (entries) => {
-        const ranks: Naive[] = [0, 1].map((rank) => ({ device: new Uint8Array(), host: bytesOf(rank * 3), disk: bytesOf(rank * 5 + 91) }))
+        const ranks: Naive[] = [0, 1].map((rank) => ({ device: new Uint8Array(), host: contents(rank * 3), disk: contents(rank * 5 + 91) }))
         const executor = disk.load(program(2, { host: ARENA, disk: ARENA }, entries))
         for (const [rank, arenas] of ranks.entries()) for (const tier of ['host', 'disk'] as const) executor.write(tier, rank, 0, arenas[tier])
         await executor.run(undefined, STEP)
@@ -130,6 +136,67 @@ describe('spill and load', () => {
     await executor.run(undefined, STEP)
     expect([0, 1].map((rank) => executor.touched('disk', rank))).toEqual([BLOCK + 1000, BLOCK + 1000])
     executor.close()
+  })
+})
+
+describe('a planned step', () => {
+  /** A chunk that waits on disk: device, host, disk, and back, as a store on the disk tier moves it. */
+  const chunks = [100, 3000, 1 << 20].map((count, i): Value => ({ name: `x[${i}]`, dtype: 'f32', shape: [count], category: 'hidden' }))
+  function* ops(): Generator<Op> {
+    const place = at('forward')
+    for (const chunk of chunks) {
+      yield offload(place, chunk)
+      yield spill(place, chunk)
+      yield* free(place, 'host', chunk)
+    }
+    for (const chunk of chunks) {
+      yield load(place, chunk)
+      yield fetch(place, chunk)
+      yield* free(place, 'host', chunk)
+    }
+  }
+  const initial = chunks.flatMap((value) => (['device', 'disk'] as const).map((tier) => ({ value, tier, written: true })))
+  const planned = plan(ops(), { ranks: 2, initial, workspace: () => 0 })
+
+  it('has predicted, allocated and touched one number of bytes on every tier, and the file has them too', async () => {
+    const step = new NativeStep(disk, planned)
+    step.poison()
+    for (const chunk of chunks) for (const rank of [0, 1]) step.write(chunk, 'device', rank, new Float32Array(bytesOf(chunk) / 4).fill(rank + 0.5), -1)
+    await step.run(STEP)
+    for (const tier of TIERS) {
+      expect(step.allocated(tier)).toBe(planned.arenaBytes[tier])
+      expect(step.touched(tier)).toBe(planned.arenaBytes[tier])
+    }
+    expect(filesIn(folder).map((path) => statSync(path).size)).toContain(planned.arenaBytes.disk)
+    expect(planned.arenaBytes.disk).toBeGreaterThan(2 ** 22)
+    step.close()
+  })
+
+  it('brings every chunk back as it was, from blocks of its own, and finds where one is no number', async () => {
+    for (const chunk of chunks) expect(planned.offsetOf(chunk.name, 'disk') % BLOCK).toBe(0)
+    const step = new NativeStep(disk, planned)
+    const values = chunks.map((chunk, c) => Float32Array.from({ length: bytesOf(chunk) / 4 }, (_, i) => i + c))
+    for (const [c, chunk] of chunks.entries()) for (const rank of [0, 1]) step.write(chunk, 'device', rank, values[c] as Float32Array, -1)
+    step.write(chunks[1] as Value, 'device', 1, (values[1] as Float32Array).with(2999, Number.NaN), -1)
+    const half = planned.listing.findIndex((line) => line.startsWith('load'))
+    await step.run(STEP, half - 1)
+    for (const chunk of chunks) for (const rank of [0, 1]) step.write(chunk, 'device', rank, new Float32Array(bytesOf(chunk) / 4))
+    await step.run(STEP)
+    for (const [c, chunk] of chunks.entries()) expect(Buffer.compare(step.read(chunk, 'device', 0), new Uint8Array((values[c] as Float32Array).buffer))).toBe(0)
+    for (const tier of ['device', 'disk'] as const)
+      expect(chunks.map((chunk) => [0, 1].map((rank) => step.firstNotFinite(chunk, tier, rank)))).toEqual([
+        [-1, -1],
+        [-1, 2999],
+        [-1, -1],
+      ])
+    step.close()
+  })
+
+  it('is refused in the words of the device', () => {
+    const none = openDevice({ backend: 'cpu', threads: 1, diskFolder: join(folder, 'none') })
+    expect(() => new NativeStep(none, planned)).toThrow(FpdtError)
+    expect(() => new NativeStep(none, planned)).toThrow(coded('disk', /no file for the disk tier/))
+    none.close()
   })
 })
 
