@@ -176,10 +176,11 @@ async function readPart(values: Float32Array, part: StoredPart, file: Safetensor
       values.set(piece.values, part.offset + piece.first)
       continue
     }
-    let [row, column] = [Math.floor(piece.first / columns), piece.first % columns]
-    for (const value of piece.values) {
-      values[part.offset + column * rows + row] = value
-      if (++column === columns) [row, column] = [row + 1, 0]
+    // Column by column, so that writes run on; a piece may begin in the middle of a row.
+    for (let column = 0; column < columns; column++) {
+      let row = Math.ceil((piece.first - column) / columns)
+      for (let i = row * columns + column - piece.first; i < piece.values.length; i += columns)
+        values[part.offset + column * rows + row++] = piece.values[i] as number
     }
   }
 }

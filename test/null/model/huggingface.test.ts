@@ -111,6 +111,13 @@ describe('a saved model', () => {
       { numRuns: 40 },
     )
   })
+  it('has matrices of more than one piece, which begin in the middle of a row, turned as they should be', async () => {
+    const wide = gpt({ layers: 1, width: 600, heads: 5, vocab: 2, positions: 1 }) // up: 2400 x 600, 1.4 pieces of 2^20
+    await save(wide)
+    const [layer] = parameterLayout(wide, 1).layers as [Group]
+    const [read, given] = [await (await loadHuggingFace(dir)).values(layer), initialGroup(wide, layer, 3)]
+    expect(Buffer.compare(Buffer.from(read.buffer), Buffer.from(given.buffer))).toBe(0)
+  })
   it('is in as few files as their size allows, listed by the index', async () => {
     await save(tinyLlama, { shardBytes: 4000 })
     const { weight_map: map, metadata } = JSON.parse(readFileSync(join(dir, 'model.safetensors.index.json'), 'utf8')) as {
