@@ -1,8 +1,8 @@
 /** What one training step is made of: sizes, system and policy. Everything a schedule needs, nothing it could derive wrongly. */
 import { FpdtError } from '../errors.js'
+import { checkModel, divisorsOf } from '../model/check.js'
 import type { ModelConfig } from '../model/config.js'
 import type { Tier } from '../trace/schema.js'
-import { checkModel, divisorsOf } from './config-model.js'
 
 /** AdamW (arXiv 1711.05101) with global-norm clipping. The rate changes from step to step and is not here. */
 export interface AdamWConfig {

@@ -1,6 +1,13 @@
 /** Sizes of a model that cannot be, refused in words. */
 import { FpdtError } from '../errors.js'
-import type { ModelConfig } from '../model/config.js'
+import type { ModelConfig, RotaryScaling } from './config.js'
+
+/** What a scaling is made of: all numbers above 0. */
+const SCALING: Readonly<Record<RotaryScaling['kind'], readonly string[]>> = {
+  llama3: ['factor', 'lowFrequency', 'highFrequency', 'original'],
+  yarn: ['factor', 'betaFast', 'betaSlow', 'original', 'magnitude'],
+  linear: ['factor'],
+}
 
 /** Throws FpdtError `config`, naming the value and what to try. */
 export function checkModel(m: ModelConfig): void {
@@ -28,10 +35,13 @@ function checkPositions({ positions }: ModelConfig): void {
   const { theta, scaling } = positions
   if (!(theta > 0 && Number.isFinite(theta))) refuse(`theta ${String(theta)} is not a number above 0; Llama 2 has 10000.`)
   if (scaling === undefined) return
-  if (!['llama3', 'yarn', 'linear'].includes(scaling.kind)) refuse(`rotary scaling ${JSON.stringify(scaling.kind)} is not one of 'llama3', 'yarn', 'linear'.`)
-  for (const [name, value] of Object.entries(scaling))
-    if (name !== 'kind' && !(Number(value) > 0 && Number.isFinite(value)))
+  if (!(scaling.kind in SCALING)) refuse(`rotary scaling ${JSON.stringify(scaling.kind)} is not one of ${Object.keys(SCALING).join(', ')}.`)
+  const given: Readonly<Record<string, unknown>> = { ...scaling }
+  for (const name of SCALING[scaling.kind]) {
+    const value = given[name]
+    if (!(typeof value === 'number' && value > 0 && Number.isFinite(value)))
       refuse(`${name} ${String(value)} of rotary scaling ${scaling.kind} is not a number above 0.`)
+  }
   if (scaling.kind === 'llama3' && !(scaling.highFrequency > scaling.lowFrequency))
     refuse(`highFrequency ${scaling.highFrequency} of rotary scaling llama3 is not above lowFrequency ${scaling.lowFrequency}; Llama 3 has 4 and 1.`)
 }
