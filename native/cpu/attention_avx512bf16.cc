@@ -113,6 +113,13 @@ INLINE static inline void fetch_rows(const bf16* x, long stride, long r, long n,
     for (int d = 0; d < D; d += 32) _mm_prefetch((const char*)(x + r * stride + d), _MM_HINT_T1);
 }
 
+// The same of sums, to be written.
+template <int D>
+INLINE static inline void fetch_sums(const float* x, long stride, long r, long n, long end) {
+  for (long last = std::min(r + n, end); r < last; r++)
+    for (int d = 0; d < D; d += 16) __builtin_prefetch(x + r * stride + d, 1, 2);
+}
+
 // ------------------------------------------------------------------ forward
 
 struct ForwardScratch {
@@ -138,29 +145,29 @@ void scores(const uint32_t* K, const uint32_t* qT, const Panel& panel, float log
             __m512 (&sum)[3]) {
   Block buffer[2];
   const __m512 scale = _mm512_set1_ps(log2_scale);
-  for (int j = 0; j <= n; j += 8) {
-    Block &now = buffer[j / 8 & 1], &before = buffer[~(j / 8) & 1];
-    uint32_t* out = P + (j - 8) / 2 * kPanel;
-    auto exponentials = [&](int v, int r) {
-      const __m512 m = _mm512_load_ps(panel.m + 16 * v);
-      const __m512 a = exp2_bf16(_mm512_fmsub_ps(before[v][r], scale, m));
-      const __m512 b = exp2_bf16(_mm512_fmsub_ps(before[v][r + 1], scale, m));
-      sum[v] = _mm512_add_ps(sum[v], _mm512_add_ps(a, b));
-      _mm512_store_si512(out + r / 2 * kPanel + 16 * v, pair_rows(a, b));
+  score_block<D>(buffer[0], K, qT, kNoWork);
+  for (int j = 0; j < n; j += 8) {
+    Block &now = buffer[j / 8 & 1], &next = buffer[~(j / 8) & 1];
+    uint32_t* out = P + j / 2 * kPanel;
+    const auto exponentials = [&](auto masked) {
+      return [&](int v, int r) INLINE {
+        __m512 s[2] = {now[v][r], now[v][r + 1]};
+        if (masked)  // diagonal, tail, or an edge of a document: lanes that do not see the row get p = 0
+          for (int i = 0; i < 2; i++)
+            s[i] = _mm512_mask_mov_ps(_mm512_set1_ps(kMasked), seen(panel.from, panel.limit, v, j0 + j + r + i), s[i]);
+        const __m512 m = _mm512_load_ps(panel.m + 16 * v);
+        const __m512 a = exp2_bf16(_mm512_fmsub_ps(s[0], scale, m)), b = exp2_bf16(_mm512_fmsub_ps(s[1], scale, m));
+        sum[v] = _mm512_add_ps(sum[v], _mm512_add_ps(a, b));
+        _mm512_store_si512(out + r / 2 * kPanel + 16 * v, pair_rows(a, b));
+      };
     };
-    const bool plain = j && panel.view.sees_all(j0 + j - 8, j0 + j);  // no lane of the block before is masked
-    if (plain && j < n) {
-      score_block<D>(now, K + j * (D / 2), qT, exponentials);
-      continue;
-    }
-    for (int v = 0; v < 3 && j; v++)
-      for (int r = 0; r < 8; r += 2) {
-        if (!plain)  // diagonal, tail, or an edge of a document: lanes that do not see the row get p = 0
-          for (int i = r; i < r + 2; i++)
-            before[v][i] = _mm512_mask_mov_ps(_mm512_set1_ps(kMasked), seen(panel.from, panel.limit, v, j0 + j - 8 + i), before[v][i]);
-        exponentials(v, r);
-      }
-    if (j < n) score_block<D>(now, K + j * (D / 2), qT, kNoWork);
+    const auto finish_block = [&](auto work) INLINE {
+      if (j + 8 < n) return score_block<D>(next, K + (j + 8) * (D / 2), qT, work);
+      for (int v = 0; v < 3; v++)
+        for (int r = 0; r < 8; r += 2) work(v, r);
+    };
+    if (panel.view.sees_all(j0 + j, j0 + j + 8)) finish_block(exponentials(std::false_type{}));
+    else finish_block(exponentials(std::true_type{}));
   }
 }
 
@@ -191,32 +198,44 @@ void raise_reference(const uint32_t* K, const uint32_t* qT, Panel& panel, float 
       _mm512_store_ps(acc + r * D + d, _mm512_mul_ps(_mm512_load_ps(acc + r * D + d), _mm512_set1_ps(factor[r])));
 }
 
+// A panel begins with the reference of the state but with empty sums; `store_panel` adds those of the state. So the state is
+// read once and at the end, when its rows have been fetched.
 template <int D>
 void load_panel(const Attend& a, Panel& panel, uint32_t* qT, float* acc) {
   const long stride = static_cast<long>(a.heads) * D, at = panel.row * stride + panel.head * D;
   pack_transposed(qT, static_cast<const bf16*>(a.q) + at, stride, panel.rows, kPanel, D);
   for (int r = 0; r < kPanel; r++) {
-    const bool known = r < panel.rows && !a.first;
-    panel.m[r] = known ? a.m[panel.head * a.rows + panel.row + r] : kUnset;
-    panel.l[r] = known ? a.l[panel.head * a.rows + panel.row + r] : 0;
     const long row = panel.row + std::min<long>(r, panel.rows - 1);  // padding lanes copy the last row
     panel.from[r] = a.from(row), panel.limit[r] = a.limit(row);
-    if (known) std::memcpy(acc + r * D, a.acc + at + r * stride, D * 4);
-    else std::memset(acc + r * D, 0, D * 4);
+    panel.m[r] = r < panel.rows && !a.first ? a.m[panel.head * a.rows + row] : kUnset;
+    panel.l[r] = 0;
   }
-  panel.view = a.view(panel.row, panel.rows);
+  std::memset(acc, 0, kPanel * D * 4);
 }
 template <int D>
-void store_panel(const Attend& a, const Panel& panel, const float* acc) {
+void store_panel(const Attend& a, Panel& panel, const float* acc) {
   const long stride = static_cast<long>(a.heads) * D, at = panel.row * stride + panel.head * D;
-  std::memcpy(a.m + panel.head * a.rows + panel.row, panel.m, panel.rows * 4);
-  std::memcpy(a.l + panel.head * a.rows + panel.row, panel.l, panel.rows * 4);
-  for (int r = 0; r < panel.rows; r++) std::memcpy(a.acc + at + r * stride, acc + r * D, D * 4);
+  float *m = a.m + panel.head * a.rows + panel.row, *l = a.l + panel.head * a.rows + panel.row;
+  alignas(64) float factor[kPanel] = {};
+  for (int i = 0; i < panel.rows && !a.first; i += 16) {
+    const __mmask16 rows = _cvtu32_mask16((1u << std::min<long>(16, panel.rows - i)) - 1);
+    const __m512 old = _mm512_maskz_loadu_ps(rows, m + i);
+    const __m512 f = exp2<Avx512>(_mm512_maskz_sub_ps(rows, old, _mm512_load_ps(panel.m + i)));  // 1 where m has not changed
+    _mm512_store_ps(factor + i, f);
+    _mm512_store_ps(panel.l + i, _mm512_fmadd_ps(_mm512_maskz_loadu_ps(rows, l + i), f, _mm512_load_ps(panel.l + i)));
+  }
+  std::memcpy(m, panel.m, panel.rows * 4), std::memcpy(l, panel.l, panel.rows * 4);
+  for (int r = 0; r < panel.rows; r++)
+    for (int d = 0; d < D; d += 16) {
+      float* out = a.acc + at + r * stride + d;
+      const __m512 x = _mm512_load_ps(acc + r * D + d);
+      _mm512_storeu_ps(out, a.first ? x : _mm512_fmadd_ps(_mm512_loadu_ps(out), _mm512_set1_ps(factor[r]), x));
+    }
 }
 
 template <int D>
 void forward_item(const Attend& a, const ForwardItems::Item& item, const ForwardScratch& w) {
-  const long kv_stride = static_cast<long>(a.kv_heads) * D;
+  const long kv_stride = static_cast<long>(a.kv_heads) * D, q_stride = static_cast<long>(a.heads) * D;
   const bf16* k = static_cast<const bf16*>(a.k) + item.kv_head * D;
   const bf16* v = static_cast<const bf16*>(a.v) + item.kv_head * D;
   const float log2_scale = a.log2_scale();
@@ -226,10 +245,13 @@ void forward_item(const Attend& a, const ForwardItems::Item& item, const Forward
     for (long row = item.row; row < item.row + item.rows; row += kPanel) {
       Panel& p = panels[count];
       p.head = h, p.row = row, p.rows = std::min<long>(kPanel, item.row + item.rows - row);
+      p.view = a.view(row, p.rows);
+      if (p.view.from >= p.view.to && !a.first) continue;  // nothing to add
       load_panel<D>(a, p, w.qT + count * kPanel * D / 2, w.acc + count * kPanel * D);
       first = std::min(first, p.view.from), last = std::max(last, p.view.to), count++;
     }
-  for (int j0 = first / 8 * 8; j0 < last; j0 += kTile) {
+  // Tiles lie where they lie for any other panel: results do not depend on which panels share an item.
+  for (int j0 = first / kTile * kTile; j0 < last; j0 += kTile) {
     const int tile = std::min(kTile, last - j0), padded = (tile + 7) / 8 * 8;
     pack_rows(w.K, k + j0 * kv_stride, kv_stride, tile, padded, D);
     pack_pairs(w.V, v + j0 * kv_stride, kv_stride, tile, padded, D, kTile / 2);
@@ -259,11 +281,12 @@ void forward_item(const Attend& a, const ForwardItems::Item& item, const Forward
       for (int i = 0; i < 3; i++) _mm512_store_ps(panel.l + 16 * i, _mm512_add_ps(_mm512_load_ps(panel.l + 16 * i), sum[i]));
       for (int d = 0; d < D; d += 64)
         for (int r = 0; r < kPanel; r += 6) {
-          // this panel's share of the next tile, spread over the products of the first 64 columns
+          // this panel's share of the next tile, spread over the products of the first 64 columns; then its rows of the state
           const long ahead = j0 + kTile + (x * (kPanel / 6) + r / 6) * (kTile / (kPanel / 6)) / count;
           if (d == 0) {
             fetch_rows<D>(k, kv_stride, ahead, kTile / (kPanel / 6) / count, last);
             fetch_rows<D>(v, kv_stride, ahead, kTile / (kPanel / 6) / count, last);
+            if (j0 + kTile >= panel.view.to) fetch_sums<D>(a.acc + panel.row * q_stride + panel.head * D, q_stride, r, 6, panel.rows);
           }
           dot_into<D, 1, kPanel>(acc + r * D + d, w.P + r, V + d * (kTile / 2), n / 2);
         }
@@ -360,13 +383,6 @@ void add_tile(float* out, long stride, const float* tile, long rows, float facto
       float* o = out + r * stride + d;
       _mm512_storeu_ps(o, write ? x : _mm512_add_ps(_mm512_loadu_ps(o), x));
     }
-}
-
-// The same of a gradient, to be written.
-template <int D>
-INLINE static inline void fetch_sums(const float* x, long stride, long r, long n, long end) {
-  for (long last = std::min(r + n, end); r < last; r++)
-    for (int d = 0; d < D; d += 16) __builtin_prefetch(x + r * stride + d, 1, 2);
 }
 
 // kv rows of a tile against the packed q rows of a tile: dq, dk and dv of the tiles grow. `fetch(i)` is called 64 times between
@@ -479,7 +495,7 @@ void backward_item(const AttendBackward& a, const BackwardItems::Item& item, con
 
 void attend(const Attend& a, Pool& pool, Carver workspace) {
   const PerThread<ForwardScratch> scratch(workspace, pool.threads(), a.head_size);
-  const ForwardItems items(a);
+  const ForwardItems items(a, pool.threads());
   pool.for_each(items.count(), [&](int thread, long i) {
     (a.head_size == 64 ? forward_item<64> : forward_item<128>)(a, items[i], scratch.of(thread));
   });

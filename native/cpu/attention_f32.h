@@ -204,7 +204,8 @@ struct AttentionF32 {
         load_panel<T>(a, p, w.qT + count * kPanel * Dp, w.rows, w.acc + count * kPanel * Dp);
         first = std::min(first, p.view.from), last = std::max(last, p.view.to), count++;
       }
-    for (int j0 = first; j0 < last; j0 += kTile) {
+    // Tiles lie where they lie for any other panel: results do not depend on which panels share an item.
+    for (int j0 = first / kTile * kTile; j0 < last; j0 += kTile) {
       const int tile = std::min(kTile, last - j0);
       pack_rows(w.k, k + j0 * kv_stride, kv_stride, tile, (tile + 5) / 6 * 6, D);
       pack_rows(w.v, v + j0 * kv_stride, kv_stride, tile, tile, D);
@@ -333,7 +334,7 @@ struct AttentionF32 {
 
   static void attend(const Attend& a, Pool& pool, Carver workspace) {
     const PerThread<ForwardScratch> scratch(workspace, pool.threads(), a.head_size);
-    const ForwardItems items(a);
+    const ForwardItems items(a, pool.threads());
     pool.for_each(items.count(), [&](int thread, long i) {
       (a.is_bf16 ? forward_item<bf16> : forward_item<float>)(a, items[i], scratch.of(thread));
     });

@@ -14,10 +14,11 @@ constexpr int kMaxPanels = 4;
 
 class ForwardItems {
  public:
-  explicit ForwardItems(const Attention& a) : a_(a) {
+  ForwardItems(const Attention& a, int threads) : a_(a) {
     const long panels = tiles_of(a.rows, kPanel) * a.heads;
-    int wanted = kMaxPanels;  // fewer in an item when sixteen threads would run out of items
-    while (wanted > 1 && panels / wanted < 64) wanted /= 2;
+    // Fewer in an item when threads would run out of items. An item of one panel spends a quarter of its time on packing.
+    int wanted = kMaxPanels;
+    while (wanted > 1 && panels / wanted < 8 * threads) wanted /= 2;
     head_sets_ = static_cast<int>(tiles_of(a.group(), wanted));
     heads_ = static_cast<int>(tiles_of(a.group(), head_sets_));
     row_panels_ = wanted / heads_;
@@ -52,7 +53,7 @@ class BackwardItems {
 
   // Blocks are a few tiles: the larger, the less often are tiles packed and sums read and written (10 % of a pass with single
   // tiles). They are smaller when fewer than kSideBySide items could be at work at once.
-  static constexpr long kSideBySide = 20, kMaxKvTiles = 2, kMaxQTiles = 4;
+  static constexpr long kSideBySide = 8, kMaxKvTiles = 2, kMaxQTiles = 4;
   BackwardItems(const AttendBackward& a, long tile, Carver& carver) : a_(a), tile_(tile) {
     const auto enough = [&](long q, long kv) {
       return a.kv_heads * std::min(tiles_of(a.rows, q), tiles_of(a.columns, kv)) >= kSideBySide;
