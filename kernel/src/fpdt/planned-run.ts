@@ -1,16 +1,12 @@
 /** A plan as something to look at: bytes, the peak and what makes it, FLOPs, and the predicted timeline. Nothing has run. */
 
-import { rates } from '../cost/durations.js'
 import { MFU_FORMULA, mfu, modelFlops } from '../cost/flops.js'
 import { type MimeBundle, TO_MIME } from '../display.js'
-import { simulate } from '../execute/simulate.js'
-import { lower } from '../plan/lower.js'
-import type { Program } from '../plan/program.js'
 import { largestInWords } from '../plan/words.js'
 import type { RunHead, Tier } from '../trace/schema.js'
-import type { Spans } from '../trace/spans.js'
 import type { Device } from './device.js'
 import { newHead } from './head.js'
+import { type Prediction, predict } from './predict.js'
 import { copiesInWords, runBundle } from './show.js'
 import { formatBytes } from './sizes.js'
 import type { TrainingPlan } from './training-plan.js'
@@ -18,7 +14,7 @@ import type { TrainingPlan } from './training-plan.js'
 export class PlannedRun {
   readonly head: RunHead
   readonly #device: Device
-  #simulated: { program: Program; spans: Spans } | undefined
+  #simulated: Prediction | undefined
 
   constructor(
     readonly training: TrainingPlan,
@@ -46,13 +42,14 @@ export class PlannedRun {
   toString(): string {
     const { plan, config } = this.training
     const peak = plan.peaks.device
-    const { device, host } = this.#device.budgets
+    const { device, host, disk } = this.#device.budgets
     return [
       `${this.head.title} (predicted)`,
       ...this.#sizes(),
       `device  ${formatBytes(plan.arenaBytes.device)} a rank of ${formatBytes(device)}; most alive at once ${formatBytes(peak.bytes)}, at op ${peak.line}: ${plan.words(peak.line)}`,
       `        made of ${largestInWords(peak.residencies)}`,
       `host    ${formatBytes(plan.arenaBytes.host)} a rank of ${formatBytes(host)}`,
+      ...(plan.arenaBytes.disk > 0 ? [`disk    ${formatBytes(plan.arenaBytes.disk)} a rank${disk === null ? '' : ` of ${formatBytes(disk)}`}, in ${this.#device.description.diskFolder}`] : []),
       `work    ${plan.listing.length} ops; ${(modelFlops(config.model, [config.tokens]) / 1e12).toPrecision(3)} model TFLOP a step; ${formatBytes(plan.totals.bytes.offload)} offloaded and ${formatBytes(plan.totals.bytes.fetch)} fetched a rank`,
       `time    ${this.seconds.toPrecision(3)} s a step, from rates measured on this machine; ${copiesInWords(this.#simulate().program, this.#simulate().spans)}`,
     ].join('\n')
@@ -90,13 +87,8 @@ export class PlannedRun {
     return { ...bundle, 'text/plain': this.toString() }
   }
 
-  #simulate(): { program: Program; spans: Spans } {
-    if (!this.#simulated) {
-      const program = lower(this.training.plan)
-      const { rates: measured } = this.#device.rates(this.training.config.dtype)
-      const sharedCompute = this.#device.description.backend === 'cpu'
-      this.#simulated = { program, spans: simulate(program, rates(program, measured), { sharedCompute }) }
-    }
+  #simulate(): Prediction {
+    this.#simulated ??= predict(this.training.plan, this.#device, this.training.config.dtype)
     return this.#simulated
   }
 }

@@ -1,6 +1,8 @@
 /** A run as others see it: a MIME bundle for notebooks, lines of text for terminals. */
 import type { MimeBundle } from '../display.js'
+import type { Plan } from '../plan/plan.js'
 import type { Program } from '../plan/program.js'
+import { duration } from '../trace/draw/format.js'
 import { figure } from '../trace/figure.js'
 import { memoryColumns, peaksOf } from '../trace/memory.js'
 import { keepNewest, saveRun } from '../trace/saved.js'
@@ -8,14 +10,13 @@ import { RUN_MIME, type RunHead } from '../trace/schema.js'
 import { type Spans, type StepSpans, spanTable } from '../trace/spans.js'
 import { summarize } from '../trace/summary.js'
 import { formatBytes } from './sizes.js'
-import type { TrainingPlan } from './training-plan.js'
 
 /** `application/vnd.fpdt.run.v1+json`, `image/png` and `text/plain` of a run; spans of the newest steps that fit a saved notebook. */
-export async function runBundle(training: TrainingPlan, program: Program, head: RunHead, records: readonly StepSpans[]): Promise<MimeBundle> {
+export async function runBundle({ plan }: { readonly plan: Plan }, program: Program, head: RunHead, records: readonly StepSpans[]): Promise<MimeBundle> {
   const spans = spanTable(program, records)
-  const memory = memoryColumns(training.plan, records)
-  const complete: RunHead = { ...head, peaks: peaksOf(training.plan, records) }
-  const tables = { head: complete, listing: training.plan.listing, spans, memory }
+  const memory = memoryColumns(plan, records)
+  const complete: RunHead = { ...head, peaks: peaksOf(plan, records) }
+  const tables = { head: complete, listing: plan.listing, spans, memory }
   const saved = await saveRun(tables)
   const last = records.at(-1)
   const { png } = figure(keepNewest(tables))
@@ -36,6 +37,7 @@ export function copiesInWords(program: Program, spans: Spans): string {
 
 export function runInWords(head: RunHead): string {
   const steps = head.steps.slice(-8).map((s) => {
+    if (s.tokens === 0) return `run ${s.step}: ${duration(s.duration_ns)}` // of a schedule of the user's own
     const loss = s.loss === null ? 'not finite' : s.loss.toFixed(4)
     const share = s.mfu === null ? '' : `, MFU ${(100 * s.mfu).toFixed(1)} %`
     return `step ${s.step}: loss ${loss}, ${Math.round(s.tokens_per_second)} tokens/s${share}, ${(s.duration_ns / 1e9).toFixed(2)} s`

@@ -3,7 +3,7 @@ import { FpdtError } from '../errors.js'
 import type { NativeStep } from '../execute/native.js'
 import { fromBf16 } from '../model/bf16.js'
 import { validTiers } from '../schedule/validity.js'
-import { whole } from '../schedule/values.js'
+import { type Value, whole } from '../schedule/values.js'
 import { KINDS, PHASES, type Phase, type StepSummary, TIERS, type Tier } from '../trace/schema.js'
 import { interruptible } from './interrupt.js'
 import { refuseUnknown } from './sizes.js'
@@ -25,8 +25,11 @@ export interface Peek {
 }
 /** How a stepper ended. */
 export type StepperEnd = 'completed' | 'dropped'
+/** What a stepper needs to know of what it runs: a training step, or a schedule of the user's own. */
+export type Steppable = Pick<TrainingPlan, 'plan' | 'ops' | 'standing' | 'firstUpdate'> & { readonly values: { readonly known: ReadonlyMap<string, Value> } }
 
-export class Stepper {
+/** `Result`: what a completed run gives; of a training step its summary. */
+export class Stepper<Result = StepSummary> {
   #line = -1
   #open = true
   #running: Promise<void> | undefined
@@ -34,9 +37,9 @@ export class Stepper {
   /** @internal Use `run.stepper(text)`. */
   constructor(
     private readonly native: NativeStep,
-    private readonly training: TrainingPlan,
+    private readonly training: Steppable,
     private readonly parameters: Float64Array,
-    private readonly finish: (end: StepperEnd) => Promise<StepSummary | undefined>,
+    private readonly finish: (end: StepperEnd) => Promise<Result | undefined>,
   ) {}
 
   /** The last op that is done, as it is printed; `undefined` before the first. */
@@ -101,7 +104,7 @@ export class Stepper {
   /** Values of a buffer where it stands now: on the device when it is there, else on the host. Throws FpdtError `not_resident`. */
   peek(name: string, rank = 0): Peek {
     this.#refuseClosed()
-    const { ranks } = this.training.config
+    const { ranks } = this.training.plan
     if (!Number.isInteger(rank) || rank < 0 || rank >= ranks)
       throw new FpdtError('config', `rank ${String(rank)} is not one of the ${ranks} ranks, 0 to ${ranks - 1}.`)
     const value = this.training.values.known.get(name)
@@ -129,10 +132,10 @@ export class Stepper {
   }
 
   /** Runs the rest: the step then counts like any other. */
-  async complete(): Promise<StepSummary> {
+  async complete(): Promise<Result> {
     this.#refuseClosed()
     if (this.#line < this.#last) await this.to(this.#last)
-    return (await this.#end('completed')) as StepSummary
+    return (await this.#end('completed')) as Result
   }
   /** Drops the step, unless its optimizer has begun: then completes it, so that parameters are never half updated. */
   async close(): Promise<void> {
@@ -155,7 +158,7 @@ export class Stepper {
       throw error
     }
   }
-  async #end(end: StepperEnd): Promise<StepSummary | undefined> {
+  async #end(end: StepperEnd): Promise<Result | undefined> {
     this.#open = false
     return this.finish(end)
   }

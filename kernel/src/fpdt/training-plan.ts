@@ -1,6 +1,7 @@
 /** From a model and options to a plan: what will run, where everything lies, whether it fits. Pure: no device is touched. */
 import { FpdtError } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
+import type { GroupValues } from '../model/huggingface.js'
 import { workspaceBytes } from '../plan/cpu-workspace.js'
 import { type Plan, plan } from '../plan/plan.js'
 import { type Policy, type StepConfig, type StepOptions, sequencesOf, stepConfig } from '../schedule/config.js'
@@ -47,9 +48,13 @@ export interface TrainOptions {
   readonly lossRows?: number
   /** Seed of the first parameters. */
   readonly seed?: number
+  /** First parameters, those of a saved model, in place of drawn ones: `const { model, weights } = await load(dir)`. */
+  readonly weights?: GroupValues
 }
 
 export interface TrainingPlan {
+  /** As they were given. */
+  readonly options: TrainOptions
   readonly system: SystemName
   readonly config: StepConfig
   readonly optimizer: Optimizer
@@ -90,7 +95,7 @@ const PASSED = [
   'keep',
   'parameters',
 ] as const
-const KNOWN = ['sequence', 'chunk', 'system', 'optimizer', 'backwardOrder', 'seed', ...PASSED]
+const KNOWN = ['sequence', 'chunk', 'system', 'optimizer', 'backwardOrder', 'seed', 'weights', ...PASSED]
 
 /** Plans a training step. Throws FpdtError `config` for what cannot work, `out_of_memory` for what does not fit (`what-fits.ts` adds what would). */
 export function planTraining(model: ModelConfig, options: TrainOptions, { budgets, threads }: Budgets): TrainingPlan {
@@ -105,7 +110,7 @@ export function planTraining(model: ModelConfig, options: TrainOptions, { budget
   const { entries } = made
   const firstUpdate = entries.op[entries.kernel.indexOf(KERNEL_NAMES.indexOf('adamW'))]
   const gradientsDone = entries.op[entries.phase.indexOf(PHASES.indexOf('optimizer'))] - 1
-  return { system, config, optimizer, seed, values, standing: initial, ops, plan: made, gradientsDone, firstUpdate }
+  return { options, system, config, optimizer, seed, values, standing: initial, ops, plan: made, gradientsDone, firstUpdate }
 }
 
 /** Sizes of a step, from the options of a notebook. Throws FpdtError `config`, naming the value and what to try. */
@@ -139,7 +144,7 @@ function refuseGiven(options: TrainOptions, system: SystemName): void {
 }
 
 /** Ops a plan holds at most: each takes about half a kilobyte and 20 µs to plan. */
-const MOST_OPS = 2_000_000
+export const MOST_OPS = 2_000_000
 
 /** The number of ops grows with the square of the number of chunks: says so before anything takes a minute. */
 function refuseTooManyOps(config: StepConfig): void {

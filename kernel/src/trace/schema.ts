@@ -99,7 +99,7 @@ export interface RunHead {
   title: string
   /** ISO 8601 with zone. */
   created: string
-  system: string // 'fpdt' | 'ulysses'
+  system: string // a name of `schedule/systems.ts`, or 'own': a schedule of the user's own, which has no model or tokens (family '', counts 0)
   model: {
     family: string
     layers: number
@@ -133,7 +133,7 @@ export interface RunHead {
   message: string
 }
 
-/** One training step. MFU = model FLOPs / time / peak, formula in `mfu_formula`. */
+/** One training step, or one run of a schedule (tokens 0). MFU = model FLOPs / time / peak, formula in `mfu_formula`. */
 export interface StepSummary {
   step: number
   start_ns: number

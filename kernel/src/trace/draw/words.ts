@@ -94,7 +94,9 @@ export function facts(head: RunHead): Fact[] {
     })
   }
   const last = head.steps.at(-1)
-  if (last) {
+  // A schedule of the user's own has no tokens: its time is what there is to say.
+  if (last?.tokens === 0) list.push({ name: 'time', value: duration(last.duration_ns), hint: `run ${last.step}, from its first op to its last` })
+  else if (last) {
     list.push({
       name: 'speed',
       value: `${count(last.tokens_per_second)} tokens/s`,
