@@ -90,7 +90,7 @@ const add = (a: Float64Array, b: Float64Array): Float64Array => a.map((value, i)
 function embedding(m: ModelConfig, parameter: (name: string) => Parameter, tokens: ArrayLike<number>, starts: readonly number[]): Made {
   const [N, d] = [tokens.length, m.width]
   const rows = [{ from: parameter('embedding/table'), row: (t: number): number => tokens[t]! }]
-  if (m.positions.kind === 'learned') rows.push({ from: parameter('embedding/positions'), row: (t) => t - starts[t]! })
+  if (m.positions.kind === 'learned') rows.push({ from: parameter('positions/table'), row: (t) => t - starts[t]! })
   const out = new Float64Array(N * d)
   for (const { from, row } of rows) for (let t = 0; t < N; t++) for (let c = 0; c < d; c++) out[t * d + c]! += from.values[row(t) * d + c]!
   return {
