@@ -1,9 +1,14 @@
 /** Tokens as what a step takes: sequences with shifted labels, documents and positions, padded and dealt to ranks. */
 import { FpdtError } from '../errors.js'
+import { firstAtLeast } from './documents.js'
 import type { LongText } from './tokens.js'
 
 /** A label that counts for nothing. */
 export const IGNORE = -1
+/** The same as it is written by PyTorch and Hugging Face. */
+const HUGGING_FACE_IGNORE = -100
+/** Tokens read at a time, so that a text in a file costs one piece besides what it is read into. */
+const PIECE = 2 ** 20
 
 /** How a step takes tokens. */
 export interface SequenceShape {
@@ -36,89 +41,92 @@ export interface StepTokens {
 }
 
 /**
- * The sequences of a step from `position` of a text on. A text shorter than that is repeated from its start. Throws FpdtError
- * `token` for a token or label outside the vocabulary, naming where it stands; `text` when no label counts or a document is too long.
+ * The sequences of a step from `position` of a text on, each where the one before it ended. A text shorter than that is repeated from its
+ * start, where a document begins. Throws FpdtError `token` for a token or label outside the vocabulary, naming where it stands; `text` when
+ * no label counts or a document is longer than the model's positions; and what the text throws when it cannot be read.
  */
 export function stepTokens(text: LongText, position: number, shape: SequenceShape): StepTokens {
-  const { sequences, tokens: count, padded } = shape
-  const all = (fill = 0): Int32Array => new Int32Array(sequences * padded).fill(fill)
-  const out = { tokens: all(), labels: all(IGNORE), positions: all(), starts: all() }
+  const { sequences, tokens: count, padded, vocabulary } = shape
+  const size = sequences * padded
+  const [tokens, labels, positions, starts] = [new Int32Array(size), new Int32Array(size).fill(IGNORE), new Int32Array(size), new Int32Array(size)]
   const stretches: number[] = []
   let valid = 0
   for (let s = 0; s < sequences; s++) {
-    const from = s * padded
-    const one = { ...shape, at: (position + s * count) % text.length }
-    const into = (array: Int32Array): Int32Array => array.subarray(from, from + padded)
-    valid += fillSequence(text, one, into(out.tokens), into(out.labels), into(out.positions), into(out.starts), stretches)
-  }
-  if (valid === 0) throw new FpdtError('text', `${text.source} has no label that counts in the tokens from ${position} on, so there is nothing to learn there.`)
-  return { ...out, valid, stretches, repeated: position + sequences * count > text.length }
-}
-
-function fillSequence(
-  text: LongText,
-  { tokens: count, padded, documents, vocabulary, positions: longest, at }: SequenceShape & { at: number },
-  tokens: Int32Array,
-  labels: Int32Array,
-  positions: Int32Array,
-  starts: Int32Array,
-  stretches: number[],
-): number {
-  let valid = 0
-  let start = 0
-  const place = (t: number): number => (at + t) % text.length
-  const wrong = (what: string, value: number, t: number): FpdtError =>
-    new FpdtError(
-      'token',
-      `${what} ${value} at position ${place(t)} of ${text.source} is outside the model's vocabulary of ${vocabulary} words; give the model vocab: ${value + 1} or more, or other tokens.`,
-    )
-  for (let t = 0; t < count; ) {
-    const piece = Math.min(count - t, text.length - place(t))
-    const read = text.read(place(t), piece)
-    const given = text.labels?.(place(t), piece)
-    const begins = documents ? beginnings(text, place(t), piece) : []
-    let next = 0
-    for (let k = 0; k < piece; k++, t++) {
-      const token = read[k]
-      if (!(token >= 0 && token < vocabulary)) throw wrong('token', token, t)
-      if (documents && t > 0 && (begins[next] === place(t) || place(t) === 0)) {
-        stretches.push(t - start)
-        start = t
-      }
-      if (begins[next] === place(t)) next++
-      tokens[t] = token
-      starts[t] = start
-      positions[t] = t - start
-      if (positions[t] >= longest)
+    const at = (position + s * count) % text.length
+    const own = (all: Int32Array): Int32Array => all.subarray(s * padded, (s + 1) * padded)
+    const [words, next, places, begins] = [own(tokens), own(labels), own(positions), own(starts)]
+    readAround(words.subarray(0, count), text, at, vocabulary, 'token')
+    if (text.labels) valid += readAround(next.subarray(0, count), text, at, vocabulary, 'label')
+    const bounds = [0, ...(shape.documents ? beginnings(text, at, count) : []), count]
+    for (let d = 1; d < bounds.length; d++) {
+      const [start, end] = [bounds[d - 1], bounds[d]]
+      if (end - start > shape.positions)
         throw new FpdtError(
           'text',
-          `a document of ${text.source} has more than the model's ${longest} learned positions, at position ${place(t)}; cut it, or use a model with more.`,
+          `a document of ${text.source} has more than the model's ${shape.positions} learned positions, at position ${(at + start + shape.positions) % text.length}; cut it, or use a model with more.`,
         )
-      if (given) {
-        const label = given[k]
-        if (label === IGNORE || label === -100) continue
-        if (!(label >= 0 && label < vocabulary)) throw wrong('label', label, t)
-        labels[t] = label
-      } else if (t > start) labels[t - 1] = token
+      // Plain loops: a document may be three tokens long, and there may be hundreds of thousands.
+      for (let t = start; t < end; t++) {
+        begins[t] = start
+        places[t] = t - start
+      }
+      if (!text.labels) for (let t = start + 1; t < end; t++) next[t - 1] = words[t]
+      stretches.push(end - start)
     }
+    if (!text.labels) valid += count - (bounds.length - 1)
+    for (let t = count; t < padded; t++) begins[t] = t // a pad sees itself alone
   }
-  stretches.push(count - start)
-  for (let t = 0; t < count; t++) if (labels[t] !== IGNORE) valid++
-  for (let t = count; t < padded; t++) starts[t] = t // a pad sees itself alone
-  return valid
+  if (valid === 0) throw new FpdtError('text', `${text.source} has no label that counts in the tokens from ${position} on, so there is nothing to learn there.`)
+  return { tokens, labels, positions, starts, valid, stretches, repeated: position + sequences * count > text.length }
 }
 
-/** Beginnings of documents in positions `from` .. `from + count` of a text. */
-function beginnings({ documents }: LongText, from: number, count: number): number[] {
-  if (!documents) return []
-  let [low, high] = [0, documents.length]
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (documents[middle] < from) low = middle + 1
-    else high = middle
+/**
+ * Tokens or labels of a text from `at` on, from its start again after its end: each is read and checked once, and copied as often as it
+ * takes. Returns how many count.
+ */
+function readAround(into: Int32Array, text: LongText, at: number, vocabulary: number, what: 'token' | 'label'): number {
+  const once = Math.min(into.length, text.length)
+  for (let done = 0; done < once; ) {
+    const place = (at + done) % text.length
+    const piece = Math.min(once - done, text.length - place, PIECE)
+    const words = (what === 'token' ? text.read(place, piece) : text.labels?.(place, piece)) as Int32Array
+    if (words.length !== piece) throw new FpdtError('text', `${text.source} gave ${words.length} ${what}s of the ${piece} from ${place} on.`)
+    for (let k = 0; k < piece; k++) {
+      const word = words[k]
+      if (word >= 0 && word < vocabulary) into[done + k] = word
+      else if (what === 'label' && (word === IGNORE || word === HUGGING_FACE_IGNORE)) into[done + k] = IGNORE
+      else throw outside(what, word, place + k, text, vocabulary)
+    }
+    done += piece
   }
+  for (let done = once; done < into.length; done *= 2) into.copyWithin(done, 0, into.length - done)
+  let counted = 0
+  for (let t = 0; t < into.length; t++) if (into[t] !== IGNORE) counted++
+  return counted
+}
+
+function outside(what: string, word: number, place: number, { source }: LongText, vocabulary: number): FpdtError {
+  const where = `${what} ${word} at position ${place} of ${source}`
+  if (word < 0)
+    return new FpdtError('token', `${where} is no word: words are whole numbers from 0${what === 'label' ? ', and -1 or -100 where nothing is foretold' : ''}.`)
+  return new FpdtError(
+    'token',
+    `${where} is outside the model's vocabulary of ${vocabulary} words; give the model vocab: ${word + 1} or more, or other ${what}s.`,
+  )
+}
+
+/** Where documents begin in the `count` tokens from `at` on, the first of these not counted. */
+function beginnings({ documents = [0], length, source }: LongText, at: number, count: number): number[] {
   const found: number[] = []
-  for (let d = low; d < documents.length && documents[d] < from + count; d++) found.push(documents[d])
+  for (let lap = -at; lap < count; lap += length) {
+    for (let d = firstAtLeast(documents, 1 - lap); d < documents.length && lap + documents[d] < count; d++) {
+      const begin = lap + documents[d]
+      // Attention would reach before its own beginning: whoever made the text is told.
+      if (!(begin > (found.at(-1) ?? 0)))
+        throw new FpdtError('text', `documents[${d}] of ${source} is ${documents[d]}; they ascend from 0, below its ${length} tokens.`)
+      found.push(begin)
+    }
+  }
   return found
 }
 
