@@ -53,7 +53,7 @@ class BackwardItems {
 
   // Blocks are a few tiles: the larger, the less often are tiles packed and sums read and written (10 % of a pass with single
   // tiles). They are smaller when fewer than kSideBySide items could be at work at once.
-  static constexpr long kSideBySide = 8, kMaxKvTiles = 2, kMaxQTiles = 4;
+  static constexpr long kSideBySide = 6, kMaxKvTiles = 2, kMaxQTiles = 4;
   BackwardItems(const AttendBackward& a, long tile, Carver& carver) : a_(a), tile_(tile) {
     const auto enough = [&](long q, long kv) {
       return a.kv_heads * std::min(tiles_of(a.rows, q), tiles_of(a.columns, kv)) >= kSideBySide;
