@@ -267,7 +267,7 @@ describe('bad input', () => {
     expect(await code(() => device.train({ ...model, kvHeads: 3 }, { sequence: 64, chunk: 16 }))).toMatch(/^config: kvHeads 3 does not divide heads 4/)
     expect(await code(() => adamW({ lr: 1e-3 } as never))).toMatch(/^config: adamW\(\{ lr \}\) is not known; known are rate, warmup/)
     expect(await code(() => Device.cpu({ thread: 1 } as never))).toMatch(
-      /^config: Device.cpu\(\{ thread \}\) is not known; known are memory, host, threads, path/,
+      /^config: Device.cpu\(\{ thread \}\) is not known; known are memory, host, disk, diskFolder, threads, path/,
     )
     expect(await code(() => device.train({ ...model, positions: { kind: 'rotary', theta: 0 } }, { sequence: 64, chunk: 16 }))).toMatch(
       /^config: theta 0 is not a number above 0/,

@@ -3,10 +3,14 @@ import { type Device as NativeDevice, openDevice } from '@fpdt/native'
 import { type MeasuredRates, measureGemm, measureMachine } from '../cost/machine.js'
 import { FpdtError } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
-import type { Tier } from '../trace/schema.js'
+import { openCheckpoint } from './checkpoint.js'
+import { OwnSchedule } from './own-schedule.js'
 import { PlannedRun } from './planned-run.js'
+import { type Primitives, primitives } from './primitives/index.js'
+import { type OpSource, planSchedule, type ScheduleOptions } from './schedule-plan.js'
 import { parseBytes, refuseUnknown } from './sizes.js'
-import type { Budgets, TrainOptions } from './training-plan.js'
+import { newStart, type Start } from './start.js'
+import type { Budgets, TrainingPlan, TrainOptions } from './training-plan.js'
 import { TrainingRun } from './training-run.js'
 import { longestSequence, planThatFits } from './what-fits.js'
 
@@ -15,6 +19,10 @@ export interface CpuOptions {
   readonly memory?: string | number
   /** Bytes of host memory a rank may take for what is offloaded. Default: a quarter of the machine's memory. */
   readonly host?: string | number
+  /** Bytes of disk a rank may take for what is spilled. Default: as many as its folder has free; a run reserves what it needs when it is made. */
+  readonly disk?: string | number
+  /** Folder of the disk tier's files, which have no name and end with their run. Default: `TMPDIR`, or `/tmp`. */
+  readonly diskFolder?: string
   /** Threads of the compute pool that all ranks share. Default: as many as the process may use. */
   readonly threads?: number
   /** Instructions to use: 'avx512bf16', 'avx2' or 'scalar'. Default: the best there are. */
@@ -26,8 +34,14 @@ export interface DeviceDescription {
   readonly name: string
   readonly path: string
   readonly threads: number
-  /** Per rank. */
-  readonly budgets: { readonly device: number; readonly host: number }
+  readonly diskFolder: string
+  readonly budgets: TierBudgets
+}
+/** Bytes per rank; null: as many as the disk tier's folder has free. */
+export interface TierBudgets {
+  readonly device: number
+  readonly host: number
+  readonly disk: number | null
 }
 
 /** One device a backend in this process: opening it again closes the former, so that a cell that is run again does not hold memory twice. */
@@ -38,38 +52,43 @@ const MOST_THREADS = 1024
 
 export class Device {
   readonly #native: NativeDevice
-  readonly #runs = new Set<TrainingRun>()
+  readonly #runs = new Set<{ close(): Promise<void> }>()
   readonly #rates = new Map<string, MeasuredRates>()
+  #primitives: Primitives | undefined
   #closed = false
 
   private constructor(
     native: NativeDevice,
-    readonly budgets: { readonly device: number; readonly host: number },
+    readonly budgets: TierBudgets,
   ) {
     this.#native = native
   }
 
   /** The CPU backend. One is open at a time: opening another closes the former and its runs (a cell that is run again must not hold the memory twice). Throws FpdtError `config` for a size that is none, `native` when the addon cannot be loaded. */
   static async cpu(options: CpuOptions = {}): Promise<Device> {
-    refuseUnknown('Device.cpu', options, ['memory', 'host', 'threads', 'path'])
-    const { threads, path } = options
+    refuseUnknown('Device.cpu', options, ['memory', 'host', 'disk', 'diskFolder', 'threads', 'path'])
+    const { threads, path, diskFolder } = options
     if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
       throw new FpdtError('config', `threads ${String(threads)} is not a whole number from 1 to ${MOST_THREADS}.`)
     }
     const device = options.memory === undefined ? undefined : parseBytes(options.memory, 'memory')
     const host = options.host === undefined ? undefined : parseBytes(options.host, 'host')
-    const native = openDevice({ backend: 'cpu', ...(threads ? { threads } : {}), ...(path ? { path } : {}) })
+    const disk = options.disk === undefined ? null : parseBytes(options.disk, 'disk')
+    if (diskFolder !== undefined && typeof diskFolder !== 'string')
+      throw new FpdtError('config', `diskFolder ${String(diskFolder)} is not the path of a folder.`)
+    const given = { ...(threads ? { threads } : {}), ...(path ? { path } : {}), ...(diskFolder ? { diskFolder } : {}) }
+    const native = openDevice({ backend: 'cpu', ...given })
     const { memoryBytes } = native.info() // what this process may use, container limits included
     const former = open
-    open = new Device(native, { device: device ?? Math.floor(memoryBytes / 8), host: host ?? Math.floor(memoryBytes / 4) })
+    open = new Device(native, { device: device ?? Math.floor(memoryBytes / 8), host: host ?? Math.floor(memoryBytes / 4), disk })
     const opened = open
     await former?.close()
     return opened
   }
 
   get description(): DeviceDescription {
-    const { backend, name, path, threads } = this.#native.info()
-    return { backend, name, path, threads, budgets: this.budgets }
+    const { backend, name, path, threads, diskFolder } = this.#native.info()
+    return { backend, name, path, threads, diskFolder, budgets: this.budgets }
   }
   /** @internal */
   get native(): NativeDevice {
@@ -86,14 +105,51 @@ export class Device {
 
   /**
    * Plans, allocates and fills in first parameters. Throws FpdtError `config` (what cannot work), `out_of_memory` (what
-   * does not fit, with the op and buffers of the peak and what would fit).
+   * does not fit, with the op and buffers of the peak and what would fit), `disk_full` or `disk` (the disk tier cannot be had).
    */
   async train(model: ModelConfig, options: TrainOptions): Promise<TrainingRun> {
     this.#refuseClosed()
-    const run = await TrainingRun.open(this, planThatFits(model, options, this.#machine()))
+    const training = planThatFits(model, options, this.#machine())
+    return this.#begin(training, newStart(training))
+  }
+
+  /**
+   * Goes on with the run that `run.save(dir)` saved last, or with the checkpoint whose own path is given: same options, same step,
+   * same places in its texts, and from there on the same bits as without the interruption. `overrides` change options: other tiers
+   * keep the bits, other ranks, chunks or dtypes round otherwise. Throws FpdtError `checkpoint`, naming the file that is missing or
+   * damaged and the checkpoint before it, and what `train` throws.
+   */
+  async resume(dir: string, overrides: Partial<Omit<TrainOptions, 'weights' | 'seed'>> = {}): Promise<TrainingRun> {
+    this.#refuseClosed()
+    for (const name of ['weights', 'seed'])
+      if (name in overrides) throw new FpdtError('config', `resume({ ${name} }) cannot be given: the checkpoint has the parameters.`)
+    const { model, options, start } = await openCheckpoint(dir)
+    return this.#begin(planThatFits(model, { ...options, ...overrides }, this.#machine()), start)
+  }
+
+  async #begin(training: TrainingPlan, start: Start): Promise<TrainingRun> {
+    const run = await TrainingRun.open(this, training, start)
     this.#runs.add(run)
     run.onClose(() => this.#runs.delete(run))
     return run
+  }
+
+  /**
+   * A schedule of the user's own: ops as a generator yields them or a listing says them, checked and planned as those of a training
+   * step. What it gives can be looked at (`plan`), run, stepped through and drawn. Throws FpdtError `schedule` (what is wrong with
+   * which op), `config`, `out_of_memory`.
+   */
+  schedule(ops: OpSource, options: ScheduleOptions = {}): OwnSchedule {
+    const schedule = new OwnSchedule(this, planSchedule(ops, options, this.machine))
+    this.#runs.add(schedule)
+    schedule.onClose(() => this.#runs.delete(schedule))
+    return schedule
+  }
+  /** The steps of training one by one on small tensors, forward and backward: `await device.primitives.norm(x, weight)`. */
+  get primitives(): Primitives {
+    this.#refuseClosed()
+    this.#primitives ??= primitives(this)
+    return this.#primitives
   }
 
   /** The longest sequence, in tokens, that fits this device's budgets with these options. Plans only; allocates nothing. */
@@ -128,9 +184,14 @@ export class Device {
     this.#native.close()
   }
 
+  /** @internal What plans must fit. */
+  get machine(): Budgets {
+    this.#refuseClosed()
+    return this.#machine()
+  }
   #machine(): Budgets {
-    const budgets: Partial<Record<Tier, number>> = { ...this.budgets }
-    return { budgets, threads: this.#native.info().threads }
+    const { disk, ...memory } = this.budgets
+    return { budgets: disk === null ? memory : { ...memory, disk }, threads: this.#native.info().threads }
   }
   #refuseClosed(): void {
     if (this.#closed) throw new FpdtError('closed', 'this device is closed; open one with await Device.cpu({ … }).')

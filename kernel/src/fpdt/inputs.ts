@@ -1,7 +1,7 @@
 /** The inputs of a step, onto every rank's host memory. */
 import type { NativeStep } from '../execute/native.js'
 import { dealt, type SequenceShape, type StepTokens } from '../model/sequences.js'
-import { batchChunks, paddedTokens, type StepConfig, sequencesOf } from '../schedule/config.js'
+import { paddedTokens, type StepConfig, sequencesOf } from '../schedule/config.js'
 import { rateAt } from './optimizer.js'
 import type { TrainingPlan } from './training-plan.js'
 
@@ -12,12 +12,12 @@ export function sequenceShape(config: StepConfig): SequenceShape {
   return { sequences: sequencesOf(config), tokens, padded: paddedTokens(config), documents, vocabulary: model.vocabulary, positions }
 }
 
-/** Writes the inputs, chunk by chunk and rank by rank; gives the step's parameter block (STEP_PARAMETERS of `plan/program.ts`). */
+/** Writes the inputs, chunk by chunk and rank by rank: those of a step, or of its first batches; gives the step's parameter block (STEP_PARAMETERS of `plan/program.ts`). */
 export function writeInputs(native: NativeStep, training: TrainingPlan, inputs: StepTokens, step: number): Float64Array {
   const { config, values, optimizer } = training
   const learned = config.model.positions.kind === 'learned'
   for (let rank = 0; rank < config.ranks; rank++) {
-    for (let n = 0; n < batchChunks(config) * config.accumulate; n++) {
+    for (let n = 0; n * config.chunk < inputs.tokens.length; n++) {
       const local = (all: Int32Array): Int32Array => dealt(all, config, n, rank)
       native.write(values.tokens(n), 'host', rank, local(inputs.tokens))
       native.write(values.labels(n), 'host', rank, local(inputs.labels))

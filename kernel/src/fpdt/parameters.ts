@@ -1,22 +1,14 @@
 /** Parameters between the host's f32 and the ranks' partitions: first values in, trained values out. */
+import type { State, StateValues } from '../checkpoint/states.js'
 import type { NativeStep } from '../execute/native.js'
 import { toBf16 } from '../model/bf16.js'
-import { initialGroup } from '../model/initialise.js'
-import { type Group, groupsOf } from '../model/parameters.js'
+import type { Group } from '../model/parameters.js'
 import { rotaryOf } from '../model/rotary.js'
 import type { GroupValues, StateSlice } from '../schedule/step-values.js'
 import type { TrainingPlan } from './training-plan.js'
 
 /** Values of all groups, by name; each of `group.padded` elements. */
 export type ParameterValues = ReadonlyMap<string, Float32Array>
-
-/** What is kept of each parameter between steps, in f32. */
-export type State = 'master' | 'm' | 'v'
-
-export function initialParameters(training: TrainingPlan): ParameterValues {
-  const { config, values, seed } = training
-  return new Map(groupsOf(values.layout).map((group) => [group.name, initialGroup(config.model, group, seed)]))
-}
 
 /** What does not change from step to step: the rotary frequencies. */
 export function writeConstants(step: NativeStep, { config, values }: TrainingPlan): void {
@@ -35,7 +27,7 @@ export function writeParameters(step: NativeStep, training: TrainingPlan, values
 }
 
 /** Writes one group: weights as T(master), and its states. Each of `group.padded` elements. */
-export function writeGroup(step: NativeStep, training: TrainingPlan, group: GroupValues, states: Readonly<Record<State, Float32Array>>): void {
+export function writeGroup(step: NativeStep, training: TrainingPlan, group: GroupValues, states: StateValues): void {
   const { ranks, dtype, parameters } = training.config
   for (const all of Object.values(states))
     if (all.length !== group.group.padded) throw new Error(`group ${group.group.name} needs ${group.group.padded} values, not ${all.length}`)

@@ -49,7 +49,9 @@ export class PlannedRun {
       `device  ${formatBytes(plan.arenaBytes.device)} a rank of ${formatBytes(device)}; most alive at once ${formatBytes(peak.bytes)}, at op ${peak.line}: ${plan.words(peak.line)}`,
       `        made of ${largestInWords(peak.residencies)}`,
       `host    ${formatBytes(plan.arenaBytes.host)} a rank of ${formatBytes(host)}`,
-      ...(plan.arenaBytes.disk > 0 ? [`disk    ${formatBytes(plan.arenaBytes.disk)} a rank${disk === null ? '' : ` of ${formatBytes(disk)}`}, in ${this.#device.description.diskFolder}`] : []),
+      ...(plan.arenaBytes.disk > 0
+        ? [`disk    ${formatBytes(plan.arenaBytes.disk)} a rank${disk === null ? '' : ` of ${formatBytes(disk)}`}, in ${this.#device.description.diskFolder}`]
+        : []),
       `work    ${plan.listing.length} ops; ${(modelFlops(config.model, [config.tokens]) / 1e12).toPrecision(3)} model TFLOP a step; ${formatBytes(plan.totals.bytes.offload)} offloaded and ${formatBytes(plan.totals.bytes.fetch)} fetched a rank`,
       `time    ${this.seconds.toPrecision(3)} s a step, from rates measured on this machine; ${copiesInWords(this.#simulate().program, this.#simulate().spans)}`,
     ].join('\n')

@@ -17,17 +17,17 @@ export class Progress {
   ) {}
 
   /**
-   * Watches a step until the returned function is called. `done` gives the share of its floating-point operations that is
-   * done, 0 to 1. Shows nothing where there is no notebook.
+   * Watches `step 3`, or what else takes long, until the returned function is called. `done` gives the share of its operations
+   * that is done, 0 to 1. Shows nothing where there is no notebook.
    */
-  watch(step: number, done: () => number): () => void {
+  watch(what: string, done: () => number): () => void {
     if (!displayHost()) return () => {}
     const begin = Date.now()
     const report = (): void => {
       const share = done()
       const seconds = (Date.now() - begin) / 1000
       const left = share > 0.02 ? `, about ${Math.max(1, Math.round((seconds / share) * (1 - share)))} s left` : ''
-      this.#show(`step ${step}: ${Math.floor(100 * share)} % of its operations in ${Math.round(seconds)} s${left}`)
+      this.#show(`${what}: ${Math.floor(100 * share)} % of its operations in ${Math.round(seconds)} s${left}`)
     }
     let timer = setTimeout(() => {
       report()
@@ -35,7 +35,7 @@ export class Progress {
     }, FIRST_MS)
     return () => {
       clearTimeout(timer)
-      if (this.#shown) this.#show(`step ${step} ended after ${((Date.now() - begin) / 1000).toFixed(1)} s`)
+      if (this.#shown) this.#show(`${what} ended after ${((Date.now() - begin) / 1000).toFixed(1)} s`)
     }
   }
 

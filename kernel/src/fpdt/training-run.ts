@@ -5,20 +5,28 @@ import { MFU_FORMULA, mfu, modelFlops } from '../cost/flops.js'
 import { DISPLAY_ID, displayHost, type MimeBundle, TO_MIME } from '../display.js'
 import { FpdtError } from '../errors.js'
 import { NativeStep } from '../execute/native.js'
+import { type SaveOptions, saveHuggingFace } from '../model/huggingface.js'
 import { type StepTokens, stepTokens } from '../model/sequences.js'
 import { type LongText, longText, type TextSource } from '../model/tokens.js'
 import { stepTokenCount } from '../schedule/config.js'
+import type { GroupValues } from '../schedule/step-values.js'
 import type { RunHead, StepSummary, Tier } from '../trace/schema.js'
 import { joinColumns, type Spans, type StepSpans } from '../trace/spans.js'
+import { summarize, type TimeSummary } from '../trace/summary.js'
+import { checkSave, type SaveRunOptions, saveCheckpoint } from './checkpoint.js'
 import type { Device } from './device.js'
+import { beginPass, checkEvaluation, type EvaluateOptions, type Evaluation, lossOf } from './evaluation.js'
 import { newHead } from './head.js'
 import { sequenceShape, writeInputs } from './inputs.js'
 import { interruptible } from './interrupt.js'
-import { initialParameters, type ParameterValues, readParameters, writeConstants, writeParameters } from './parameters.js'
+import { whereNotFinite } from './not-finite.js'
+import { type ParameterValues, readGroup, readParameters, writeConstants, writeGroup } from './parameters.js'
 import { PlannedRun } from './planned-run.js'
 import { Progress } from './progress.js'
 import { runBundle, runInWords } from './show.js'
+import type { Start } from './start.js'
 import { Stepper } from './stepper.js'
+import { TextPositions } from './text-positions.js'
 import type { TrainingPlan } from './training-plan.js'
 
 /** Steps whose spans are kept; a saved picture holds fewer still (`trace/saved.ts`). */
@@ -41,9 +49,9 @@ export class TrainingRun {
   readonly #native: NativeStep
   readonly #records: StepSpans[] = []
   readonly #closers: (() => void)[] = []
-  /** Where the next step reads in each text. */
-  readonly #positions = new WeakMap<LongText, number>()
-  #done = 0
+  readonly #run: string // the same through all resumptions; `head.run_id` names this one
+  readonly #texts: TextPositions
+  #done: number
   #origin_ns: number | undefined // of the first step, after the loading of the program
   #busy: string | undefined // what is under way, in words
   #stepper: Stepper | undefined
@@ -59,22 +67,31 @@ export class TrainingRun {
     device: Device,
     readonly training: TrainingPlan,
     native: NativeStep,
+    { run, step, texts }: Start,
   ) {
     this.#device = device
     this.#native = native
+    this.#run = run
+    this.#done = step
+    this.#texts = new TextPositions(texts)
     this.plan = new PlannedRun(training, device)
     this.head = newHead(training, device.description, 'measured')
     this.#progress = new Progress(native.program, `${this.head.run_id}/progress`)
     for (const row of this.head.tiers) row.allocated_bytes = native.allocated(row.tier)
   }
 
-  /** @internal Use `device.train`. */
-  static async open(device: Device, training: TrainingPlan): Promise<TrainingRun> {
+  /** @internal Use `device.train` or `device.resume`. */
+  static async open(device: Device, training: TrainingPlan, start: Start): Promise<TrainingRun> {
     const native = new NativeStep(device.native, training.plan)
-    native.poison() // so that the highest byte the first step touches can be measured
-    writeConstants(native, training)
-    writeParameters(native, training, initialParameters(training))
-    return new TrainingRun(device, training, native)
+    try {
+      native.poison() // so that the highest byte the first step touches can be measured
+      writeConstants(native, training)
+      for (const group of training.values.groups) writeGroup(native, training, group, await start.states(group.group))
+      return new TrainingRun(device, training, native, start)
+    } catch (error) {
+      native.close()
+      throw error
+    }
   }
 
   /** Steps whose updates are in the parameters. */
@@ -90,7 +107,8 @@ export class TrainingRun {
    * An interrupt, or closing the run, rejects at once with FpdtError `stopped`; native work ends at the next op boundary, and the
    * next call waits for that. A step that has not reached its optimizer is dropped whole, one that has is completed:
    * parameters are never half updated, and `stepsDone` tells which. Rejects also with `text`, `token` (bad input, nothing
-   * ran), `not_finite` (loss or gradient: parameters keep their last good values and the text is read on).
+   * ran), `not_finite` (loss or gradient: parameters and moments keep their last good values and the text is read on). The step
+   * is then run again op by op, and the error names the op that wrote the first value that is not finite.
    */
   async step(text: TextSource): Promise<StepSummary> {
     await this.#settled
@@ -132,11 +150,80 @@ export class TrainingRun {
         this.#drop()
         return undefined
       }
-      const summary = this.#record(step)
+      const summary = await this.#record(step, [], () => this.#closed)
       await this.#follow()
       return summary
     })
     return this.#stepper
+  }
+
+  /**
+   * Loss of a held-out text under the parameters as they are: `(await run.evaluate('held-out.txt')).loss`. Takes `sequences` of it
+   * from token `from` on, the same ones each time; where training reads on in a text does not change. The training program runs
+   * as far as the losses of one batch, and is dropped: no byte more is allocated. Throws as `step` does.
+   */
+  async evaluate(text: TextSource, options: EvaluateOptions = {}): Promise<Evaluation> {
+    const { training } = this
+    const { sequences, from } = checkEvaluation(training, options)
+    const read = longText(text)
+    return this.#alone('an evaluation', async (halted) => {
+      const { batch, tokens } = training.config
+      const losses: { loss: number; labels: number }[] = []
+      let repeated = false
+      const watched = this.#progress.watch('evaluation', () => (losses.length * batch) / sequences)
+      try {
+        for (let done = 0; done < sequences; done += batch) {
+          const pass = beginPass(this.#native, training, read, from + done * tokens)
+          const reached = await this.#native.run(pass.parameters, pass.line)
+          if (reached.stopped || halted()) throw stoppedDuring('an evaluation')
+          const loss = lossOf(this.#native, training, pass)
+          this.#drop()
+          if (!Number.isFinite(loss)) {
+            const where = await whereNotFinite(this.#native, training, { parameters: pass.parameters, until: pass.line, stopped: halted })
+            throw new FpdtError('not_finite', `the loss of ${read.source} is not finite. ${where ?? NOWHERE}`)
+          }
+          losses.push({ loss, labels: pass.labels })
+          repeated ||= pass.repeated
+        }
+      } finally {
+        watched()
+        if (!this.#closed) this.#drop()
+      }
+      const labels = losses.reduce((sum, pass) => sum + pass.labels, 0)
+      return { loss: losses.reduce((sum, pass) => sum + pass.loss * (pass.labels / labels), 0), labels, sequences, repeated }
+    })
+  }
+
+  /**
+   * Saves a checkpoint into a folder, from which `device.resume(dir)` goes on as if there had been no interruption, to the bit:
+   * parameters, moments, step, how far each text was read, and the options. The former checkpoint there stays whole until the new
+   * one is on the disk; then the last `keep` of this run stay. Gives the new one's path. Throws FpdtError `disk_full` or `disk`
+   * (nothing of the new one is left), `stopped`.
+   */
+  async save(dir: string, options: SaveRunOptions = {}): Promise<string> {
+    const { keep } = checkSave(options)
+    return this.#alone('a save', (halted) => {
+      const now = { run: this.#run, step: this.#done, texts: this.#texts.list() }
+      return saveCheckpoint(dir, keep, this.#native, this.training, now, () => {
+        if (halted()) throw stoppedDuring('a save')
+      })
+    })
+  }
+
+  /** Saves the parameters alone, in Hugging Face layout, for other tools. Throws FpdtError `layout` for a model that has none, `disk_full`, `disk`, `stopped`. */
+  async saveModel(dir: string, options: SaveOptions = {}): Promise<void> {
+    const groups = new Map(this.training.values.groups.map((group) => [group.group.name, group]))
+    return this.#alone('a save', (halted) =>
+      saveHuggingFace(
+        dir,
+        this.training.config.model,
+        ({ name }) => {
+          if (halted()) throw stoppedDuring('a save')
+          return readGroup(this.#native, this.training, groups.get(name) as GroupValues, 'master')
+        },
+        options,
+      ),
+    )
   }
 
   /** f32 parameters as they are, by group. */
@@ -144,6 +231,14 @@ export class TrainingRun {
     await this.#settled
     this.#refuse('reading parameters')
     return readParameters(this.#native, this.training, 'master')
+  }
+
+  /** Where the time of a step went: each stream's busy and exposed time, and the share of copies that lay under compute. By default of the last step; the newest are kept. */
+  times(step = this.#done): TimeSummary {
+    const record = this.#records.find((candidate) => candidate.step === step)
+    if (record) return summarize(this.#native.program, record.spans)
+    const kept = this.#records.map((candidate) => candidate.step)
+    throw new FpdtError('config', `step ${String(step)} is not kept; ${kept.length > 0 ? `steps ${kept[0]} to ${kept.at(-1)} are` : 'there was none yet'}.`)
   }
 
   /** Bytes per rank: planned, allocated, and the highest that the first step touched (null before it). */
@@ -209,9 +304,9 @@ export class TrainingRun {
   /** Takes the next tokens of a text and writes them to every rank. Throws `token` before anything is written. */
   #next(text: LongText): Step {
     const { config } = this.training
-    const position = this.#positions.get(text) ?? 0
-    const inputs = stepTokens(text, position, sequenceShape(config))
-    this.head.message = inputs.repeated ? `${text.source} has ${text.length} tokens, fewer than were read of it: it was repeated` : ''
+    const inputs = stepTokens(text, this.#texts.of(text), sequenceShape(config))
+    const repeated = inputs.repeated ? `${text.source} has ${text.length} tokens, fewer than were read of it: it was repeated` : undefined
+    this.head.message = this.#texts.strange(text) ?? repeated ?? ''
     const number = this.#done + 1
     return { number, text, inputs, parameters: writeInputs(this.#native, this.training, inputs, number) }
   }
@@ -219,11 +314,14 @@ export class TrainingRun {
   /** Runs the program to its end under the notebook's interrupt, and records it. */
   #execute(step: Step): Promise<StepSummary> {
     const stopped = (): FpdtError =>
-      new FpdtError(
-        'stopped',
-        `stopped during step ${step.number}. A step that has not reached its optimizer is dropped whole; run.stepsDone tells how many are in the parameters.`,
-      )
+      stoppedDuring(`step ${step.number}`, ' A step that has not reached its optimizer is dropped whole; run.stepsDone tells how many are in the parameters.')
+    let halted = false
     const work = async (): Promise<StepSummary> => {
+      const pieces: Spans[] = []
+      const watched = this.#progress.watch(`step ${step.number}`, () => {
+        pieces.push(this.#native.takeSpans())
+        return this.#progress.share(pieces)
+      })
       try {
         const reached = await this.#native.run(step.parameters)
         if (reached.stopped && reached.line < this.training.firstUpdate) throw stopped()
@@ -231,17 +329,35 @@ export class TrainingRun {
       } catch (error) {
         this.#drop()
         throw placed(error, this.training, this.#native)
+      } finally {
+        watched()
       }
-      return this.#record(step, pieces)
+      return this.#record(step, pieces, () => halted || this.#closed)
     }
-    const pieces: Spans[] = []
-    const watched = this.#progress.watch(step.number, () => {
-      pieces.push(this.#native.takeSpans())
-      return this.#progress.share(pieces)
-    })
-    const working = work().finally(watched)
+    const working = work()
     this.#settled = working.catch(() => {})
-    return interruptible(working, () => this.#native.cancel(), stopped)
+    const halt = (): void => {
+      halted = true
+      this.#native.cancel()
+    }
+    return interruptible(working, halt, stopped)
+  }
+
+  /** Does what no step may run beside, under the notebook's interrupt; `halted` tells the work that it is to end. */
+  async #alone<T>(what: string, work: (halted: () => boolean) => Promise<T>): Promise<T> {
+    await this.#settled
+    this.#refuse(what)
+    this.#busy = what
+    let halted = false
+    const working = work(() => halted || this.#closed).finally(() => {
+      this.#busy = undefined
+    })
+    this.#settled = working.catch(() => {})
+    const halt = (): void => {
+      halted = true
+      this.#native.cancel()
+    }
+    return interruptible(working, halt, () => stoppedDuring(what))
   }
 
   #drop(): void {
@@ -249,12 +365,12 @@ export class TrainingRun {
     this.#native.reset()
   }
 
-  /** Takes the spans of a completed step, and its results from the host. Throws `not_finite`. */
-  #record(step: Step, pieces: readonly Spans[] = []): StepSummary {
+  /** Takes the spans of a completed step, and its results from the host. Throws `not_finite`, after a search for the reason that ends when it is `halted`. */
+  async #record(step: Step, pieces: readonly Spans[], halted: () => boolean): Promise<StepSummary> {
     const { config, values } = this.training
     const taken = joinColumns<Spans>([...pieces, this.#native.takeSpans()])
     this.#native.reset()
-    this.#positions.set(step.text, (this.#positions.get(step.text) ?? 0) + stepTokenCount(config))
+    this.#texts.advance(step.text, stepTokenCount(config))
     for (const row of this.head.tiers) row.measured_bytes ??= this.#native.touched(row.tier)
     this.#arenaAllocations = this.#native.allocationsDuringRuns()
     const scalar = (bytes: Uint8Array): number => new Float64Array(bytes.buffer, bytes.byteOffset, 1)[0]
@@ -264,7 +380,7 @@ export class TrainingRun {
       const what = Number.isFinite(loss) ? 'gradient norm' : 'loss'
       throw new FpdtError(
         'not_finite',
-        `the ${what} of step ${step.number} is not finite; parameters keep their values after ${this.#done} steps, and the next step reads on. If it happens again, start a run with a lower rate than ${this.training.optimizer.rate}, or with dtype 'f32'.`,
+        `the ${what} of step ${step.number} is not finite; parameters keep their values after ${this.#done} steps, and the next step reads on. ${await this.#reason(step, halted)} If it happens again, start a run with a lower rate than ${this.training.optimizer.rate}, or with dtype 'f32'.`,
       )
     }
     this.#done = step.number
@@ -285,6 +401,21 @@ export class TrainingRun {
     if (this.#records.length > KEPT_STEPS) this.#records.shift()
     this.#setState('done')
     return summary
+  }
+
+  /** In words, where a step that changed nothing went wrong; it may take as long as the step did. */
+  async #reason({ number, parameters }: Step, halted: () => boolean): Promise<string> {
+    let share = 0
+    const watched = this.#progress.watch(`step ${number} again, op by op, for the first value that is not finite`, () => share)
+    try {
+      const until = this.training.firstUpdate - 1
+      const progress = (done: number): void => {
+        share = done
+      }
+      return (await whereNotFinite(this.#native, this.training, { parameters, until, stopped: halted, progress })) ?? NOWHERE
+    } finally {
+      watched()
+    }
   }
 
   /** A machine that was busy when its peak was measured would flatter every step: it is measured once more, and the better counts. */
@@ -314,6 +445,13 @@ export class TrainingRun {
         `${what} cannot begin while ${this.#busy} is under way${this.#busy === 'a stepper' ? '; close it with await stepper.close()' : ''}.`,
       )
   }
+}
+
+/** What a search says that finds nothing: the machine did not do the same twice. */
+const NOWHERE = 'Run again op by op, all its values were finite: the machine computed two things from the same bytes.'
+
+function stoppedDuring(what: string, more = ''): FpdtError {
+  return new FpdtError('stopped', `stopped during ${what}.${more}`)
 }
 
 /** A native error of a run, with the op in words where it has one. */

@@ -30,7 +30,7 @@ export function longestSequence(model: ModelConfig, sizes: Sizes, machine: Budge
   const { offload, checkpoints, keep } = stepOf(model, { ...sizes, chunk, sequence: Math.max(2, chunk) })
   // What stays on the device grows with the sequence there, chunk by chunk.
   if ([offload, checkpoints, keep].includes('device')) return chunk * most((chunks) => allowed(bytes({ ...sizes, chunk }, Math.max(2, chunks * chunk))))
-  return chunk * longestChunked(enoughChunks(sizes), (chunks) => bytes({ ...sizes, chunk }, Math.max(2, chunks * chunk)), allowed, machine.budgets.host)
+  return chunk * longestChunked(enoughChunks(sizes), (chunks) => bytes({ ...sizes, chunk }, Math.max(2, chunks * chunk)), allowed, machine.budgets)
 }
 
 function isChunked({ system = 'fpdt' }: Sizes): boolean {
@@ -48,17 +48,20 @@ function enoughChunks({ prefetch = 1 }: Sizes): number {
 }
 
 /**
- * Most chunks of an FPDT sequence. The device takes every number of chunks or, from `enough` on, none; so the host decides,
+ * Most chunks of an FPDT sequence. The device takes every number of chunks or, from `enough` on, none; so host and disk decide,
  * whose bytes grow by the same amount with every chunk. Two plans give the slope; where a third, twice as long, shows a steeper
  * one, that is taken.
  */
-function longestChunked(enough: number, bytes: (chunks: number) => Bytes, allowed: (needed: Bytes) => boolean, host: number | undefined): number {
+function longestChunked(enough: number, bytes: (chunks: number) => Bytes, allowed: (needed: Bytes) => boolean, budgets: Budgets['budgets']): number {
   if (!allowed(bytes(1))) return 0
   const one = bytes(enough)
   if (!allowed(one)) return most((chunks) => chunks < enough && allowed(bytes(chunks)))
-  if (host === undefined) return Number.POSITIVE_INFINITY
-  const slope = Math.max(bytes(enough + 1).host - one.host, (bytes(2 * enough).host - one.host) / enough)
-  return enough + Math.floor((host - one.host) / slope)
+  const [next, twice] = [bytes(enough + 1), bytes(2 * enough)]
+  const room = (['host', 'disk'] as const).map((tier) => {
+    const slope = Math.max(next[tier] - one[tier], (twice[tier] - one[tier]) / enough)
+    return slope > 0 ? Math.floor(((budgets[tier] ?? Number.POSITIVE_INFINITY) - one[tier]) / slope) : Number.POSITIVE_INFINITY
+  })
+  return enough + Math.min(...room)
 }
 
 /** What to try, most welcome first: a shorter sequence where only the host is short, fewer rows of logits, a smaller chunk. */

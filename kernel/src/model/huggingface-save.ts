@@ -38,7 +38,7 @@ interface Tensor extends TensorToSave {
  *
  * All files are written and synced in a folder within, then moved: until then a former model in `dir` stays as it was, and from there
  * to the end there is no `config.json`, so that no kill leaves a mixture that loads. Other files in `dir` are left alone.
- * Throws FpdtError `layout` for a model that no family of files can describe, `disk` when the disk refuses.
+ * Throws FpdtError `layout` for a model that no family of files can describe, `disk_full` or `disk` when the disk refuses.
  */
 export async function saveHuggingFace(dir: string, model: ModelConfig, values: GroupValues, options: SaveOptions = {}): Promise<void> {
   const { dtype = 'f32', shardBytes = SHARD_BYTES, carried, keys } = options

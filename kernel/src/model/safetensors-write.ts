@@ -25,7 +25,7 @@ export function savedBytes({ dtype, shape }: TensorToSave): number {
   return shape.reduce((product, extent) => product * extent, BYTES[dtype])
 }
 
-/** Writes `path` from the values that `pieces` gives for each tensor, in the given order. Throws FpdtError `disk` when the disk refuses; a former file stays. */
+/** Writes `path` from the values that `pieces` gives for each tensor, in the given order. Throws FpdtError `disk_full` or `disk` when the disk refuses; a former file stays. */
 export async function writeSafetensors(
   path: string,
   tensors: readonly TensorToSave[],
@@ -49,7 +49,7 @@ export async function writeSafetensors(
   })
 }
 
-/** Puts a file in its place whole: written beside, synced, renamed, and the folder synced. Throws FpdtError `disk`. */
+/** Puts a file in its place whole: written beside, synced, renamed, and the folder synced. Throws FpdtError `disk_full`, `disk`. */
 export async function writeWhole(path: string, write: (append: (bytes: Uint8Array) => Promise<void>) => Promise<void>): Promise<void> {
   const beside = `${path}.${process.pid}.part`
   let written = 0
@@ -86,13 +86,20 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+const FULL: Readonly<Record<string, string>> = {
+  ENOSPC: 'the disk is full; free some space or give another folder',
+  EDQUOT: 'the quota of this user is full; free some space or give another folder',
+  EFBIG: 'a file may not grow that large here (`ulimit -f`, or the file system); raise the limit or give another folder',
+}
+
 /** What the system said of a path, in words; an error that is not of the system stays as it is. */
 export function asDiskError(error: unknown, path: string, written = 0): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException
   if (error instanceof FpdtError || typeof code !== 'string' || !syscall) return error
-  const full = code === 'ENOSPC' || code === 'EDQUOT'
-  const problem = full ? 'the disk is full; free some space or give another folder' : `the system says ${code} to ${syscall}; is the path right?`
-  return new FpdtError('disk', `${path} could not be written${written > 0 ? ` after ${written} bytes` : ''}: ${problem}`, { cause: error })
+  const problem = FULL[code] ?? `the system says ${code} to ${syscall}; is the path right?`
+  return new FpdtError(code in FULL ? 'disk_full' : 'disk', `${path} could not be written${written > 0 ? ` after ${written} bytes` : ''}: ${problem}`, {
+    cause: error,
+  })
 }
 
 function header(tensors: readonly TensorToSave[], metadata: Readonly<Record<string, string>>): Buffer {
