@@ -14,6 +14,8 @@ export const DISPLAY_HOST: unique symbol = Symbol.for('fpdt.display.host') as ne
 export type MimeBundle = Readonly<Record<string, unknown>>
 
 export interface DisplayHost {
+  /** A terminal: it shows words alone, so runs do not draw themselves for it after every step. */
+  readonly wordsOnly?: true
   /** Shows a bundle in the output of the cell this asynchronous context belongs to; with `update`, replaces earlier ones of that id. */
   display(bundle: MimeBundle, options?: { displayId?: string; update?: boolean; metadata?: Record<string, unknown> }): void
   /** Calls back when the user interrupts; returns the function that ends it. */

@@ -20,7 +20,7 @@ import { newHead } from './head.js'
 import { sequenceShape, writeInputs } from './inputs.js'
 import { interruptible } from './interrupt.js'
 import { whereNotFinite } from './not-finite.js'
-import { type ParameterValues, readGroup, readParameters, writeConstants, writeGroup } from './parameters.js'
+import { type ParameterValues, readGradients, readGroup, readParameters, writeConstants, writeGroup } from './parameters.js'
 import { PlannedRun } from './planned-run.js'
 import { Progress } from './progress.js'
 import { runBundle, runInWords } from './show.js'
@@ -158,6 +158,22 @@ export class TrainingRun {
   }
 
   /**
+   * A step like any other, whose gradients are shown on the way: f32, by group (`readParameters` has the order), of the mean loss and
+   * before clipping. What `look` throws drops the step.
+   */
+  async stepWithGradients(text: TextSource, look: (gradients: ParameterValues) => Promise<void> | void): Promise<StepSummary> {
+    const stepper = await this.stepper(text)
+    try {
+      const { gradientsDone } = this.training
+      await stepper.to(gradientsDone)
+      await look(readGradients(this.#native, this.training, gradientsDone))
+      return await stepper.complete()
+    } finally {
+      await stepper.close()
+    }
+  }
+
+  /**
    * Loss of a held-out text under the parameters as they are: `(await run.evaluate('held-out.txt')).loss`. Takes `sequences` of it
    * from token `from` on, the same ones each time; where training reads on in a text does not change. The training program runs
    * as far as the losses of one batch, and is dropped: no byte more is allocated. Throws as `step` does.
@@ -269,7 +285,7 @@ export class TrainingRun {
   /** Draws the run again with all that is known now. */
   async update(): Promise<void> {
     const host = displayHost()
-    if (!host) return
+    if (!host || host.wordsOnly) return
     const update = this.#shown
     this.#shown = true
     this.#updated_ms = Date.now()
@@ -277,7 +293,8 @@ export class TrainingRun {
   }
   /** Draws after a step: at once, or, when steps follow each other quickly, a little later and once for all of them. */
   async #follow(waits = true): Promise<void> {
-    if (!displayHost() || this.#closed) return
+    const host = displayHost()
+    if (!host || host.wordsOnly || this.#closed) return
     clearTimeout(this.#nextUpdate)
     const rest = this.#updated_ms + UPDATE_MS - Date.now()
     if (rest <= 0 && waits) return this.update()
