@@ -1,22 +1,19 @@
 /**
  * Offsets in an arena: every residency of a tier gets its bytes for its life, and no two alive at once share one.
  *
- * Residencies that stand between steps lie at the bottom, in order. The others are placed twice and the smaller extent is
- * taken: once in op order from a best-fit free list, as an allocator at run time would do, and once largest first into the
- * lowest gap, which the whole list known beforehand permits. The extent is exact: it ends with the last byte used.
+ * Residencies that stand between steps lie at the bottom, in order. Of the others the whole list is known beforehand, so they
+ * are placed largest first, each into the lowest gap that is free for all its life. Where that takes more bytes than are ever
+ * alive at once, those of the peak are placed first instead, and the smaller arena is taken: one of the two is the live peak for
+ * most schedules, and within a few percent of it for the rest. The extent is exact: it ends with the last byte used.
  */
 import type { Tier } from '../trace/schema.js'
 import type { Unplaced } from './lifetimes.js'
 import { firstIndex } from './search.js'
-
 /**
  * Every offset is a multiple of this. In memory a cache line and more, and what cuBLASLt wants; on disk a block of direct
  * I/O, so that a value's copies go past the page cache (`native/cpu/disk.h`).
  */
 export const ALIGNMENT: Readonly<Record<Tier, number>> = { device: 256, host: 256, disk: 4096 }
-/** Overlapping lives that the second placement looks at before it is given up: it is quadratic where all live at once. */
-const MAX_PAIRS = 4_000_000
-
 /** Up to the next multiple of a tier's alignment. */
 type Rounding = (bytes: number) => number
 
@@ -30,127 +27,89 @@ export function layOut(residencies: readonly Unplaced[], alignment: number): num
     base = aligned(base + residency.bytes)
   }
   const passing = residencies.filter((residency) => !residency.persistent && residency.bytes > 0)
-  const inOrder = placeInOrder(passing, aligned)
-  const bySize = placeBySize(passing, aligned)
-  const offsets = bySize && extentOf(passing, bySize) < extentOf(passing, inOrder) ? bySize : inOrder
+  const offsets = place(passing, aligned)
   passing.forEach((residency, i) => {
     residency.offset = base + offsets[i]
   })
   return residencies.reduce((extent, { offset, bytes }) => Math.max(extent, offset + bytes), 0)
 }
 
-/** As at run time: at each birth, what has died before gives its bytes back, then the smallest hole that fits is taken. */
-function placeInOrder(residencies: readonly Unplaced[], aligned: Rounding): Float64Array {
-  const offsets = new Float64Array(residencies.length)
-  const byDeath = Array.from(residencies, (_, i) => i).sort((a, b) => residencies[a].death - residencies[b].death)
-  const holes = new FreeList()
-  let dead = 0
-  for (const [i, { birth, bytes }] of residencies.entries()) {
-    for (; dead < byDeath.length && residencies[byDeath[dead]].death <= birth; dead++) {
-      holes.release(offsets[byDeath[dead]], aligned(residencies[byDeath[dead]].bytes))
-    }
-    offsets[i] = holes.take(aligned(bytes))
-  }
-  return offsets
+/** Offsets from 0 of residencies in order of birth. */
+function place(residencies: readonly Unplaced[], aligned: Rounding): Float64Array {
+  const sizes = Float64Array.from(residencies, ({ bytes }) => aligned(bytes))
+  const peak = livePeak(residencies, sizes)
+  const extentOf = (offsets: Float64Array): number => offsets.reduce((extent, offset, i) => Math.max(extent, offset + sizes[i]), 0)
+  const byIndex = Array.from(residencies.keys())
+  const bySize = placeInTurn(
+    residencies,
+    sizes,
+    byIndex.sort((a, b) => sizes[b] - sizes[a] || a - b),
+  )
+  if (extentOf(bySize) === peak.bytes) return bySize
+  const ofPeak = (i: number): number => (residencies[i].birth <= peak.line && residencies[i].death > peak.line ? 1 : 0)
+  const peakFirst = placeInTurn(
+    residencies,
+    sizes,
+    byIndex.sort((a, b) => ofPeak(b) - ofPeak(a) || sizes[b] - sizes[a] || a - b),
+  )
+  return extentOf(peakFirst) < extentOf(bySize) ? peakFirst : bySize
 }
 
-/** Largest first, each into the lowest gap among those already placed that live with it. Null when too many live together. */
-function placeBySize(residencies: readonly Unplaced[], aligned: Rounding): Float64Array | null {
-  const neighbours = overlaps(residencies)
-  if (!neighbours) return null
+/** The most bytes alive at once, alignment counted, and the line at which they are. */
+function livePeak(residencies: readonly Unplaced[], sizes: Float64Array): { bytes: number; line: number } {
+  const byDeath = Array.from(residencies.keys()).sort((a, b) => residencies[a].death - residencies[b].death)
+  let [live, bytes, line, dead] = [0, 0, -1, 0]
+  for (const [i, { birth }] of residencies.entries()) {
+    for (; dead < byDeath.length && residencies[byDeath[dead]].death <= birth; dead++) live -= sizes[byDeath[dead]]
+    live += sizes[i]
+    if (live > bytes) [bytes, line] = [live, birth]
+  }
+  return { bytes, line }
+}
+
+/** A stretch of bytes that residencies have one after the other: their lives, in order. */
+interface Track {
+  readonly from: number
+  readonly to: number
+  readonly births: number[]
+  readonly deaths: number[]
+  /** No life before this one ends after the birth that was asked for last. */
+  next: number
+}
+
+/** In the given order, each into the lowest gap that nothing placed before it uses during its life. */
+function placeInTurn(residencies: readonly Unplaced[], sizes: Float64Array, order: readonly number[]): Float64Array {
   const offsets = new Float64Array(residencies.length)
-  const placed = new Uint8Array(residencies.length)
-  const order = Array.from(residencies, (_, i) => i).sort((a, b) => residencies[b].bytes - residencies[a].bytes || a - b)
+  const tracks: Track[] = [] // by place
+  let before = Number.POSITIVE_INFINITY
   for (const i of order) {
-    const taken = neighbours[i].filter((j) => placed[j]).sort((a, b) => offsets[a] - offsets[b])
+    const { birth, death } = residencies[i]
+    if (birth < before) for (const track of tracks) track.next = 0
+    before = birth
     let offset = 0
-    for (const j of taken) {
-      if (offset + residencies[i].bytes <= offsets[j]) break
-      offset = Math.max(offset, offsets[j] + aligned(residencies[j].bytes))
+    for (const track of tracks) {
+      if (track.to <= offset || !isTaken(track, birth, death)) continue
+      if (offset + sizes[i] <= track.from) break
+      offset = track.to
     }
     offsets[i] = offset
-    placed[i] = 1
+    add(tracks, offset, offset + sizes[i], birth, death)
   }
   return offsets
 }
 
-/** For each residency those that live with it, or null beyond MAX_PAIRS. */
-function overlaps(residencies: readonly Unplaced[]): number[][] | null {
-  const neighbours: number[][] = residencies.map(() => [])
-  let alive: number[] = []
-  let pairs = 0
-  for (const [i, { birth }] of residencies.entries()) {
-    alive = alive.filter((j) => residencies[j].death > birth)
-    pairs += alive.length
-    if (pairs > MAX_PAIRS) return null
-    for (const j of alive) {
-      neighbours[i].push(j)
-      neighbours[j].push(i)
-    }
-    alive.push(i)
-  }
-  return neighbours
+/** Whether a track is in use at any time of a life. Births are asked for in ascending order, or `next` is set back. */
+function isTaken(track: Track, birth: number, death: number): boolean {
+  const { births, deaths } = track
+  while (track.next < deaths.length && deaths[track.next] <= birth) track.next++
+  return track.next < births.length && births[track.next] < death
 }
 
-/** Holes below the end, by place and by size; neighbours coalesce. Both lists are sorted and searched by halves. */
-class FreeList {
-  private readonly starts: number[] = []
-  private readonly sizes: number[] = []
-  /** (size, start) of the same holes, smallest first. */
-  private readonly bySize: [size: number, start: number][] = []
-  private end = 0
-
-  take(bytes: number): number {
-    const fit = this.rank(bytes, -1)
-    if (fit < this.bySize.length) {
-      const [size, start] = this.bySize[fit]
-      this.remove(this.indexAt(start))
-      if (size > bytes) this.insert(start + bytes, size - bytes)
-      return start
-    }
-    // Nothing fits: grow, beginning in the last hole when it touches the end.
-    const last = this.starts.length - 1
-    const start = last >= 0 && this.starts[last] + this.sizes[last] === this.end ? this.starts[last] : this.end
-    if (start < this.end) this.remove(last)
-    this.end = start + bytes
-    return start
-  }
-
-  release(start: number, bytes: number): void {
-    const next = this.indexAt(start)
-    let [from, to] = [start, start + bytes]
-    if (this.starts[next] === to) {
-      to += this.sizes[next]
-      this.remove(next)
-    }
-    if (next > 0 && this.starts[next - 1] + this.sizes[next - 1] === from) {
-      from = this.starts[next - 1]
-      this.remove(next - 1)
-    }
-    this.insert(from, to - from)
-  }
-
-  private insert(start: number, size: number): void {
-    const index = this.indexAt(start)
-    this.starts.splice(index, 0, start)
-    this.sizes.splice(index, 0, size)
-    this.bySize.splice(this.rank(size, start), 0, [size, start])
-  }
-  private remove(index: number): void {
-    this.bySize.splice(this.rank(this.sizes[index], this.starts[index]), 1)
-    this.starts.splice(index, 1)
-    this.sizes.splice(index, 1)
-  }
-  /** First hole at or after `start`. */
-  private indexAt(start: number): number {
-    return firstIndex(this.starts.length, (i) => this.starts[i] >= start)
-  }
-  /** First place in `bySize` at or after (size, start). */
-  private rank(size: number, start: number): number {
-    return firstIndex(this.bySize.length, (i) => this.bySize[i][0] > size || (this.bySize[i][0] === size && this.bySize[i][1] >= start))
-  }
-}
-
-function extentOf(residencies: readonly Unplaced[], offsets: Float64Array): number {
-  return residencies.reduce((extent, { bytes }, i) => Math.max(extent, offsets[i] + bytes), 0)
+function add(tracks: Track[], from: number, to: number, birth: number, death: number): void {
+  const t = firstIndex(tracks.length, (k) => tracks[k].from > from || (tracks[k].from === from && tracks[k].to >= to))
+  if (tracks[t]?.from !== from || tracks[t].to !== to) tracks.splice(t, 0, { from, to, births: [], deaths: [], next: 0 })
+  const { births, deaths } = tracks[t]
+  const at = firstIndex(births.length, (k) => births[k] > birth)
+  births.splice(at, 0, birth)
+  deaths.splice(at, 0, death)
 }
