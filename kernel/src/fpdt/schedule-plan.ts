@@ -142,6 +142,7 @@ function collected(source: OpSource): readonly Op[] {
     if (wrong) refuse(`op ${ops.length} ${wrong}`)
     ops.push(op as Op)
   }
+  if (ops.length === 0) refuse('a schedule has at least one op')
   return ops
 }
 
