@@ -146,16 +146,22 @@ function refuseGiven(options: TrainOptions, system: SystemName): void {
 /** Ops a plan holds at most: each takes about half a kilobyte and 20 µs to plan. */
 export const MOST_OPS = 2_000_000
 
+/** About as many ops as a step has, seldom fewer. */
+export function aboutOps(config: StepConfig): number {
+  const { model, chunks } = config
+  return model.layers * sequencesOf(config) * (12 * chunks * chunks + 80 * chunks)
+}
+
 /** The number of ops grows with the square of the number of chunks: says so before anything takes a minute. */
 function refuseTooManyOps(config: StepConfig): void {
   const { model, chunks, chunk } = config
   const layers = model.layers * sequencesOf(config)
-  const ops = (u: number): number => layers * (12 * u * u + 80 * u)
-  if (ops(chunks) <= MOST_OPS) return
+  const ops = aboutOps(config)
+  if (ops <= MOST_OPS) return
   const fitting = Math.floor(Math.sqrt(MOST_OPS / (12 * layers) + 11) - 3.4)
   throw new FpdtError(
     'config',
-    `${chunks} chunks of ${chunk} tokens in ${layers} layers make about ${Math.round(ops(chunks) / 1e6)} million ops, more than a plan holds (${MOST_OPS / 1e6} million). Try ${fitting > 0 ? `chunk ${Math.ceil((chunks * chunk) / fitting)} or more: ${fitting} chunks` : 'fewer sequences in a step'}.`,
+    `${chunks} chunks of ${chunk} tokens in ${layers} layers make about ${Math.round(ops / 1e6)} million ops, more than a plan holds (${MOST_OPS / 1e6} million). Try ${fitting > 0 ? `chunk ${Math.ceil((chunks * chunk) / fitting)} or more: ${fitting} chunks` : 'fewer sequences in a step'}.`,
   )
 }
 

@@ -4,6 +4,7 @@ import type { ModelConfig } from '../model/config.js'
 import { SYSTEMS } from '../schedule/systems.js'
 import type { Tier } from '../trace/schema.js'
 import { formatBytes, parseTokens } from './sizes.js'
+import { bytesOfStep, stepBytes } from './step-bytes.js'
 import { type Budgets, planTraining, stepOf, type TrainingPlan, type TrainOptions } from './training-plan.js'
 
 type Sizes = Omit<TrainOptions, 'sequence'>
@@ -19,49 +20,36 @@ export function planThatFits(model: ModelConfig, options: TrainOptions, machine:
 }
 
 /**
- * The longest sequence that fits the budgets, in tokens; 0 when none does, Infinity when nothing limits it.
- * Un-chunked: the largest multiple of 256 tokens, by bisection over plans. FPDT (chunk 4096 unless given): see `longestChunked`.
+ * The longest sequence that fits the budgets, in tokens; 0 when none does, Infinity when nothing limits it. FPDT: whole chunks (4096
+ * tokens unless given), found by the bytes that short walks foretell and then, where whole walks are affordable, by theirs.
+ * Un-chunked: the largest multiple of 256 tokens.
  */
-export function longestSequence(model: ModelConfig, sizes: Sizes, machine: Budgets): number {
-  const bytes = (options: Sizes, sequence: number): Bytes => planTraining(model, { ...options, sequence }, { ...machine, budgets: {} }).plan.arenaBytes
-  const allowed = (needed: Bytes): boolean => limits(machine).every(([tier, budget]) => needed[tier] <= budget)
-  if (!isChunked(sizes)) return UNIT * most((units) => allowed(bytes(sizes, units * UNIT)))
-  const chunk = parseTokens(sizes.chunk ?? 4096, 'chunk')
-  const { offload, checkpoints, keep } = stepOf(model, { ...sizes, chunk, sequence: Math.max(2, chunk) })
-  // What stays on the device grows with the sequence there, chunk by chunk.
-  if ([offload, checkpoints, keep].includes('device')) return chunk * most((chunks) => allowed(bytes({ ...sizes, chunk }, Math.max(2, chunks * chunk))))
-  return chunk * longestChunked(enoughChunks(sizes), (chunks) => bytes({ ...sizes, chunk }, Math.max(2, chunks * chunk)), allowed, machine.budgets)
+export function longestSequence(model: ModelConfig, sizes: Sizes, { budgets, threads }: Budgets): number {
+  const chunk = isChunked(sizes) ? parseTokens(sizes.chunk ?? 4096, 'chunk') : undefined
+  const unit = chunk ?? UNIT
+  const step = stepBytes(threads)
+  const limits = Object.entries(budgets) as [Tier, number][]
+  const fits = (units: number, mostOps?: number): boolean => {
+    const bytes = step(stepOf(model, { ...sizes, ...(chunk ? { chunk } : {}), sequence: Math.max(2, units * unit) }), mostOps)
+    return limits.every(([tier, budget]) => bytes[tier] <= budget)
+  }
+  const { positions } = model
+  const most = Math.floor((positions.kind === 'learned' && !sizes.documents ? positions.length : MOST_TOKENS) / unit)
+  if (most === 0 || !fits(1)) return 0
+  if (fits(most, 0)) return positions.kind === 'learned' ? most * unit : Number.POSITIVE_INFINITY
+  let units = lastOf(most, (n) => fits(n, 0))
+  while (units > 0 && !fits(units)) units--
+  while (units < most && fits(units + 1)) units++
+  return unit * units
 }
+
+/** Granularity of the answer for Ulysses, in tokens. */
+const UNIT = 256
+/** Longest sequence that a step can have. */
+const MOST_TOKENS = 2 ** 40
 
 function isChunked({ system = 'fpdt' }: Sizes): boolean {
   return SYSTEMS[system].chunked
-}
-
-type Bytes = Readonly<Record<Tier, number>>
-/** Granularity of the answer for Ulysses, in tokens. */
-const UNIT = 256
-const limits = ({ budgets }: Budgets): [Tier, number][] => Object.entries(budgets) as [Tier, number][]
-
-/** From this many chunks on, a longer FPDT sequence needs not one device byte more: every stage of the pipeline is as full as it gets. */
-function enoughChunks({ prefetch = 1 }: Sizes): number {
-  return prefetch + 8
-}
-
-/**
- * Most chunks of an FPDT sequence. The device takes every number of chunks or, from `enough` on, none; so host and disk decide,
- * whose bytes grow by the same amount with every chunk. Two plans give the slope; where a third, twice as long, shows a steeper
- * one, that is taken.
- */
-function longestChunked(enough: number, bytes: (chunks: number) => Bytes, allowed: (needed: Bytes) => boolean, budgets: Budgets['budgets']): number {
-  if (!allowed(bytes(1))) return 0
-  const one = bytes(enough)
-  if (!allowed(one)) return most((chunks) => chunks < enough && allowed(bytes(chunks)))
-  const [next, twice] = [bytes(enough + 1), bytes(2 * enough)]
-  const room = (['host', 'disk'] as const).map((tier) => {
-    const slope = Math.max(next[tier] - one[tier], (twice[tier] - one[tier]) / enough)
-    return slope > 0 ? Math.floor(((budgets[tier] ?? Number.POSITIVE_INFINITY) - one[tier]) / slope) : Number.POSITIVE_INFINITY
-  })
-  return enough + Math.min(...room)
 }
 
 /** What to try, most welcome first: a shorter sequence where only the host is short, fewer rows of logits, a smaller chunk. */
@@ -88,15 +76,15 @@ function advice(model: ModelConfig, options: TrainOptions, machine: Budgets): st
     const fitting = longest({ ...others, chunk: smaller })
     if (fitting > 0) return `Chunk ${smaller} fits${note(fitting)}.`
   }
-  const least = planTraining(model, { ...others, sequence: Math.max(2, ranks), chunk: ranks, lossRows: 1, feedForwardRows: 1 }, { ...machine, budgets: {} })
-  return `No chunk fits: parameters, gradients and optimizer state alone take ${formatBytes(least.plan.arenaBytes.device)} a rank; give more memory, more ranks or a smaller model.`
+  const least = bytesOfStep(model, { ...others, sequence: Math.max(2, ranks), chunk: ranks, lossRows: 1, feedForwardRows: 1 }, machine)
+  return `No chunk fits: parameters, gradients and optimizer state alone take ${formatBytes(least.device)} a rank; give more memory, more ranks or a smaller model.`
 }
 
-/** Largest n of which `holds` is true; true up to some n and false above. */
-function most(holds: (n: number) => boolean): number {
-  if (!holds(1)) return 0
-  let [low, high] = [1, 2]
-  while (holds(high)) [low, high] = [high, high * 2]
+/** Largest n up to `most`, or 0, of which `holds` is true; true up to some n and false above. */
+function lastOf(most: number, holds: (n: number) => boolean): number {
+  let [low, high] = [0, 1]
+  while (high <= most && holds(high)) [low, high] = [high, high * 2]
+  high = Math.min(high, most + 1)
   while (high - low > 1) {
     const middle = Math.floor((low + high) / 2)
     if (holds(middle)) low = middle

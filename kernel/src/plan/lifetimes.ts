@@ -28,7 +28,8 @@ export type Unplaced = { -readonly [K in keyof Residency]: Residency[K] }
 export class Lifetimes {
   /** In order of birth. Offsets are set by `plan/arena.ts`. */
   readonly residencies: Unplaced[] = []
-  private readonly alive = new Map<string, number>()
+  /** By tier, then by name: a key of both would have to be made for every op. */
+  private readonly alive: Readonly<Record<Tier, Map<string, number>>> = { device: new Map(), host: new Map(), disk: new Map() }
 
   constructor(initial: Iterable<Standing>) {
     for (const { value, tier, persistent } of initial) this.open(whole(value), tier, -1, persistent ?? true)
@@ -36,7 +37,7 @@ export class Lifetimes {
 
   /** Index of the value's residency on a tier; made at `line` when there is none. */
   touch(value: Value, tier: Tier, line: number): number {
-    return this.alive.get(key(value, tier)) ?? this.open(value, tier, line, false)
+    return this.alive[tier].get(value.name) ?? this.open(value, tier, line, false)
   }
 
   /** A residency for the op at `line` alone. */
@@ -46,26 +47,22 @@ export class Lifetimes {
   }
 
   free(value: Value, tier: Tier, line: number): void {
-    const index = this.alive.get(key(value, tier))
-    if (index === undefined) throw new Error(`${key(value, tier)} is freed but not there: an unchecked schedule`)
+    const index = this.alive[tier].get(value.name)
+    if (index === undefined) throw new Error(`${value.name}@${tier} is freed but not there: an unchecked schedule`)
     this.residencies[index].death = line
-    this.alive.delete(key(value, tier))
+    this.alive[tier].delete(value.name)
   }
 
   /** What was not freed lives to the end. */
   close(lines: number): Unplaced[] {
-    for (const index of this.alive.values()) this.residencies[index].death = lines
+    for (const alive of Object.values(this.alive)) for (const index of alive.values()) this.residencies[index].death = lines
     return this.residencies
   }
 
   private open(value: Value, tier: Tier, line: number, persistent: boolean): number {
     const { name, category } = value
     const index = this.residencies.push({ name, tier, value, category, bytes: bytesOf(value), birth: line, death: -1, persistent, offset: 0 }) - 1
-    this.alive.set(key(value, tier), index)
+    this.alive[tier].set(value.name, index)
     return index
   }
-}
-
-function key(value: Value, tier: Tier): string {
-  return `${value.name}@${tier}`
 }

@@ -29,7 +29,7 @@ export function* checked(ops: Iterable<Op>, initial: Iterable<Standing>, ranks?:
   const standing = [...initial]
   const state = new Residencies(standing)
   const shapes = new Shapes(standing, ranks)
-  const before: string[] = []
+  const before: Op[] = [] // printed only where something is wrong: most schedules are sound
   let line = 0
   try {
     for (let next = source.next(); !next.done; next = source.next(), line++) {
@@ -41,7 +41,7 @@ export function* checked(ops: Iterable<Op>, initial: Iterable<Standing>, ranks?:
         if (!(error instanceof Mistake)) throw error
         throw new FpdtError('schedule', `op ${line}: ${error.message}\n${context(before, line, op, source)}`)
       }
-      before.push(printOp(op))
+      before.push(op)
       if (before.length > CONTEXT) before.shift()
       yield op
     }
@@ -60,8 +60,8 @@ function refuse(message: string): never {
 
 /** Ops shown before and after a bad one. */
 const CONTEXT = 3
-function context(before: readonly string[], line: number, op: Op, rest: Iterator<Op>): string {
-  const rows = before.map((text, i) => [line - before.length + i, text])
+function context(before: readonly Op[], line: number, op: Op, rest: Iterator<Op>): string {
+  const rows = before.map((sound, i) => [line - before.length + i, printOp(sound)])
   rows.push([line, `${printBad(op)}   <-- here`])
   for (let i = 1; i <= CONTEXT; i++) {
     const next = rest.next()
@@ -85,7 +85,8 @@ interface State {
   readonly value: Value
   readonly tier: Tier
   readonly persistent: boolean
-  readonly born: string
+  /** The op that made it; none: it stands before the first. */
+  readonly born?: { readonly op: Op; readonly line: number }
   /** Bytes that hold the value. */
   valid: readonly Range[]
   /** Bytes that held it until another residency was written. */
@@ -100,7 +101,7 @@ class Residencies {
     for (const { value, tier, written, persistent } of initial) {
       if (value.of) throw new FpdtError('schedule', `${value.name} stands before the first op but is a view; name ${value.of.value.name}`)
       if (this.find(value, tier)) throw new FpdtError('schedule', `${value.name}@${tier} stands before the first op twice`)
-      this.add({ value, tier, persistent: persistent ?? true, born: 'before the first op', valid: written ? [[0, bytesOf(value)]] : [], stale: [] })
+      this.add({ value, tier, persistent: persistent ?? true, valid: written ? [[0, bytesOf(value)]] : [], stale: [] })
     }
   }
 
@@ -115,7 +116,7 @@ class Residencies {
   atEnd(): string | null {
     for (const residencies of this.byValue.values()) {
       for (const { value, tier, persistent, born, stale } of residencies) {
-        if (!persistent) return `${value.name}@${tier} is never freed (made at ${born})`
+        if (!persistent) return `${value.name}@${tier} is never freed (made at ${born ? `op ${born.line}: ${printOp(born.op)}` : 'before the first op'})`
         if (stale.length > 0) return `${value.name}@${tier} stands for the next step but is stale: its value was written on another tier and not brought back`
       }
     }
@@ -140,7 +141,7 @@ class Residencies {
   private write({ value, tier, range }: Access, op: Op, line: number): void {
     let here = this.find(value, tier)
     if (!here) {
-      here = { value, tier, persistent: false, born: `op ${line}: ${printOp(op)}`, valid: [], stale: [] }
+      here = { value, tier, persistent: false, born: { op, line }, valid: [], stale: [] }
       this.add(here)
     }
     here.valid = include(here.valid, range)

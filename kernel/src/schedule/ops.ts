@@ -167,10 +167,12 @@ export function accesses(op: Op): Access[] {
 
 /** Operands of a compute op that are there, with their spec, in calling order. */
 export function presentOperands(op: Compute): { spec: OperandSpec; value: Value }[] {
-  return kernelSpec(op.kernel).operands.flatMap((spec) => {
+  const present: { spec: OperandSpec; value: Value }[] = []
+  for (const spec of kernelSpec(op.kernel).operands) {
     const value = op.operands[spec.role]
-    return value ? [{ spec, value }] : []
-  })
+    if (value) present.push({ spec, value })
+  }
+  return present
 }
 
 /** Bytes an op moves between tiers or ranks (per rank, sent); for compute ops the bytes of all operands. */
