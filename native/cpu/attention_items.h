@@ -1,4 +1,4 @@
-// How the work of attention is cut for the pool. Bounds do not depend on the number of threads, so neither do results.
+// How the work of attention is cut for the pool. No sum is cut by the number of threads, so results do not depend on it.
 #pragma once
 #include <atomic>
 
