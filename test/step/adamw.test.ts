@@ -91,8 +91,8 @@ function decided({ positions, heads, kvHeads, headSize }: ModelConfig, name: str
 }
 
 describe.each(families)('five AdamW steps of %s', (_, model) => {
-  it('follow the fp64 equations: warm-up and cosine, clipping, decay of matrices alone', async () => {
-    const found = await train(model)
+  it.each([true, false])('follow the fp64 equations: warm-up and cosine, clipping, decay of matrices alone; of tables: %s', async (decayEmbeddings) => {
+    const found = await train(model, { decayEmbeddings })
     const weights: Weights = new Map(found.before.map(({ name, values }) => [name, Float64Array.from(values)]))
     const state = adamWState(weights)
     const [losses, norms]: [number[], number[]] = [[], []]

@@ -21,6 +21,7 @@ const stepOf = (model: ModelConfig, options: TrainOptions & { sequence: number }
 const words = ({ model, options, seed }: GeneratedStep): string => JSON.stringify({ model, options, seed })
 
 describe('a step in f32', () => {
+  // 700 steps: gradients 7e-7 in the middle, 4e-6 at worst.
   it('has the loss and every gradient of an fp64 reference: any model, any sizes, any policy', async () => {
     await fc.assert(
       fc.asyncProperty(anyStep, async (step) => {
@@ -90,16 +91,16 @@ describe('a step in bf16', () => {
         const weights = step.weights.map(bf16Exact)
         const found = await engine({ ...step, weights, options: { ...trainOptions(step.options), dtype: 'bf16' } })
         const expected = oracle({ ...step, weights })
-        // A rounding to bf16 errs by up to 2^-9; about ten of them a layer, forward and backward, add up at random. Where a handful of
-        // tokens leaves a gradient that is the difference of larger ones, they weigh more.
-        expect(Math.abs(found.loss - expected.loss), words(step)).toBeLessThanOrEqual(0.02 * Math.max(1, expected.loss))
+        // A rounding to bf16 errs by up to 2^-9; about ten of them a layer, forward and backward, add up at random (700 steps: 0.8 % in the
+        // middle, 3.7 % at worst, where a handful of tokens leaves a gradient that is the difference of larger ones).
+        expect(Math.abs(found.loss - expected.loss), words(step)).toBeLessThanOrEqual(0.01 * Math.max(1, expected.loss))
         const error = wholeError(found.gradients, expected.gradients)
         errors.push(error)
-        expect(error, words(step)).toBeLessThanOrEqual(0.08)
+        expect(error, words(step)).toBeLessThanOrEqual(0.07)
       }),
       { numRuns: 40 },
     )
-    expect(errors.sort((a, b) => a - b)[Math.floor(errors.length / 2)]).toBeLessThanOrEqual(0.02)
+    expect(errors.sort((a, b) => a - b)[Math.floor(errors.length / 2)]).toBeLessThanOrEqual(0.012)
   })
 
   it.for([

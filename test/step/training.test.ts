@@ -9,8 +9,6 @@ import { adamW } from '../../kernel/src/fpdt/optimizer.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { longText } from '../../kernel/src/model/tokens.js'
 import { byTensor, randomTokens } from './harness.js'
-import { adamWState, adamW as oracleAdamW } from './reference/adamw.js'
-import { transformerStep, type Weights } from './reference/transformer.js'
 
 const model = llama({ layers: 2, width: 32, heads: 4, kvHeads: 2, headSize: 16, feedForward: 40, vocab: 97 })
 const text = randomTokens(4000, 97, 2)
@@ -29,32 +27,7 @@ const code = async (attempt: () => unknown): Promise<string> => {
   }
 }
 
-describe('five steps', () => {
-  it('follow AdamW in fp64: losses, gradient norms and parameters', async () => {
-    const optimizer = adamW({ rate: 3e-3, decay: 0.1, maxNorm: 0.5 })
-    const sequence = 61
-    const run = await device.train(model, { sequence, chunk: 16, ranks: 2, dtype: 'f32', optimizer, seed: 7 })
-    const weights: Weights = byTensor(run.training, await run.parameters())
-    const state = adamWState(weights)
-    for (let step = 1; step <= 5; step++) {
-      const summary = await run.step(text)
-      const tokens = text.subarray((step - 1) * sequence, step * sequence)
-      const labels = Array.from({ length: sequence }, (_, t) => (t + 1 < sequence ? tokens[t + 1]! : -1))
-      const { loss, gradients } = transformerStep(model, weights, [{ tokens, labels }])
-      const norm = oracleAdamW(weights, state, gradients, step, optimizer)
-      expect(Math.abs(summary.loss! / loss - 1)).toBeLessThanOrEqual(5e-6)
-      expect(Math.abs(summary.gradient_norm! / norm - 1)).toBeLessThanOrEqual(5e-5)
-    }
-    // Adam divides by the root of the second moment: where a gradient is all but zero its rounding decides the direction, and a
-    // parameter may be off by a few rates. Norm-wise that is nothing.
-    for (const [name, values] of byTensor(run.training, await run.parameters())) {
-      const expected = weights.get(name)!
-      const difference = Math.sqrt(values.reduce((sum, value, i) => sum + (value - expected[i]!) ** 2, 0))
-      expect(difference / Math.sqrt(expected.reduce((sum, value) => sum + value * value, 0)), name).toBeLessThanOrEqual(1e-4)
-    }
-    await run.close()
-  })
-
+describe('steps', () => {
   it('learn: the loss of a repeated text falls, in bf16, the same on 1 and 2 ranks', async () => {
     const losses = async (ranks: number): Promise<number[]> => {
       const run = await device.train(model, { sequence: 200, chunk: 50, ranks, optimizer: adamW({ rate: 1e-2 }) })

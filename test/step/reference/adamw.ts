@@ -10,18 +10,18 @@ export function adamWState(weights: Weights): AdamWState {
   return { m: zeros(), v: zeros() }
 }
 
-/** Step number `step` (from 1). Matrices decay, norm weights and biases do not. Updates weights and state in place; returns the gradient's norm. */
+/** Step number `step` (from 1). Matrices decay, norm weights and biases do not, nor do tables unless `decayEmbeddings`. Updates weights and state in place; returns the gradient's norm. */
 export function adamW(
   weights: Weights,
   { m, v }: AdamWState,
   gradients: Weights,
   step: number,
-  o: { rate: number; beta1: number; beta2: number; eps: number; decay: number; maxNorm: number },
+  o: { rate: number; beta1: number; beta2: number; eps: number; decay: number; decayEmbeddings: boolean; maxNorm: number },
 ): number {
   const norm = Math.sqrt([...gradients.values()].reduce((sum, values) => values.reduce((square, x) => square + x * x, sum), 0))
   const scale = Math.min(1, o.maxNorm / norm)
   for (const [name, values] of weights) {
-    const decay = /norm\d?$|Bias$/.test(name) ? 0 : o.decay
+    const decay = /norm\d?$|Bias$/.test(name) || (name.endsWith('/table') && !o.decayEmbeddings) ? 0 : o.decay
     const [gs, ms, vs] = [gradients.get(name)!, m.get(name)!, v.get(name)!]
     for (let i = 0; i < values.length; i++) {
       const x = gs[i]! * scale
