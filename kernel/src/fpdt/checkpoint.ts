@@ -7,6 +7,7 @@ import { checkSize, type FileMark, fileOf, readStates, writeStates } from '../ch
 import { FpdtError } from '../errors.js'
 import type { NativeStep } from '../execute/native.js'
 import type { ModelConfig } from '../model/config.js'
+import { SYSTEMS } from '../schedule/systems.js'
 import type { Optimizer } from './optimizer.js'
 import { readGroup } from './parameters.js'
 import { refuseUnknown } from './sizes.js'
@@ -88,11 +89,12 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
 /** JSON has no infinity: `maxNorm: Infinity` (no clipping) is left as this word. */
 const INFINITE = 'Infinity'
 
-/** Options as given, and what has defaults that may change: a later version resumes what this one began. */
-function optionsOf({ options, system, optimizer, seed }: TrainingPlan): object {
+/** Options as given, and what was chosen for them: the order of the backward, so that sums are the same also where other tiers would have chosen another. */
+function optionsOf({ options, system, config, optimizer, seed }: TrainingPlan): object {
   const { weights: _, ...given } = options
+  const order = SYSTEMS[system].chunked ? { backwardOrder: config.backwardOrder } : {}
   const { maxNorm } = optimizer
-  return { ...given, system, seed, optimizer: { ...optimizer, maxNorm: maxNorm === Number.POSITIVE_INFINITY ? INFINITE : maxNorm } }
+  return { ...given, ...order, system, seed, optimizer: { ...optimizer, maxNorm: maxNorm === Number.POSITIVE_INFINITY ? INFINITE : maxNorm } }
 }
 function readOptions(options: object): TrainOptions {
   const read = options as Omit<TrainOptions, 'optimizer'> & { readonly optimizer: Omit<Optimizer, 'maxNorm'> & { readonly maxNorm: number | string } }

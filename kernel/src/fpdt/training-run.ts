@@ -9,6 +9,7 @@ import { type SaveOptions, saveHuggingFace } from '../model/huggingface.js'
 import { type StepTokens, stepTokens } from '../model/sequences.js'
 import { type LongText, longText, type TextSource } from '../model/tokens.js'
 import { stepTokenCount } from '../schedule/config.js'
+import { KERNEL_NAMES } from '../schedule/kernels.js'
 import type { GroupValues } from '../schedule/step-values.js'
 import type { RunHead, StepSummary, Tier } from '../trace/schema.js'
 import { joinColumns, type Spans, type StepSpans } from '../trace/spans.js'
@@ -31,6 +32,7 @@ import type { TrainingPlan } from './training-plan.js'
 
 /** Steps whose spans are kept; a saved picture holds fewer still (`trace/saved.ts`). */
 const KEPT_STEPS = 16
+const ADAMW = KERNEL_NAMES.indexOf('adamW')
 /** Least time between two updates of the picture while steps follow each other. */
 const UPDATE_MS = 2000
 
@@ -52,6 +54,7 @@ export class TrainingRun {
   readonly #run: string // the same through all resumptions; `head.run_id` names this one
   readonly #texts: TextPositions
   #done: number
+  #halfUpdated: string | undefined // an op failed in the middle of an update, in words
   #origin_ns: number | undefined // of the first step, after the loading of the program
   #busy: string | undefined // what is under way, in words
   #stepper: Stepper | undefined
@@ -344,8 +347,8 @@ export class TrainingRun {
         if (reached.stopped && reached.line < this.training.firstUpdate) throw stopped()
         if (reached.stopped) await this.#native.run(step.parameters)
       } catch (error) {
-        this.#drop()
-        throw placed(error, this.training, this.#native)
+        this.#drop(step.number, pieces)
+        throw placed(error, this.training, this.#native, this.#halfUpdated)
       } finally {
         watched()
       }
@@ -377,8 +380,11 @@ export class TrainingRun {
     return interruptible(working, halt, () => stoppedDuring(what))
   }
 
-  #drop(): void {
-    this.#native.takeSpans()
+  /** Forgets a step that did not end. One that failed after an update had begun leaves the run unusable, and it says so from then on. */
+  #drop(number = this.#done + 1, pieces: readonly Spans[] = []): void {
+    const { kernel } = this.training.plan.entries
+    const updates = [...pieces, this.#native.takeSpans()].some(({ entry }) => entry.some((e) => kernel[e] === ADAMW))
+    if (updates) this.#halfUpdated = `step ${number} failed in the middle of its update, so some parameters are those after it and some those before`
     this.#native.reset()
   }
 
@@ -456,6 +462,8 @@ export class TrainingRun {
         'closed',
         `this run is closed, so ${what} cannot begin; run.close() was called, or its device was closed, as Device.cpu() does with the one it opened before. Start one with await device.train(…).`,
       )
+    if (this.#halfUpdated)
+      throw new FpdtError('half_updated', `${what} cannot begin: ${this.#halfUpdated}. Go on from the last checkpoint with await device.resume(dir).`)
     if (this.#busy)
       throw new FpdtError(
         'busy',
@@ -472,8 +480,12 @@ function stoppedDuring(what: string, more = ''): FpdtError {
 }
 
 /** A native error of a run, with the op in words where it has one. */
-function placed(error: unknown, training: TrainingPlan, native: NativeStep): unknown {
+function placed(error: unknown, training: TrainingPlan, native: NativeStep, halfUpdated: string | undefined): unknown {
   if (!(error instanceof Error) || typeof (error as RunError).entry !== 'number') return error
   const { code, entry, message } = error as RunError
-  return new FpdtError(code, `${training.plan.words(native.program.op[entry])}: ${message}. The step is dropped.`, { cause: error })
+  return new FpdtError(
+    code,
+    `${training.plan.words(native.program.op[entry])}: ${message}. ${halfUpdated ? `This run cannot go on: ${halfUpdated}. Go on from the last checkpoint with await device.resume(dir).` : 'The step is dropped.'}`,
+    { cause: error },
+  )
 }

@@ -26,7 +26,9 @@ export function* optimizer(ctx: Context): Ops {
     yield allReduce(place, b.gradientNorm)
     yield allReduce(place, b.loss)
   }
-  yield compute(place, 'clip', { scale: b.clipScale, sum: b.gradientNorm, loss: b.loss }, { maxNorm: config.adamW.maxNorm })
+  // No clipping is a norm that no gradient reaches: numbers of an op are finite.
+  const maxNorm = Math.min(config.adamW.maxNorm, Number.MAX_VALUE)
+  yield compute(place, 'clip', { scale: b.clipScale, sum: b.gradientNorm, loss: b.loss }, { maxNorm })
   const slices = b.groups.flatMap((group) => group.slices.map((slice, s) => ({ group, slice, first: s === 0, last: s === group.slices.length - 1 })))
   yield* ahead(
     slices,

@@ -1,0 +1,16 @@
+/** Goes on with the run in a folder, or begins it, and saves it after every step until it is killed: node train-for-ever.mjs FOLDER. Prints a line at the first save. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { adamW, Device, llama } from '../../../kernel/lib/fpdt/index.js'
+import { optimizer, options, sizes, tokens } from './sizes.mjs'
+
+const folder = process.argv[2]
+const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', threads: 1 })
+const run = existsSync(join(folder, 'checkpoints.json'))
+  ? await device.resume(folder)
+  : await device.train(llama(sizes), { ...options, optimizer: adamW(optimizer) })
+for (let saved = 0; ; saved++) {
+  await run.step(tokens)
+  await run.save(folder)
+  if (saved === 0) console.log('saved')
+}
