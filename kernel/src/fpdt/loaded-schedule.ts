@@ -4,6 +4,7 @@ import { FpdtError } from '../errors.js'
 import { NativeStep } from '../execute/native.js'
 import { STEP_PARAMETERS } from '../plan/program.js'
 import { DTYPE_BYTES, elements, type Value } from '../schedule/values.js'
+import { duration } from '../trace/draw/format.js'
 import type { Device } from './device.js'
 import { interruptible } from './interrupt.js'
 import { nameOf, type Residence, type SchedulePlan } from './schedule-plan.js'
@@ -41,7 +42,7 @@ export class Results {
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     const rows = [...this.tensors].map(([name, [first]]) => `${name}  ${describe(first)}${this.tensors.get(name)?.length === 1 ? '' : ' on every rank'}`)
-    return [`Results of a run of ${(1e3 * this.seconds).toPrecision(3)} ms`, ...rows].join('\n')
+    return [`Results of a run of ${duration(1e9 * this.seconds)}`, ...rows].join('\n')
   }
 }
 

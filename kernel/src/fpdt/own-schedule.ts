@@ -15,6 +15,7 @@
 import { DISPLAY_ID, type MimeBundle, TO_MIME } from '../display.js'
 import { FpdtError } from '../errors.js'
 import { largestInWords } from '../plan/words.js'
+import { duration } from '../trace/draw/format.js'
 import type { RunHead, StepSummary, Tier } from '../trace/schema.js'
 import type { StepSpans } from '../trace/spans.js'
 import type { Device } from './device.js'
@@ -74,7 +75,7 @@ export class PlannedSchedule {
             `        made of ${largestInWords(peak.residencies)}`,
           ]
         : []),
-      `time    ${(1e3 * this.seconds).toPrecision(3)} ms, from rates measured on this machine; ${copiesInWords(program, spans)}`,
+      `time    ${duration(1e9 * this.seconds)}, from rates measured on this machine; ${copiesInWords(program, spans)}`,
     ].join('\n')
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {

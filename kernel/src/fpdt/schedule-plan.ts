@@ -28,7 +28,7 @@ export interface ScheduleOptions {
   readonly ranks?: number
   /** What is there before the first op: given to every `run`. An input that the ops free ends there; any other stays. */
   readonly inputs?: ByTier
-  /** What is there after the last op: what `run` gives back. Everything else has been freed by then. */
+  /** What is there after the last op: what `run` gives back. Everything else has been freed by then. A result has its bytes from the beginning. */
   readonly results?: ByTier
   /** One line above the picture. */
   readonly title?: string

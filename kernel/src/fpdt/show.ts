@@ -27,12 +27,11 @@ export async function runBundle({ plan }: { readonly plan: Plan }, program: Prog
   }
 }
 
-/** `copies between device and host take 1.20 s a rank; compute waits 0.02 s for them, 0.1 % of the step`. The rest lies under compute, this rank's or, on the CPU, another's. */
+/** `copies between device and host take 1.20 s a rank; compute waits 20.0 ms for them, 0.1 % of the time`. The rest lies under compute, this rank's or, on the CPU, another's. */
 export function copiesInWords(program: Program, spans: Spans): string {
   const { duration_ns, exposedCopy_ns, ranks } = summarize(program, spans)
   const busy_ns = ranks.reduce((sum, { busy_ns }) => sum + busy_ns.fetch + busy_ns.offload, 0) / ranks.length
-  const seconds = (ns: number): string => `${(ns / 1e9).toPrecision(2)} s`
-  return `copies between device and host take ${seconds(busy_ns)} a rank; compute waits ${seconds(exposedCopy_ns)} for them, ${((100 * exposedCopy_ns) / duration_ns).toFixed(1)} % of the step`
+  return `copies between device and host take ${duration(busy_ns)} a rank; compute waits ${duration(exposedCopy_ns)} for them, ${((100 * exposedCopy_ns) / duration_ns).toFixed(1)} % of the time`
 }
 
 export function runInWords(head: RunHead): string {

@@ -12,6 +12,7 @@ import { FpdtError } from '../../errors.js'
 import { fetch, gather, load, offload, reduceScatter, spill, toHeads, toTokens } from '../../schedule/emit.js'
 import type { Op, Place } from '../../schedule/ops.js'
 import type { Value } from '../../schedule/values.js'
+import { duration } from '../../trace/draw/format.js'
 import type { Tier } from '../../trace/schema.js'
 import type { Device } from '../device.js'
 import { formatBytes } from '../sizes.js'
@@ -33,7 +34,7 @@ export class Moved {
     return this.bytes / this.seconds
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
-    return `Moved ${formatBytes(this.bytes)} ${this.way} in ${(1e6 * this.seconds).toPrecision(3)} µs, ${formatBytes(Math.round(this.bytesPerSecond))}/s`
+    return `Moved ${formatBytes(this.bytes)} ${this.way} in ${duration(1e9 * this.seconds)}, ${formatBytes(Math.round(this.bytesPerSecond))}/s`
   }
 }
 export interface HeadsOptions {
