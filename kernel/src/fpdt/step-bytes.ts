@@ -26,12 +26,15 @@ export interface StepBytes extends Readonly<Record<Tier, number>> {
 /** Ops that are walked one by one: a second or two. */
 const MOST_OPS = 500_000
 
-/** Arena bytes per rank of a step, of each tier. Throws FpdtError `config` for what cannot work; nothing is too long, and nothing is allocated. */
-export function bytesOfStep(model: ModelConfig, options: TrainOptions, { threads }: Pick<Budgets, 'threads'>): StepBytes {
-  return stepBytes(threads)(stepOf(model, options))
+/**
+ * Arena bytes per rank of a step, of each tier. Throws FpdtError `config` for what cannot work; nothing is too long, and nothing is
+ * allocated. Steps of at most `mostOps` ops are walked whole.
+ */
+export function bytesOfStep(model: ModelConfig, options: TrainOptions, { threads }: Pick<Budgets, 'threads'>, mostOps = MOST_OPS): StepBytes {
+  return stepBytes(threads)(stepOf(model, options), mostOps)
 }
 
-/** The same of many steps that differ in their sequence alone: short walks are made once. Steps of at most `mostOps` are walked whole. */
+/** The same of many steps that differ in their sequence alone: short walks are made once. */
 export function stepBytes(threads: number): (config: StepConfig, mostOps?: number) => StepBytes {
   const walks = new Map<string, WalkedBytes>()
   const walk = (config: StepConfig, chunks: number): WalkedBytes => {

@@ -26,8 +26,8 @@ export function* layerForward(ctx: Context, l: number, exchanged: Ops): Ops {
   const all = keep === 'all'
   const kept = keptTier(ctx)
   yield* pipeline(ctx, 'forward', l, {
+    input: (i) => bringInput(ctx, 'forward', l, i),
     *front(i) {
-      yield* takeInput(ctx, 'forward', l, i)
       yield* projectQkv(ctx, 'forward', l, i, i === 0 ? exchanged : nothing())
       if (waits(i)) yield* waiting.save(at('forward', l, i), b.k(l, i), b.v(l, i))
     },
@@ -78,8 +78,8 @@ export function* layerBackward(ctx: Context, l: number, exchanged: Ops): Ops {
 function recomputedStages(ctx: Context, l: number, exchanged: Ops): Stages {
   const { b, waiting } = ctx
   return {
+    input: (i) => bringInput(ctx, 'recompute', l, i),
     *front(i) {
-      yield* takeInput(ctx, 'recompute', l, i)
       yield* projectQkv(ctx, 'recompute', l, i, i === 0 ? exchanged : nothing())
       yield* waiting.save(at('recompute', l, i), b.k(l, i), b.v(l, i), b.q(l, i))
     },
@@ -106,8 +106,8 @@ function keptStages(ctx: Context, l: number, exchanged: Ops): Stages {
   const all = ctx.config.keep === 'all'
   const kept = keptTier(ctx) as Tier
   return {
+    input: (i) => (all ? nothing() : bringInput(ctx, 'recompute', l, i)),
     *front(i) {
-      if (!all) yield* takeInput(ctx, 'recompute', l, i)
       yield* storeOn(kept).take(at('recompute', l, i), b.o(l, i))
       yield* waiting.take(at('backward', l, i), b.dx(l + 1, i))
       if (!all) yield toTokens(at('recompute', l, i), [b.o(l, i)], b.oLocal(l, i))
@@ -151,6 +151,8 @@ function keptTier({ config }: Context): Tier | undefined {
 }
 
 interface Stages {
+  /** x of the chunk comes to the device, a chunk before its front. */
+  readonly input: (i: number) => Ops
   /** x of the chunk to q, k, v. */
   readonly front: (i: number) => Ops
   /** q, k, v to the exchanged attention output; emits `afterFirst` after its first attend. */
@@ -166,10 +168,13 @@ function* pipeline(ctx: Context, phase: Phase, l: number, stages: Stages): Ops {
   const { lookAhead } = ctx.config
   // With attention kept there is none to prefetch for.
   const attends = phase === 'forward' || keptTier(ctx) === undefined
+  yield* stages.input(0)
+  if (chunks > 1) yield* stages.input(1)
   if (lookAhead) yield* stages.front(0)
   for (let i = 0; i < chunks; i++) {
     if (attends) yield* prefetchKv(ctx, phase, l, i)
     if (!lookAhead) {
+      if (i > 0 && i + 1 < chunks) yield* stages.input(i + 1)
       yield* stages.front(i)
       yield* stages.attend(i, nothing())
       yield* stages.tail(i)
@@ -177,16 +182,21 @@ function* pipeline(ctx: Context, phase: Phase, l: number, stages: Stages): Ops {
       continue
     }
     if (i + 1 < chunks) yield* stages.front(i + 1)
-    yield* stages.attend(i, i > 0 ? stages.tail(i - 1) : nothing())
+    yield* stages.attend(i, meanwhile(i))
     if (i > 0) yield* stages.close(i - 1)
   }
   if (!lookAhead) return
   yield* stages.tail(chunks - 1)
   yield* stages.close(chunks - 1)
+
+  /** The tail first: with one chunk of x more beside it, the peak would be that much higher. */
+  function* meanwhile(i: number): Ops {
+    if (i > 0) yield* stages.tail(i - 1)
+    if (i + 2 < chunks) yield* stages.input(i + 2)
+  }
 }
 
-/** The hidden state of chunk i, brought one chunk ahead. */
-function* takeInput({ b, checkpoints, chunks }: Context, phase: Phase, l: number, i: number): Ops {
-  if (i === 0) yield* checkpoints.bring(at(phase, l, 0), b.x(l, 0))
-  if (i + 1 < chunks) yield* checkpoints.bring(at(phase, l, i + 1), b.x(l, i + 1))
+/** The hidden state of chunk i. */
+function bringInput({ b, checkpoints }: Context, phase: Phase, l: number, i: number): Ops {
+  return checkpoints.bring(at(phase, l, i), b.x(l, i))
 }
