@@ -337,6 +337,26 @@ describe('a schedule that is wrong', () => {
       /^schedule: after the last op: o\[1\]@host is never freed \(made at op 25: offload o\[1\] @offload\)/,
     ],
     [
+      'does not bring a result to its tier',
+      () => device.schedule([compute(here, 'zero', { out: b }), offload(here, a)], { inputs: { device: [a] }, results: { host: [a, b], device: [b] } }),
+      /^schedule: after the last op: b@host is a result and is not there; it is on the device tier: bring it/,
+    ],
+    [
+      'never writes a result',
+      () => device.schedule([offload(here, a)], { inputs: { device: [a] }, results: { host: [a, b] } }),
+      /^schedule: after the last op: b@host is a result and is not there; no op writes it/,
+    ],
+    [
+      'names inputs in no list',
+      () => device.schedule([offload(here, a)], { inputs: { device: a as never } }),
+      /^config: inputs\.device is a list of values or of their names\./,
+    ],
+    [
+      'takes a tensor for an input',
+      () => device.schedule([offload(here, a)], { inputs: { device: [random([2]) as never] } }),
+      /^config: inputs\.device: what stands there is a tensor, and ops name values/,
+    ],
+    [
       'does not make a result',
       () => device.schedule([offload(here, a)], { inputs: { device: [a] }, results: { host: [a, 'b'] } }),
       /^config: results\.host: no op names a value b; they name a\./,

@@ -11,6 +11,7 @@ import { KERNEL_NAMES, type Kernel } from '../schedule/kernels.js'
 import { type Op, presentOperands } from '../schedule/ops.js'
 import { parseListing, valuesOf } from '../schedule/print.js'
 import type { Standing } from '../schedule/standing.js'
+import { validTiers } from '../schedule/validity.js'
 import { DTYPE_BYTES, type Dtype, type Value, whole } from '../schedule/values.js'
 import { CATEGORIES, type Category, KINDS, NONE, PHASES, TIERS, type Tier } from '../trace/schema.js'
 import { refuseUnknown } from './sizes.js'
@@ -79,6 +80,7 @@ export function planSchedule(source: OpSource, options: ScheduleOptions, { budge
   const results = residences('results', asked, known)
   const standing = standingOf(ops, inputs, results)
   const made = plan(ops, { ranks, initial: standing, workspace: (kernel, parameters) => workspaceBytes(kernel, parameters, threads), budgets })
+  refuseUnwritten(ops, standing, results)
   const bf16 = ops.some((op) => op.kind === 'compute' && presentOperands(op).some(({ value: { dtype } }) => dtype === 'bf16'))
   const title = options.title ?? `Schedule of ${ops.length} op${ops.length === 1 ? '' : 's'} · ${ranks} rank${ranks === 1 ? '' : 's'}`
   return {
@@ -114,14 +116,29 @@ function residences(what: string, byTier: ByTier, known: Map<string, Value>): Re
   if (typeof byTier !== 'object' || byTier === null || Array.isArray(byTier))
     throw new FpdtError('config', `${what} says what is on which tier: { host: ['q[0]'] }.`)
   refuseUnknown(what, byTier, TIERS)
-  return (Object.entries(byTier) as [Tier, readonly (Value | string)[]][]).flatMap(([tier, values]) =>
-    values.map((named) => {
-      const found = typeof named === 'string' ? known.get(named) : named
+  return (Object.entries(byTier) as [Tier, unknown][]).flatMap(([tier, values]) => {
+    if (!Array.isArray(values)) throw new FpdtError('config', `${what}.${tier} is a list of values or of their names.`)
+    return values.map((named) => {
+      const found: unknown = typeof named === 'string' ? known.get(named) : named
       if (!found) throw new FpdtError('config', `${what}.${tier}: no op names a value ${named}; they name ${[...known.keys()].join(', ')}.`)
-      if (!known.has(found.name)) known.set(found.name, found)
-      return { value: found, tier }
-    }),
-  )
+      const wrong = misshapenValue(found)
+      if (wrong) throw new FpdtError('config', `${what}.${tier}: what stands there ${wrong}.`)
+      const value = found as Value
+      if (!known.has(value.name)) known.set(value.name, value)
+      return { value, tier }
+    })
+  })
+}
+
+/** A result of which nothing was written would be read as whatever its bytes held. */
+function refuseUnwritten(ops: readonly Op[], standing: readonly Standing[], results: readonly Residence[]): void {
+  const valid = validTiers(ops, standing)
+  for (const { value, tier } of results) {
+    const there = valid.get(whole(value).name)
+    if (there?.has(tier)) continue
+    const elsewhere = there?.size ? `it is on the ${[...there].join(' and ')} tier: bring it` : 'no op writes it'
+    refuse(`after the last op: ${value.name}@${tier} is a result and is not there; ${elsewhere}`)
+  }
 }
 /** `k[0]@host`. */
 export function nameOf({ value, tier }: Residence): string {

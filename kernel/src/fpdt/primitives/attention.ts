@@ -49,7 +49,7 @@ export function attentionPrimitives(device: Device) {
      * A query chunk meets a key/value chunk. Roughly: s = q kᵀ/√D, masked to position of k <= position of q; state = online softmax of (state, s, v).
      * q (rows, heads, headSize) T; k, v (columns, kvHeads, headSize) T. Returns the state, (rows, heads, headSize + 2) f32, opaque: give it to the
      * next `attend`, or to `finish`. `state`: what the chunk has seen so far; without it nothing. Chunks may be met in any order.
-     * Throws FpdtError `shape`, `dtype`. Source: FlashAttention-2 (arXiv 2307.08691) Alg. 1; FPDT §3.2.
+     * Throws FpdtError `shape`, `dtype`. Source: FlashAttention-2 (arXiv 2307.08691) Alg. 1; FPDT (arXiv 2408.16978) Fig. 3.
      */
     async attend(q: Tensor, k: Tensor, v: Tensor, { state, starts }: { readonly state?: Tensor } & Within = {}): Promise<Tensor> {
       const { n } = fit('attend', { q: [q, Q], k: [k, KV], v: [v, KV], state: [state, 'f32 rows heads headSize+2?'], starts: [starts, 'i32 rows?'] })
@@ -92,7 +92,7 @@ export function attentionPrimitives(device: Device) {
     /**
      * Backward of a query chunk and a key/value chunk. Roughly: p = e^(q kᵀ/√D - lse); ds = p (dO vᵀ - delta)/√D; dv += pᵀ dO; dk += dsᵀ q; dq += ds k.
      * `lse` and `delta` (heads, rows) f32 are of the whole row, over all chunks it has met. Returns dq, dk, dv in f32; what is given as `dq`, or as
-     * `dk` and `dv`, is added to. Throws FpdtError `shape`, `dtype`. Source: FlashAttention-2 Alg. 2; FPDT §3.3.
+     * `dk` and `dv`, is added to. Throws FpdtError `shape`, `dtype`. Source: FlashAttention-2 Alg. 2; FPDT, outer loop over key/value chunks.
      */
     async attendBackward(
       q: Tensor,
@@ -149,7 +149,7 @@ export function attentionPrimitives(device: Device) {
     /**
      * Backward of `attention`, in any number of chunks: key/value chunk j meets query chunks j .. u - 1, and dk, dv of it are then final.
      * dO, o (N, heads, headSize) T; lse (heads, N) f32 as `attention` gave it. Returns dq, dk, dv in f32. Throws FpdtError `shape`, `dtype`.
-     * Source: FlashAttention-2 Alg. 2; FPDT §3.3.
+     * Source: FlashAttention-2 Alg. 2; FPDT, outer loop over key/value chunks.
      */
     async attentionBackward(
       dO: Tensor,

@@ -48,7 +48,7 @@ export function exchangePrimitives(device: Device) {
      * Ulysses' exchange: every rank gives its c tokens of all heads and gets all P c tokens of its share of the heads.
      * Roughly: parts[p][r c + t, j] on rank s = local[t, offset(p) + s heads(p)/P + j] of rank r. `locals[r]`: (c, Σ heads, headSize). Returns, for
      * each rank, its parts: (P c, heads(p)/P, headSize). A part with fewer heads than ranks is replicated: each of its heads goes to
-     * P / heads(p) ranks. Throws FpdtError `shape`, `dtype`. Source: DeepSpeed-Ulysses (arXiv 2309.14509) §3; FPDT §3.1. Backward: `allToAllBack`.
+     * P / heads(p) ranks. Throws FpdtError `shape`, `dtype`. Source: DeepSpeed-Ulysses (arXiv 2309.14509); FPDT (arXiv 2408.16978) applies it to each chunk. Backward: `allToAllBack`.
      */
     async allToAll(locals: readonly Tensor[], { heads }: HeadsOptions = {}): Promise<Tensor[][]> {
       const { n, ranks } = ofRanks('allToAll', locals, 'T tokens heads headSize')
@@ -107,7 +107,7 @@ export function exchangePrimitives(device: Device) {
 
     /**
      * ZeRO-3: every rank's part, laid end to end in the order of ranks, on every rank. `parts[r]` (n) of one dtype; returns (P n) for each rank.
-     * Throws FpdtError `shape`, `dtype`. Source: ZeRO (arXiv 1910.02054) §5. Backward: `reduceScatter`.
+     * Throws FpdtError `shape`, `dtype`. Source: ZeRO (arXiv 1910.02054), stage 3. Backward: `reduceScatter`.
      */
     async gather(parts: readonly Tensor[]): Promise<Tensor[]> {
       const { n, ranks } = ofRanks('gather', parts, 'T count')
@@ -118,7 +118,7 @@ export function exchangePrimitives(device: Device) {
 
     /**
      * The sum over ranks, in the order of ranks; rank r gets its part of it. `fulls[r]` (P n) f32; returns (n) f32 for each rank.
-     * Throws FpdtError `shape`, `dtype`. Source: ZeRO §5. Backward: `gather`.
+     * Throws FpdtError `shape`, `dtype`. Source: ZeRO, stage 3. Backward: `gather`.
      */
     async reduceScatter(fulls: readonly Tensor[]): Promise<Tensor[]> {
       const { n, ranks } = ofRanks('reduceScatter', fulls, 'f32 count')
@@ -128,7 +128,7 @@ export function exchangePrimitives(device: Device) {
       return fulls.map((_, rank) => found.get(part, rank))
     },
 
-    /** Device to host, measured. Any tensor. Source: FPDT §3.2, which hides it under attention. */
+    /** Device to host, measured. Any tensor. In FPDT it lies under the attention of the next chunk. */
     offload: (x: Tensor): Promise<Moved> => move(device, 'offload', offload, x, 'device', 'host'),
     /** Host to device, measured. Any tensor. */
     fetch: (x: Tensor): Promise<Moved> => move(device, 'fetch', fetch, x, 'host', 'device'),
