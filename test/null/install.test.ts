@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { main } from '../../kernel/src/cli.js'
+import { main } from '../../kernel/src/cli/main.js'
 import { install, prefixDataFolder, userDataFolder } from '../../kernel/src/install.js'
 
 const json = (...path: string[]) => JSON.parse(readFileSync(join(...path), 'utf8'))
@@ -86,13 +86,13 @@ describe('fpdt install', () => {
 
   it.each([[['install']], [['install', '--user', '--prefix', '/x']]])('%j: wants exactly one place', async (args) => {
     const error = vi.spyOn(console, 'error').mockImplementation(() => {})
-    expect(await main(args)).toBe(1)
+    expect(await main(args)).toBe(2)
     expect(error.mock.calls.join()).toMatch(/either --user or --prefix DIR/)
   })
 
   it.each([
     [['install', '--prefx', '/x'], /--prefx/],
-    [['instal'], /no command instal; it has install/],
+    [['instal'], /no command instal; the nearest is install/],
   ])('%j: exit code 2, naming the word', async (args, message) => {
     const error = vi.spyOn(console, 'error').mockImplementation(() => {})
     expect(await main(args)).toBe(2)

@@ -27,7 +27,7 @@ const PIECE = 2 ** 20
 const WEIGHTS = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/
 const STAGE = '.saving-'
 
-interface Tensor extends TensorToSave {
+export interface Tensor extends TensorToSave {
   readonly group: Group
   readonly part: StoredPart
 }
@@ -67,9 +67,10 @@ export async function saveHuggingFace(dir: string, model: ModelConfig, values: G
   }
 }
 
-function tensorsOf(model: ModelConfig, dtype: 'bf16' | 'f32'): Tensor[] {
+/** One tensor for each parameter, in the order of the layout; `partsOf` names them. */
+export function tensorsOf(model: ModelConfig, dtype: 'bf16' | 'f32', partsOf: typeof storedParts = storedParts): Tensor[] {
   return groupsOf(parameterLayout(model, 1)).flatMap((group) =>
-    storedParts(model, group).map((part): Tensor => ({ name: part.name, dtype: dtype === 'bf16' ? 'BF16' : 'F32', shape: part.shape, group, part })),
+    partsOf(model, group).map((part): Tensor => ({ name: part.name, dtype: dtype === 'bf16' ? 'BF16' : 'F32', shape: part.shape, group, part })),
   )
 }
 
@@ -106,7 +107,7 @@ function indexOf(shards: readonly Shard[]): Json {
 }
 
 /** Values of a tensor, in pieces. Tensors come group by group, so the last group is all that is kept. */
-function piecesOf(values: GroupValues): (tensor: Tensor) => AsyncGenerator<Float32Array> {
+export function piecesOf(values: GroupValues): (tensor: Tensor) => AsyncGenerator<Float32Array> {
   let last: { group: Group; values: Float32Array } | undefined
   return async function* ({ group, part, shape }) {
     if (last?.group !== group) {

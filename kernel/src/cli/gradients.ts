@@ -1,0 +1,30 @@
+/** Gradients into a file that every tool of the field reads. */
+import { FpdtError } from '../errors.js'
+import type { ParameterValues } from '../fpdt/parameters.js'
+import type { ModelConfig } from '../model/config.js'
+import { checkFamily, type StoredPart, storedParts } from '../model/huggingface-names.js'
+import { piecesOf, tensorsOf } from '../model/huggingface-save.js'
+import type { Group } from '../model/parameters.js'
+import { writeSafetensors } from '../model/safetensors-write.js'
+
+/** Writes one f32 tensor for each parameter: as the model's Hugging Face layout names and shapes it, or as `layer 0/qkv` where it has none. Throws FpdtError `disk_full`, `disk`. */
+export async function saveGradients(path: string, model: ModelConfig, gradients: ParameterValues): Promise<void> {
+  const tensors = tensorsOf(model, 'f32', hasLayout(model) ? storedParts : ownParts)
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
+  const pieces = piecesOf(({ name }) => gradients.get(name) as Float32Array)
+  await writeSafetensors(path, tensors, ({ name }) => pieces(byName.get(name) as (typeof tensors)[number]))
+}
+
+function hasLayout(model: ModelConfig): boolean {
+  try {
+    checkFamily(model)
+    return true
+  } catch (error) {
+    if (error instanceof FpdtError && error.code === 'layout') return false
+    throw error
+  }
+}
+
+function ownParts(_: ModelConfig, group: Group): StoredPart[] {
+  return group.parts.map(({ name, shape, offset }) => ({ name: `${group.name}/${name}`, shape, offset, transposed: false }))
+}

@@ -1,0 +1,71 @@
+/** The model and the texts that a configuration names, as the library takes them. */
+import { existsSync } from 'node:fs'
+import { FpdtError } from '../errors.js'
+import { load } from '../fpdt/load.js'
+import type { TrainOptions } from '../fpdt/training-plan.js'
+import type { ModelConfig } from '../model/config.js'
+import { type GptOptions, gpt } from '../model/gpt.js'
+import { type LlamaOptions, llama } from '../model/llama.js'
+import { namedModel } from '../model/named.js'
+import { type TokenFileOptions, tokenFile } from '../model/token-file.js'
+import { type LongText, longText } from '../model/tokens.js'
+import { nearest } from '../nearest.js'
+import type { TrainConfig } from './config.js'
+
+type Path = (written: string) => string
+
+export interface NamedModel {
+  readonly model: ModelConfig
+  /** Of a saved model. */
+  readonly weights?: TrainOptions['weights']
+  /** What a reader should know of it. */
+  readonly notes: readonly string[]
+}
+
+const FAMILIES = ['llama', 'gpt', 'gpt2']
+
+/** Throws FpdtError `config`, `preset`, and for a saved model what `load` throws. */
+export async function modelOf(given: TrainConfig['model'], path: Path): Promise<NamedModel> {
+  if (typeof given === 'string') return { model: namedModel(given), notes: [] }
+  const { load: folder, preset, family, ...sizes } = given
+  if ([folder, preset, family].filter((word) => word !== undefined).length !== 1)
+    throw new FpdtError('config', 'model needs one of "preset", "family" and "load" to say what it is.')
+  if (folder !== undefined) {
+    const more = Object.keys(sizes)
+    if (typeof folder !== 'string' || more.length > 0)
+      throw new FpdtError(
+        'config',
+        `model { "load" } takes the path of a folder and nothing else; got ${more.length > 0 ? more.join(', ') : JSON.stringify(folder)}.`,
+      )
+    const { model, weights, notes } = await load(path(folder))
+    return { model, weights, notes }
+  }
+  if (preset !== undefined) return { model: namedModel(String(preset), sizes), notes: [] }
+  if (!FAMILIES.includes(String(family)))
+    throw new FpdtError(
+      'config',
+      `model family ${JSON.stringify(family)} is not known; the nearest is "${nearest(String(family), FAMILIES)}". There are "llama" and "gpt".`,
+    )
+  return { model: family === 'llama' ? llama(sizes as unknown as LlamaOptions) : gpt(sizes as unknown as GptOptions), notes: [] }
+}
+
+const TOKEN_FILE = ['file', 'dtype', 'separator', 'beginning']
+
+/** Throws FpdtError `text` or `config`. */
+export async function textOf(given: TrainConfig['text'], path: Path): Promise<LongText> {
+  if (typeof given === 'string') return longText(given.includes('\n') ? given : place(given, path))
+  if (Array.isArray(given)) return longText(given.map((one) => place(one, path)))
+  const { file, ...options } = given as Readonly<Record<string, unknown>>
+  const unknown = Object.keys(given).find((name) => !TOKEN_FILE.includes(name))
+  if (unknown !== undefined)
+    throw new FpdtError('config', `text { "${unknown}" } is not known; the nearest is "${nearest(unknown, TOKEN_FILE)}". There are ${TOKEN_FILE.join(', ')}.`)
+  const files = Array.isArray(file) ? file : [file]
+  if (files.length === 0 || !files.every((one) => typeof one === 'string'))
+    throw new FpdtError('config', `text { "file": ${JSON.stringify(file)} } is neither a path nor a list of paths.`)
+  return tokenFile(files.map(path), options as TokenFileOptions)
+}
+
+/** The text that ships with TypeScript has a name and no path, unless there is a file of that name. */
+function place(written: string, path: Path): string {
+  return written === 'lib.dom.d.ts' && !existsSync(path(written)) ? written : path(written)
+}

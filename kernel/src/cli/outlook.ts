@@ -1,0 +1,64 @@
+/** What one system takes for a step, and how far the budgets reach with it. */
+import { bytesOfStep } from '../fpdt/step-bytes.js'
+import { type LinkTotals, linksOfStep } from '../fpdt/step-links.js'
+import { aboutOps, planTraining, stepOf, type TrainOptions } from '../fpdt/training-plan.js'
+import { longestSequence } from '../fpdt/what-fits.js'
+import type { ModelConfig } from '../model/config.js'
+import { largestInWords } from '../plan/words.js'
+import type { StepConfig } from '../schedule/config.js'
+import { SYSTEMS, type SystemName } from '../schedule/systems.js'
+import { TIERS, type Tier } from '../trace/schema.js'
+
+export interface Asked {
+  /** Of the model, as it was given. */
+  readonly name: string
+  readonly model: ModelConfig
+  readonly options: TrainOptions
+  readonly budgets: Partial<Record<Tier, number>>
+  readonly threads: number
+}
+
+/** Bytes are of one rank. */
+export interface Outlook {
+  readonly system: SystemName
+  readonly chunk: number
+  readonly chunks: number
+  readonly bytes: Readonly<Record<Tier, number>>
+  /** Most that is alive on the device at once, at which op, and what it is: of a step of this many chunks, fewer where all would take long to plan. */
+  readonly peak: { readonly bytes: number; readonly words: string; readonly largest: string; readonly chunks: number }
+  readonly links: LinkTotals
+  /** Undefined where no device budget is given: nothing is asked then. */
+  readonly longest: number | undefined
+  readonly fits: boolean | undefined
+}
+
+/** A step of more ops is planned with fewer chunks to see what makes its peak: some seconds. */
+const MOST_OPS = 200_000
+
+/** `progress` is told in words what takes time. */
+export function outlookOf({ model, options: given, budgets, threads }: Asked, system: SystemName, progress: (words: string) => void): Outlook {
+  const { chunk: _, backwardOrder: __, ...unchunked } = given
+  const options = { ...(SYSTEMS[system]?.chunked === false ? unchunked : given), system }
+  const config = stepOf(model, options)
+  const { chunk, chunks } = config
+  progress(`${system}: bytes of a step`)
+  const { walked, ...bytes } = bytesOfStep(model, options, { threads })
+  progress(`${system}: bytes over the links`)
+  const links = linksOfStep(config)
+  progress(`${system}: what makes the peak`)
+  const peak = peakOf(model, options, config, threads)
+  progress(`${system}: the longest sequence`)
+  const { sequence, ...sizes } = options
+  const longest = budgets.device === undefined ? undefined : longestSequence(model, SYSTEMS[system].chunked ? { ...sizes, chunk } : sizes, { budgets, threads })
+  const within = (tier: Tier): boolean => bytes[tier] <= (budgets[tier] ?? Number.POSITIVE_INFINITY)
+  return { system, chunk, chunks, bytes, peak, links, longest, fits: Object.keys(budgets).length === 0 ? undefined : TIERS.every(within) }
+}
+
+function peakOf(model: ModelConfig, options: TrainOptions, config: StepConfig, threads: number): Outlook['peak'] {
+  let chunks = config.chunks
+  while (chunks > config.prefetch + 3 && aboutOps({ ...config, chunks }) > MOST_OPS) chunks--
+  const sequence = chunks < config.chunks ? chunks * config.chunk : config.tokens
+  const { plan } = planTraining(model, { ...options, sequence }, { budgets: {}, threads })
+  const { bytes, line, residencies } = plan.peaks.device
+  return { bytes, words: plan.words(line), largest: largestInWords(residencies), chunks }
+}

@@ -1,0 +1,143 @@
+/**
+ * `fpdt train`: a configuration into a run, steps into lines. Knows nothing of how a step is done.
+ *
+ *   read all of it  ->  open the device  ->  begin or resume  ->  steps, evaluations, checkpoints  ->  save  ->  close
+ *
+ * An interrupt ends it between two ops: the run's state is saved where there is a folder for it, and nothing else is left behind.
+ */
+import { accessSync, constants, mkdirSync, readdirSync } from 'node:fs'
+import { isDeepStrictEqual } from 'node:util'
+import { FpdtError } from '../errors.js'
+import { Device } from '../fpdt/device.js'
+import { adamW } from '../fpdt/optimizer.js'
+import { formatBytes } from '../fpdt/sizes.js'
+import type { TrainOptions } from '../fpdt/training-plan.js'
+import type { TrainingRun } from '../fpdt/training-run.js'
+import { asDiskError } from '../model/safetensors-write.js'
+import { type Arguments, type Command, readArguments, UsageError } from './command.js'
+import { configInWords, readTrainConfig, type TrainConfig, type TrainFile } from './config.js'
+import { modelOf, textOf } from './inputs.js'
+import { follow, type Printing } from './steps.js'
+import { INTERRUPTED, Terminal } from './terminal.js'
+
+const options = {
+  json: { means: 'prints one JSON object a step on stdout and nothing else there' },
+  steps: { value: 'N', means: 'steps in all, in the place of the key steps' },
+  resume: { means: 'goes on from the newest checkpoint of checkpoint.folder, where there is one' },
+  'save-gradients': {
+    value: 'FILE.safetensors',
+    means:
+      'gradients of the first step that is done, before clipping, in f32; under their Hugging Face names where the model has that layout, else as group/part',
+  },
+}
+
+export const train: Command = {
+  operands: 'CONFIG.json',
+  does: 'trains a model on a long text, as the configuration says',
+  options,
+  more: configInWords,
+  async run(args) {
+    const { operands, given } = readArguments(args, options)
+    const [file, ...more] = operands
+    if (file === undefined || more.length > 0) throw new UsageError('needs one configuration, CONFIG.json; fpdt train --help says what it holds')
+    const read = readTrainConfig(file)
+    const json = given.has('json')
+    const terminal = new Terminal(json ? process.stderr : process.stdout)
+    try {
+      return await trainAs({ ...read, config: withArguments(read.config, given) }, { terminal, json, gradients: given.get('save-gradients') })
+    } catch (error) {
+      if (terminal.interrupted && error instanceof FpdtError && error.code === 'stopped') return INTERRUPTED
+      throw read.placed(error)
+    } finally {
+      terminal.close()
+    }
+  },
+}
+
+function withArguments(config: TrainConfig, given: Arguments['given']): TrainConfig {
+  const steps = given.get('steps')
+  if (steps !== undefined && !/^[1-9]\d*$/.test(steps)) throw new UsageError(`--steps ${steps} is not a whole number above 0`)
+  return {
+    ...config,
+    ...(steps === undefined ? {} : { steps: Number(steps) }),
+    ...(given.has('resume') ? { checkpoint: { ...config.checkpoint, resume: true } } : {}),
+  }
+}
+
+async function trainAs(file: TrainFile, printing: Printing): Promise<number | undefined> {
+  const { config, path } = file
+  checkCounts(config)
+  const text = await at(file, 'text', textOf(config.text, path))
+  const held = config.evaluation?.text === undefined ? undefined : await at(file, 'evaluation.text', textOf(config.evaluation.text, path))
+  for (const folder of [config.checkpoint?.folder, config.save?.folder]) if (folder !== undefined) makeFolder(path(folder))
+  const device = await Device.cpu({ ...config.device, ...(config.device?.diskFolder ? { diskFolder: path(config.device.diskFolder) } : {}) })
+  try {
+    const run = await begin(device, file, printing.terminal)
+    printing.terminal.listen()
+    return await follow(run, file, { text, held }, printing)
+  } finally {
+    await device.close()
+  }
+}
+
+/** What the library never sees. */
+function checkCounts({ steps = 1, evaluation, checkpoint, save }: TrainConfig): void {
+  const atLeastOne = { steps, 'evaluation.every': evaluation?.every, 'checkpoint.every': checkpoint?.every, 'checkpoint.keep': checkpoint?.keep }
+  for (const [name, value] of Object.entries(atLeastOne))
+    if (value !== undefined && value < 1) throw new FpdtError('config', `${name} ${value} is not a whole number above 0.`)
+  if (checkpoint && checkpoint.folder === undefined) throw new FpdtError('config', 'checkpoint needs its folder: { "folder": "run" }.')
+  if (save && save.folder === undefined) throw new FpdtError('config', 'save needs its folder: { "folder": "model" }.')
+  if (evaluation && evaluation.text === undefined) throw new FpdtError('config', 'evaluation needs its text: { "text": "held-out.txt" }.')
+}
+
+/** Options of the library; what a configuration leaves out stays out, so that a resumed run keeps its own. */
+function optionsOf(config: TrainConfig): TrainOptions {
+  const { model: _, text, evaluation, steps, device, checkpoint, save, optimizer, ...given } = config
+  if (optimizer === undefined) return given
+  const { maxNorm, ...rest } = optimizer
+  return { ...given, optimizer: adamW({ ...rest, ...(maxNorm === undefined ? {} : { maxNorm: maxNorm ?? Number.POSITIVE_INFINITY }) }) }
+}
+
+/** What went wrong with the value of a key, with its place. */
+async function at<T>({ placed }: TrainFile, key: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw placed(error, key)
+  }
+}
+
+/** Before anything is computed: a folder that cannot be written should not be found out after hours. */
+function makeFolder(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true })
+    accessSync(path, constants.W_OK)
+  } catch (error) {
+    throw asDiskError(error, path)
+  }
+}
+
+async function begin(device: Device, file: TrainFile, terminal: Terminal): Promise<TrainingRun> {
+  const { config, path } = file
+  const { model, weights, notes } = await at(file, 'model', modelOf(config.model, path))
+  const { folder, resume } = config.checkpoint ?? {}
+  const from = folder === undefined ? undefined : path(folder)
+  if (resume && from !== undefined && isBegun(from)) {
+    const { seed: _, ...overrides } = optionsOf(config)
+    const run = await device.resume(from, overrides)
+    if (!isDeepStrictEqual(run.training.config.model, model))
+      throw new FpdtError('config', `model is not the one of the checkpoint in ${from}; resume with that one, or give another checkpoint.folder.`)
+    terminal.say(`${run.head.title}: goes on after step ${run.stepsDone}`)
+    return run
+  }
+  if (resume) terminal.say(`note: ${from ?? 'checkpoint.folder'} has no checkpoint, so the run begins`)
+  for (const note of notes) terminal.say(`note: ${note}`)
+  const run = await device.train(model, { ...optionsOf(config), ...(weights ? { weights } : {}) })
+  terminal.say(`${run.head.title}; ${run.head.tiers.map(({ tier, predicted_bytes }) => `${tier} ${formatBytes(predicted_bytes)}`).join(', ')} a rank`)
+  return run
+}
+
+/** Whether a run was saved there, or a part of one: that is for `resume` to say. A kill in the middle of the first save leaves a hidden folder. */
+function isBegun(folder: string): boolean {
+  return readdirSync(folder).some((name) => !name.startsWith('.'))
+}
