@@ -3,7 +3,9 @@
 import { MFU_FORMULA, mfu, modelFlops } from '../cost/flops.js'
 import { type MimeBundle, TO_MIME } from '../display.js'
 import { largestInWords } from '../plan/words.js'
-import type { RunHead, Tier } from '../trace/schema.js'
+import { sequencesOf, stepTokenCount } from '../schedule/config.js'
+import { attentionBackwardBytes } from '../schedule/link-bytes.js'
+import { type RunHead, TIERS, type Tier } from '../trace/schema.js'
 import type { Device } from './device.js'
 import { newHead } from './head.js'
 import { type Prediction, predict } from './predict.js'
@@ -33,6 +35,21 @@ export class PlannedRun {
     return this.training.plan.arenaBytes[tier]
   }
 
+  /** Bytes a rank moves over the host link and to and from disk in a step. */
+  get linkBytes(): Readonly<Record<'offload' | 'fetch' | 'spill' | 'load', number>> {
+    const { offload, fetch, spill, load } = this.training.plan.totals.bytes
+    return { offload, fetch, spill, load }
+  }
+
+  /** Bytes a rank moves over the host link in one layer's attention backward over a batch, in either loop order; `config.backwardOrder` of the plan is the one that runs. */
+  get attentionBackwardBytes(): Readonly<Record<'kv' | 'q', number>> {
+    const moved = (order: 'kv' | 'q'): number => {
+      const bytes = attentionBackwardBytes(this.training.config, order)
+      return bytes.in + bytes.out
+    }
+    return { kv: moved('kv'), q: moved('q') }
+  }
+
   /** Predicted time of a step in seconds: the plan on a clock, with the rates measured on this machine. */
   get seconds(): number {
     return this.#simulate().spans.end_ns.reduce((last, time) => Math.max(last, time), 0) / 1e9
@@ -41,20 +58,37 @@ export class PlannedRun {
   /** In words: what it takes, what makes the peak, how long it may run. */
   toString(): string {
     const { plan, config } = this.training
-    const peak = plan.peaks.device
-    const { device, host, disk } = this.#device.budgets
+    const { offload, fetch, spill, load } = this.linkBytes
     return [
       `${this.head.title} (predicted)`,
       ...this.#sizes(),
-      `device  ${formatBytes(plan.arenaBytes.device)} a rank of ${formatBytes(device)}; most alive at once ${formatBytes(peak.bytes)}, at op ${peak.line}: ${plan.words(peak.line)}`,
-      `        made of ${largestInWords(peak.residencies)}`,
-      `host    ${formatBytes(plan.arenaBytes.host)} a rank of ${formatBytes(host)}`,
-      ...(plan.arenaBytes.disk > 0
-        ? [`disk    ${formatBytes(plan.arenaBytes.disk)} a rank${disk === null ? '' : ` of ${formatBytes(disk)}`}, in ${this.#device.description.diskFolder}`]
-        : []),
-      `work    ${plan.listing.length} ops; ${(modelFlops(config.model, [config.tokens]) / 1e12).toPrecision(3)} model TFLOP a step; ${formatBytes(plan.totals.bytes.offload)} offloaded and ${formatBytes(plan.totals.bytes.fetch)} fetched a rank`,
+      ...TIERS.filter((tier) => plan.arenaBytes[tier] > 0).flatMap((tier) => this.#tier(tier)),
+      `work    ${plan.listing.length} ops; ${(this.#flops / 1e12).toPrecision(3)} model TFLOP a step`,
+      `link    ${formatBytes(offload)} offloaded and ${formatBytes(fetch)} fetched a rank${spill + load > 0 ? `, ${formatBytes(spill)} spilled to disk and ${formatBytes(load)} loaded` : ''}`,
+      ...this.#orders(),
       `time    ${this.seconds.toPrecision(3)} s a step, from rates measured on this machine; ${copiesInWords(this.#simulate().program, this.#simulate().spans)}`,
     ].join('\n')
+  }
+  /** A tier's bytes, and what makes its peak. */
+  #tier(tier: Tier): string[] {
+    const { plan } = this.training
+    const { bytes, line, residencies } = plan.peaks[tier]
+    const budget = this.#device.budgets[tier]
+    const folder = tier === 'disk' ? `, in ${this.#device.description.diskFolder}` : ''
+    return [
+      `${tier.padEnd(6)}  ${formatBytes(plan.arenaBytes[tier])} a rank${budget === null ? '' : ` of ${formatBytes(budget)}`}${folder}; most alive at once ${formatBytes(bytes)}, at op ${line}: ${plan.words(line)}`,
+      `        made of ${largestInWords(residencies)}`,
+    ]
+  }
+  /** What the loop order of the attention's backward is worth, where there is a link to spare. */
+  #orders(): string[] {
+    const { kv, q } = this.attentionBackwardBytes
+    if (kv === q) return []
+    const { backwardOrder } = this.training.config
+    const words = { kv: `key/value chunks outside move ${formatBytes(kv)}`, q: `query chunks outside ${formatBytes(q)}` }
+    return [
+      `orders  of one layer's attention backward: ${words.kv}, ${words.q} a rank; the plan has ${backwardOrder === 'kv' ? 'key/value' : 'query'} chunks outside`,
+    ]
   }
   /** Where tokens and chunks do not divide. */
   #sizes(): string[] {
@@ -70,15 +104,16 @@ export class PlannedRun {
     const { program, spans } = this.#simulate()
     const { config } = this.training
     const duration_ns = Math.round(this.seconds * 1e9)
-    const flops = modelFlops(config.model, [config.tokens])
+    const flops = this.#flops
     const predictedMfu = mfu(flops, duration_ns / 1e9, this.#device.rates(config.dtype).peakFlopsPerSecond)
-    const tokens_per_second = config.tokens / (duration_ns / 1e9)
+    const tokens = stepTokenCount(config)
+    const tokens_per_second = tokens / (duration_ns / 1e9)
     const step = {
       step: 1,
       start_ns: 0,
       duration_ns,
       loss: null,
-      tokens: config.tokens,
+      tokens,
       tokens_per_second,
       model_flops: flops,
       mfu: predictedMfu,
