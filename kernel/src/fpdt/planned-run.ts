@@ -57,7 +57,7 @@ export class PlannedRun {
 
   /** In words: what it takes, what makes the peak, how long it may run. */
   toString(): string {
-    const { plan, config } = this.training
+    const { plan } = this.training
     const { offload, fetch, spill, load } = this.linkBytes
     return [
       `${this.head.title} (predicted)`,
@@ -122,6 +122,12 @@ export class PlannedRun {
     }
     const bundle = await runBundle(this.training, program, { ...this.head, steps: [step] }, [{ step: 1, spans }])
     return { ...bundle, 'text/plain': this.toString() }
+  }
+
+  /** Of a step without documents: how far they reach is known with the text only. */
+  get #flops(): number {
+    const { config } = this.training
+    return modelFlops(config.model, Array<number>(sequencesOf(config)).fill(config.tokens))
   }
 
   #simulate(): Prediction {
