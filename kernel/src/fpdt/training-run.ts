@@ -111,7 +111,8 @@ export class TrainingRun {
    * next call waits for that. A step that has not reached its optimizer is dropped whole, one that has is completed:
    * parameters are never half updated, and `stepsDone` tells which. Rejects also with `text`, `token` (bad input, nothing
    * ran), `not_finite` (loss or gradient: parameters and moments keep their last good values and the text is read on). The step
-   * is then run again op by op, and the error names the op that wrote the first value that is not finite.
+   * is then run again op by op, and the error names the op that wrote the first value that is not finite. A disk that fails in
+   * the middle of an update leaves parameters half updated; from then on the run only rejects, with `half_updated`.
    */
   async step(text: TextSource): Promise<StepSummary> {
     await this.#settled
