@@ -346,6 +346,7 @@ describe('a schedule that is wrong', () => {
       () => device.schedule([offload(here, a)], { inputs: { device: [a] }, results: { host: [a, b] } }),
       /^schedule: after the last op: b@host is a result and is not there; no op writes it/,
     ],
+    ['has too many ranks', () => device.schedule([fetch(here, a)], { ranks: 65 }), /^config: ranks 65 is not a whole number from 1 to 64\./],
     [
       'names inputs in no list',
       () => device.schedule([offload(here, a)], { inputs: { device: a as never } }),
@@ -431,6 +432,7 @@ describe('a schedule that is wrong', () => {
     const run = (ids: number[]) => schedule.run({ tokens: tensor(ids, { dtype: 'i32' }), table: random([5, 3]) })
     expect(await refusal(() => run([1, 5]))).toMatch(/^token: embed x = tokens table @compute \(embedding\): .*token 5 in row 1.*The run is dropped\.$/)
     expect([schedule.head.state, schedule.head.steps.length]).toEqual(['failed', 0])
+    expect((await schedule.bundle())['text/plain']).toMatch(/· failed\n[\s\S]*token 5 in row 1/)
     expect((await run([4, 0])).get('x').rows(1, 2).values).toEqual(random([5, 3]).rows(0, 1).values)
     expect(schedule.head.state).toBe('done')
     await schedule.close()

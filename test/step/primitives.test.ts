@@ -121,6 +121,21 @@ describe('norms', () => {
     )
   })
 
+  it('take a hidden state in f32 while they compute in bf16', async () => {
+    const [scale, dnormed] = [weight.to('bf16'), dout.to('bf16')]
+    const out = await p.norm(x, scale)
+    expect(out.dtype).toBe('bf16')
+    near(out, norm(reals(x), reals(scale)))
+    const { dx, dweight } = await p.normBackward(dnormed, x, scale, { residual })
+    expect([dx.dtype, dweight.dtype]).toEqual(['f32', 'f32'])
+    const expected = gradient(dnormed, (moved) => norm(moved, reals(scale)), x)
+    near(
+      dx,
+      expected.map((one, i) => one + residual.values[i]!),
+    )
+    expect((await p.layerNorm(x, scale, bias.to('bf16'))).dtype).toBe('bf16')
+  })
+
   it('leave the tensors they were given as they were', async () => {
     const before = [x, weight, residual].map(reals)
     await p.normBackward(dout, x, weight, { residual })
@@ -141,7 +156,14 @@ describe('project', () => {
     const [a16, w16] = [a.to('bf16'), weight.to('bf16')]
     const exact = project(reals(a16), reals(w16), 7)
     near(await p.project(a16, w16), exact)
-    near(await p.project(a16, w16, { dtype: 'f32' }), exact, 'f32')
+    near(await p.project(a16, w16, { dtype: 'f32' }), exact)
+    near(
+      await p.project(a16, w16, { residual }), // in f32, as the residual is
+      exact.map((one, i) => one + residual.values[i]!),
+    )
+    expect(await refusal(() => p.project(a16, w16, { residual: residual.to('bf16'), dtype: 'f32' }))).toMatch(
+      /^dtype: project adds residual in the dtype it gives, f32/,
+    )
   })
 
   it('goes backward to input, weights and bias', async () => {
@@ -229,6 +251,7 @@ describe('embed', () => {
     )
     const both = map(15, (i) => rowOf(table, tokens.at(Math.floor(i / 3)), i % 3) + rowOf(positionTable, positions.at(Math.floor(i / 3)), i % 3))
     near(await p.embed(tokens, table, { positions, positionTable }), both)
+    expect((await p.embed(tokens, table.to('bf16'), { dtype: 'f32' })).dtype).toBe('f32')
     const expected = map(21, (i) => sum(5, (t) => (tokens.at(t) === Math.floor(i / 3) ? dx.at(t, i % 3) : 0)))
     const dtable = await p.embedBackward(dx, tokens, { vocabulary: 7 })
     near(dtable, expected)
@@ -541,7 +564,7 @@ describe('a primitive refuses what does not fit, and says what would', () => {
   const x = random([3, 5])
   it.each([
     [() => p.norm(x, random([4])), 'shape: norm takes weight as (width), where width is 5 as in x f32 (3, 5); got f32 (4).'],
-    [() => p.norm(x.to('bf16'), random([5])), "dtype: norm takes weight as (width) of bf16, as x is; got f32 (5). weight.to('bf16') converts."],
+    [() => p.norm(x.to('bf16'), random([5])), "dtype: norm takes x as (rows, width) of f32, as weight is; got bf16 (3, 5). x.to('f32') converts."],
     [() => p.norm(random([5]), random([5])), 'shape: norm takes x as (rows, width); got f32 (5), which has 1 extent.'],
     [() => p.norm(tensor([[1, 2]], { dtype: 'i32' }), random([2])), 'dtype: norm takes x as (rows, width) of bf16 or f32; got i32 (1, 2).'],
     [() => p.norm([[1, 2]] as never, random([2])), 'dtype: norm takes x as (rows, width); got object. tensor([[1, 2], [3, 4]]) makes a tensor.'],

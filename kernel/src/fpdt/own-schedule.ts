@@ -191,7 +191,7 @@ export class OwnSchedule {
   }
   /** As a MIME bundle: `application/vnd.fpdt.run.v1+json`, `image/png`, `text/plain`. Before its first run that is its plan. */
   async bundle(): Promise<MimeBundle> {
-    if (!this.#loaded || this.#records.length === 0) return this.plan[TO_MIME]()
+    if (!this.#loaded || this.head.state === 'planned') return this.plan[TO_MIME]()
     return runBundle(this.schedule, this.#loaded.native.program, this.head, this.#records)
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {

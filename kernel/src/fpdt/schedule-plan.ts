@@ -7,6 +7,7 @@
 import { FpdtError } from '../errors.js'
 import { workspaceBytes } from '../plan/cpu-workspace.js'
 import { type Plan, plan } from '../plan/plan.js'
+import { MAX_RANKS } from '../schedule/config.js'
 import { KERNEL_NAMES, type Kernel } from '../schedule/kernels.js'
 import { type Op, presentOperands } from '../schedule/ops.js'
 import { parseListing, valuesOf } from '../schedule/print.js'
@@ -72,7 +73,8 @@ export function value(name: string, shape: readonly number[], options: { dtype?:
 export function planSchedule(source: OpSource, options: ScheduleOptions, { budgets, threads }: Budgets): SchedulePlan {
   refuseUnknown('schedule', options, ['ranks', 'inputs', 'results', 'title'])
   const { ranks = 1, inputs: given = {}, results: asked = {} } = options
-  if (!Number.isInteger(ranks) || ranks < 1) throw new FpdtError('config', `ranks ${String(ranks)} is not a whole number of 1 or more.`)
+  if (!Number.isInteger(ranks) || ranks < 1 || ranks > MAX_RANKS)
+    throw new FpdtError('config', `ranks ${String(ranks)} is not a whole number from 1 to ${MAX_RANKS}.`)
   const ops = collected(source)
   const known = new Map<string, Value>()
   for (const op of ops) for (const named of valuesOf(op)) if (!known.has(named.name)) known.set(named.name, named)

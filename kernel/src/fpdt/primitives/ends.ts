@@ -42,12 +42,13 @@ export function endPrimitives(device: Device) {
   return {
     /**
      * Roughly: x[t] = table[tokens[t]] + positionTable[positions[t]]. tokens (rows) i32, table (V, d) T; positions (rows) i32 and positionTable (M, d) T:
-     * both or neither. Returns (rows, d) T. Throws FpdtError `shape`, `dtype`, `token` (an id beyond the table).
+     * both or neither. Returns (rows, d) in T, or in f32 where `dtype: 'f32'` is asked for. Throws FpdtError `shape`, `dtype`, `token` (an id beyond
+     * the table).
      */
     async embed(
       tokens: Tensor,
       table: Tensor,
-      { positions, positionTable }: { readonly positions?: Tensor; readonly positionTable?: Tensor } = {},
+      { positions, positionTable, dtype }: { readonly positions?: Tensor; readonly positionTable?: Tensor; readonly dtype?: 'f32' } = {},
     ): Promise<Tensor> {
       const { T, n } = fit('embed', {
         tokens: [tokens, 'i32 rows'],
@@ -56,9 +57,9 @@ export function endPrimitives(device: Device) {
         positionTable: [positionTable, 'T length width?'],
       })
       if (!positions !== !positionTable) throw new FpdtError('config', 'embed takes positions and positionTable together.')
-      return (
-        await callKernel(device, 'embed', { tokens, table, positions, positionTable }, { x: { dtype: T, shape: [n.rows, n.width], start: tokens.start } })
-      ).x
+      if (dtype !== undefined && dtype !== 'f32') throw new FpdtError('dtype', `embed gives ${T}, the dtype of its table, or f32; not ${String(dtype)}.`)
+      const x: Made = { dtype: dtype ?? T, shape: [n.rows, n.width], start: tokens.start }
+      return (await callKernel(device, 'embed', { tokens, table, positions, positionTable }, { x })).x
     },
     /**
      * Backward of `embed` to its table. Roughly: dtable[tokens[t]] += dx[t], in order of t. dx (rows, d) T, tokens (rows) i32; returns (vocabulary, d) f32.

@@ -1,6 +1,6 @@
 /**
  * What a layer does to the rows of a chunk, each token by itself: norms, rotary positions, projections, activations, and the backward
- * of each. Shapes are (rows, …); T is bf16 or f32, the same for all of a call. Sums are f32 whatever T is. Gradients of weights
+ * of each. Shapes are (rows, …); T is bf16 or f32, the same for all of a call; H, of the hidden state, is T or f32. Sums are f32 always. Gradients of weights
  * are f32, and `{ dweight }` given is added to: so chunks accumulate.
  */
 import { FpdtError } from '../../errors.js'
@@ -25,20 +25,21 @@ export interface RotaryOptions {
 }
 
 const ROWS = 'T rows width'
+const HIDDEN = 'H rows width'
 const VECTOR = 'T width'
 
 export function layerPrimitives(device: Device) {
   return {
     /**
-     * RMSNorm. Roughly: out = x / sqrt(mean(x²) + eps) * weight. x (rows, width) T, weight (width) T; returns (rows, width) T.
+     * RMSNorm. Roughly: out = x / sqrt(mean(x²) + eps) * weight. x (rows, width) H, weight (width) T; returns (rows, width) T.
      * Throws FpdtError `shape`, `dtype`. Source: arXiv 1910.07467.
      */
     async norm(x: Tensor, weight: Tensor, { eps = 1e-5 }: NormOptions = {}): Promise<Tensor> {
-      fit('norm', { x: [x, ROWS], weight: [weight, VECTOR] })
-      return (await callKernel(device, 'norm', { x, weight }, { out: x }, { eps })).out
+      const { T } = fit('norm', { x: [x, HIDDEN], weight: [weight, VECTOR] })
+      return (await callKernel(device, 'norm', { x, weight }, { out: normed(T, x) }, { eps })).out
     },
     /**
-     * Backward of `norm`. Roughly: dx = residual + (dnorm/dx)ᵀ dout; dweight += Σ_t dout x / rms. dout, x, residual (rows, width) T, weight (width) T,
+     * Backward of `norm`. Roughly: dx = residual + (dnorm/dx)ᵀ dout; dweight += Σ_t dout x / rms. dout (rows, width) T; x, residual, dx (rows, width) H; weight (width) T;
      * dweight (width) f32. Throws FpdtError `shape`, `dtype`.
      */
     async normBackward(
@@ -49,9 +50,9 @@ export function layerPrimitives(device: Device) {
     ): Promise<{ dx: Tensor; dweight: Tensor }> {
       const { n } = fit('normBackward', {
         dout: [dout, ROWS],
-        x: [x, ROWS],
+        x: [x, HIDDEN],
         weight: [weight, VECTOR],
-        residual: [residual, `${ROWS}?`],
+        residual: [residual, `${HIDDEN}?`],
         dweight: [dweight, 'f32 width?'],
       })
       const out = { dx: x, dweight: f32(n.width) }
@@ -59,16 +60,16 @@ export function layerPrimitives(device: Device) {
     },
 
     /**
-     * LayerNorm. Roughly: out = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias, var the biased one. x (rows, width) T; weight, bias (width) T; returns
+     * LayerNorm. Roughly: out = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias, var the biased one. x (rows, width) H; weight, bias (width) T; returns
      * (rows, width) T. Throws FpdtError `shape`, `dtype`. Source: arXiv 1607.06450.
      */
     async layerNorm(x: Tensor, weight: Tensor, bias: Tensor, { eps = 1e-5 }: NormOptions = {}): Promise<Tensor> {
-      fit('layerNorm', { x: [x, ROWS], weight: [weight, VECTOR], bias: [bias, VECTOR] })
-      return (await callKernel(device, 'layerNorm', { x, weight, bias }, { out: x }, { eps })).out
+      const { T } = fit('layerNorm', { x: [x, HIDDEN], weight: [weight, VECTOR], bias: [bias, VECTOR] })
+      return (await callKernel(device, 'layerNorm', { x, weight, bias }, { out: normed(T, x) }, { eps })).out
     },
     /**
      * Backward of `layerNorm`. Roughly: dx = residual + (dlayerNorm/dx)ᵀ dout; dweight += Σ_t dout (x - mean)/σ; dbias += Σ_t dout.
-     * dout, x, residual (rows, width) T, weight (width) T; dweight and dbias (width) f32, added to together. Throws FpdtError `shape`, `dtype`.
+     * dout (rows, width) T; x, residual, dx (rows, width) H; weight (width) T; dweight and dbias (width) f32, added to together. Throws FpdtError `shape`, `dtype`.
      */
     async layerNormBackward(
       dout: Tensor,
@@ -79,9 +80,9 @@ export function layerPrimitives(device: Device) {
       const sum = 'f32 width?'
       const asked = {
         dout: [dout, ROWS],
-        x: [x, ROWS],
+        x: [x, HIDDEN],
         weight: [weight, VECTOR],
-        residual: [residual, `${ROWS}?`],
+        residual: [residual, `${HIDDEN}?`],
         dweight: [dweight, sum],
         dbias: [dbias, sum],
       } as const
@@ -124,7 +125,8 @@ export function layerPrimitives(device: Device) {
 
     /**
      * A matrix product with weights. Roughly: out = residual + a Wᵀ + bias, rounded once. a (rows, inputs) T, weight (outputs, inputs) T, residual
-     * (rows, outputs) T, bias (outputs) T. Returns (rows, outputs) in T, or in f32 where `dtype: 'f32'` is asked for, as logits are.
+     * (rows, outputs) H, bias (outputs) T. Returns (rows, outputs) in the dtype of the residual, else in T, or in f32 where `dtype: 'f32'` is asked
+     * for, as logits are.
      * Throws FpdtError `shape`, `dtype`.
      */
     async project(
@@ -135,13 +137,15 @@ export function layerPrimitives(device: Device) {
       const asked = {
         a: [a, 'T rows inputs'],
         weight: [weight, 'T outputs inputs'],
-        residual: [residual, 'T rows outputs?'],
+        residual: [residual, 'H rows outputs?'],
         bias: [bias, 'T outputs?'],
       } as const
-      const { T, n } = fit('project', asked)
+      const { T, H, n } = fit('project', asked)
       if (dtype !== undefined && dtype !== 'f32') throw new FpdtError('dtype', `project gives ${T}, the dtype of a, or f32; not ${String(dtype)}.`)
-      return (await callKernel(device, 'project', { a, weight, residual, bias }, { out: { dtype: dtype ?? T, shape: [n.rows, n.outputs], start: a.start } }))
-        .out
+      if (dtype && residual && H !== dtype)
+        throw new FpdtError('dtype', `project adds residual in the dtype it gives, f32; got ${H}. residual.to('f32') converts.`)
+      const out: Made = { dtype: dtype ?? (residual ? H : T), shape: [n.rows, n.outputs], start: a.start }
+      return (await callKernel(device, 'project', { a, weight, residual, bias }, { out })).out
     },
     /** Backward of `project` to its input. Roughly: da = dout W. dout (rows, outputs) T, weight (outputs, inputs) T; returns (rows, inputs) T. Throws FpdtError `shape`, `dtype`. */
     async projectBackward(dout: Tensor, weight: Tensor): Promise<Tensor> {
@@ -190,6 +194,10 @@ export function layerPrimitives(device: Device) {
   }
 }
 
+/** What a norm gives: the hidden state in T. */
+function normed(dtype: 'bf16' | 'f32', { shape, start }: Tensor): Made {
+  return { dtype, shape, start }
+}
 function f32(...shape: number[]): Made {
   return { dtype: 'f32', shape }
 }
