@@ -5,6 +5,7 @@
  *   node test/run.mjs               all
  *   node test/run.mjs null kernel   these folders
  *   node test/run.mjs cuda          the CUDA backend
+ *   node test/run.mjs long          what takes minutes, and is run on its own
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,13 +15,14 @@ import { cache, follow, root, TaskError } from '../.ci/task.mjs'
 
 const reports = join(cache, 'reports')
 
-/** Suites by what they need. Only those that need nothing share the machine: the others use all cores, or measure time. */
+/** Suites by what they need. Only those that need nothing share the machine: the others use all cores, or measure time. `apart`: not of `npm test`. */
 const suites = {
   null: { needs: 'nothing but TypeScript', files: ['test/map.test.ts', 'test/null/'], minutes: 4, together: true },
   backend: { needs: 'the addon', files: ['test/backend/'], minutes: 5, together: false },
   step: { needs: 'the addon', files: ['test/step/'], minutes: 6, together: false },
   kernel: { needs: 'Jupyter', files: ['test/kernel/'], minutes: 6, together: false },
   lab: { needs: 'JupyterLab and a browser', files: ['test/lab/'], minutes: 8, together: false },
+  long: { needs: 'the addon, and minutes', files: ['test/long/'], minutes: 30, together: false, apart: true },
 }
 
 /** Runs one suite. A file that cannot be loaded, an error outside a test and a timeout each count as one failure. */
@@ -66,7 +68,7 @@ async function main(names) {
     await setup({ tests: true })
     const all = names.length === 0
     if (all) record('lint', await runLint(), started)
-    for (const name of all ? Object.keys(suites) : names) {
+    for (const name of all ? Object.keys(suites).filter((suite) => !suites[suite].apart) : names) {
       if (!(name in suites)) throw new TaskError(`there is no suite ${name}; there are ${Object.keys(suites).join(', ')}`)
       const since = Date.now()
       console.log(`\n${name}: needs ${suites[name].needs}`)

@@ -1,35 +1,73 @@
+import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import { Device } from '../../kernel/src/fpdt/device.js'
+import { adamW } from '../../kernel/src/fpdt/optimizer.js'
 import { planTraining, type TrainOptions } from '../../kernel/src/fpdt/training-plan.js'
 import { longestSequence, planThatFits } from '../../kernel/src/fpdt/what-fits.js'
+import type { ModelConfig } from '../../kernel/src/model/config.js'
+import { gpt } from '../../kernel/src/model/gpt.js'
 import { llama } from '../../kernel/src/model/llama.js'
-import { randomTokens } from './harness.js'
+import { SYSTEM_NAMES, SYSTEMS } from '../../kernel/src/schedule/systems.js'
+import { anySizes } from '../null/schedule/arbitrary.js'
+import { randomTokens, trainOptions } from './harness.js'
 
 const model = llama({ layers: 3, width: 64, heads: 4, kvHeads: 2, headSize: 16, feedForward: 96, vocab: 257 })
 const text = randomTokens(5000, 257, 1)
 const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', threads: 2 })
 afterAll(() => device.close())
 
-const cases: TrainOptions[] = [
-  { sequence: 1024, chunk: 128, ranks: 2 },
-  { sequence: 1000, chunk: 136, ranks: 1, dtype: 'f32' },
-  { sequence: 1024, chunk: 128, ranks: 2, lookAhead: 0, prefetch: 0 },
-  { sequence: 515, chunk: 64, ranks: 2, prefetch: 2, lossRows: 7 },
-  { sequence: 1024, ranks: 2, system: 'ulysses' },
-  { sequence: 301, ranks: 1, system: 'ulysses', dtype: 'f32' },
+const gpt2 = gpt({ layers: 2, width: 48, heads: 4, headSize: 16, vocab: 131, positions: 1024 })
+const oneKeyValueHead = llama({ layers: 2, width: 64, heads: 4, kvHeads: 1, headSize: 16, feedForward: 96, vocab: 257, tied: false })
+const disk = { checkpoints: 'disk', keep: 'disk', optimizer: adamW({ tier: 'disk' }) } as const
+const host = { parameters: 'host', keep: 'host', optimizer: adamW({ tier: 'host' }) } as const
+
+/** Every system, every value of every policy, both loop orders, every part of a model that has values of its own. */
+const cases: [ModelConfig, TrainOptions][] = [
+  [model, { sequence: 1024, chunk: 128, ranks: 2 }],
+  [model, { sequence: 1000, chunk: 136, ranks: 1, dtype: 'f32' }],
+  [model, { sequence: 1024, chunk: 128, ranks: 2, lookAhead: 0, prefetch: 0 }],
+  [model, { sequence: 515, chunk: 64, ranks: 2, prefetch: 2, lossRows: 7 }],
+  ...SYSTEM_NAMES.map((system): [ModelConfig, TrainOptions] => [
+    model,
+    { sequence: 515, ranks: 2, system, ...(SYSTEMS[system].chunked ? { chunk: 128 } : {}) },
+  ]),
+  [model, { sequence: 301, ranks: 1, system: 'ulysses', dtype: 'f32' }],
+  [model, { sequence: 512, chunk: 128, ranks: 2, ...host, backwardOrder: 'kv' }],
+  [model, { sequence: 512, chunk: 128, ranks: 2, ...host, backwardOrder: 'q', dtype: 'f32' }],
+  [model, { sequence: 512, chunk: 128, ranks: 2, ...disk, backwardOrder: 'q' }],
+  [model, { sequence: 512, chunk: 128, ...disk, backwardOrder: 'kv', batch: 2, accumulate: 2, documents: true }],
+  [model, { sequence: 512, chunk: 128, keep: 'device', checkpoints: 'device' }],
+  [gpt2, { sequence: 500, chunk: 128, ranks: 2, batch: 2, documents: true }],
+  [gpt2, { sequence: 500, chunk: 100, ranks: 4, ...disk }],
+  [oneKeyValueHead, { sequence: 512, chunk: 128, ranks: 4, accumulate: 3 }],
+  [oneKeyValueHead, { sequence: 512, chunk: 128, ranks: 4, ...host }],
 ]
 
+/** Bytes of each tier that a step uses: planned, allocated, and touched by a real run. */
+async function expectEqualBytes(model: ModelConfig, options: TrainOptions): Promise<void> {
+  const run = await device.train(model, options)
+  await run.step(randomTokens(5000, model.vocabulary, 1))
+  for (const { tier } of run.head.tiers) {
+    const { predicted, allocated, touched, arenaAllocationsDuringSteps } = run.memory(tier)
+    expect(allocated, tier).toBe(predicted)
+    expect(touched, tier).toBe(predicted)
+    expect(arenaAllocationsDuringSteps).toBe(0)
+  }
+  await run.close()
+}
+
 describe('bytes of a step', () => {
-  it.each(cases)('predicted = allocated = highest byte touched: %o', async (options) => {
-    const run = await device.train(model, options)
-    await run.step(text)
-    for (const { tier } of run.head.tiers) {
-      const { predicted, allocated, touched, arenaAllocationsDuringSteps } = run.memory(tier)
-      expect(allocated).toBe(predicted)
-      expect(touched).toBe(predicted)
-      expect(arenaAllocationsDuringSteps).toBe(0)
-    }
-    await run.close()
+  it.each(
+    cases.map(([model, options]) => ({ words: `${model.family}, ${model.kvHeads} of ${model.heads} heads, ${JSON.stringify(options)}`, model, options })),
+  )('predicted = allocated = highest byte touched: $words', ({ model, options }) => expectEqualBytes(model, options))
+
+  it('are so for any model, sizes and policy', async () => {
+    await fc.assert(
+      fc.asyncProperty(anySizes({ layers: 2, chunks: 4, local: 12 }), fc.constantFrom('f32' as const, 'bf16' as const), ({ model, options }, dtype) =>
+        expectEqualBytes(model, { ...trainOptions(options), dtype }),
+      ),
+      { numRuns: 40 },
+    )
   })
 
   it('are the same on the device for 4 chunks and 16, by real runs', async () => {

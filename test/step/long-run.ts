@@ -1,0 +1,37 @@
+/** The step that shows at any length what FPDT needs of the device: one layer, one head, chunks of 16 K tokens. */
+import { Device } from '../../kernel/src/fpdt/device.js'
+import { bytesOfStep, type StepBytes } from '../../kernel/src/fpdt/step-bytes.js'
+import { llama } from '../../kernel/src/model/llama.js'
+import { longText } from '../../kernel/src/model/tokens.js'
+import type { Tier } from '../../kernel/src/trace/schema.js'
+
+const VOCABULARY = 512
+const MODEL = llama({ layers: 1, width: 64, heads: 1, vocab: VOCABULARY })
+const CHUNK = 16 * 1024
+/** Workspaces depend on it. */
+const THREADS = 2
+
+export interface LongRun {
+  readonly loss: number
+  /** Highest byte touched. */
+  readonly touched: Readonly<Record<Exclude<Tier, 'disk'>, number | null>>
+}
+
+/** A real step on real text; its words are those of GPT-2, modulo the vocabulary. */
+export async function longRun(sequence: number): Promise<LongRun> {
+  const device = await Device.cpu({ memory: '64 MiB', host: '2 GiB', threads: THREADS })
+  const run = await device.train(MODEL, { sequence, chunk: CHUNK })
+  const { loss } = await run.step(
+    longText('lib.dom.d.ts')
+      .read(0, sequence)
+      .map((word) => word % VOCABULARY),
+  )
+  const touched = { device: run.memory('device').touched, host: run.memory('host').touched }
+  await device.close()
+  return { loss: loss ?? Number.NaN, touched }
+}
+
+/** Bytes of the same step, by a whole walk of the schedule. */
+export function longBytes(sequence: number): StepBytes {
+  return bytesOfStep(MODEL, { sequence, chunk: CHUNK }, { threads: THREADS }, Number.POSITIVE_INFINITY)
+}
