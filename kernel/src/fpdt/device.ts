@@ -124,7 +124,14 @@ export class Device {
     for (const name of ['weights', 'seed'])
       if (name in overrides) throw new FpdtError('config', `resume({ ${name} }) cannot be given: the checkpoint has the parameters.`)
     const { model, options, start } = await openCheckpoint(dir)
-    return this.#begin(planThatFits(model, { ...options, ...overrides }, this.#machine()), start)
+    let training: TrainingPlan
+    try {
+      training = planThatFits(model, { ...options, ...overrides }, this.#machine())
+    } catch (error) {
+      if (error instanceof FpdtError) throw error
+      throw new FpdtError('checkpoint', `${dir} describes no model and options that can be trained: ${(error as Error).message}.`, { cause: error })
+    }
+    return this.#begin(training, start)
   }
 
   async #begin(training: TrainingPlan, start: Start): Promise<TrainingRun> {

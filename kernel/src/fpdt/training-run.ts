@@ -149,14 +149,19 @@ export class TrainingRun {
     const step = this.#next(longText(text))
     this.#busy = 'a stepper'
     this.#stepper = new Stepper(this.#native, this.training, step.parameters, async (end) => {
-      this.#busy = this.#stepper = undefined
-      if (end === 'dropped') {
-        this.#drop()
-        return undefined
+      try {
+        if (end === 'dropped') {
+          this.#drop()
+          return undefined
+        }
+        const recording = this.#record(step, [], () => this.#closed)
+        this.#settled = recording.catch(() => {}) // it may search for a while
+        const summary = await recording
+        await this.#follow()
+        return summary
+      } finally {
+        this.#busy = this.#stepper = undefined
       }
-      const summary = await this.#record(step, [], () => this.#closed)
-      await this.#follow()
-      return summary
     })
     return this.#stepper
   }
@@ -194,7 +199,9 @@ export class TrainingRun {
       try {
         for (let done = 0; done < sequences; done += batch) {
           const pass = beginPass(this.#native, training, read, from + done * tokens)
-          const reached = await this.#native.run(pass.parameters, pass.line)
+          const reached = await this.#native.run(pass.parameters, pass.line).catch((error: unknown) => {
+            throw placed(error, training, this.#native, 'The evaluation is dropped; training can go on.')
+          })
           if (reached.stopped || halted()) throw stoppedDuring('an evaluation')
           const loss = lossOf(this.#native, training, pass)
           this.#drop()
@@ -349,7 +356,10 @@ export class TrainingRun {
         if (reached.stopped) await this.#native.run(step.parameters)
       } catch (error) {
         this.#drop(step.number, pieces)
-        throw placed(error, this.training, this.#native, this.#halfUpdated)
+        const end = this.#halfUpdated
+          ? `This run cannot go on: ${this.#halfUpdated}. Go on from the last checkpoint with await device.resume(dir).`
+          : 'The step is dropped.'
+        throw placed(error, this.training, this.#native, end)
       } finally {
         watched()
       }
@@ -481,12 +491,8 @@ function stoppedDuring(what: string, more = ''): FpdtError {
 }
 
 /** A native error of a run, with the op in words where it has one. */
-function placed(error: unknown, training: TrainingPlan, native: NativeStep, halfUpdated: string | undefined): unknown {
+function placed(error: unknown, training: TrainingPlan, native: NativeStep, end: string): unknown {
   if (!(error instanceof Error) || typeof (error as RunError).entry !== 'number') return error
   const { code, entry, message } = error as RunError
-  return new FpdtError(
-    code,
-    `${training.plan.words(native.program.op[entry])}: ${message}. ${halfUpdated ? `This run cannot go on: ${halfUpdated}. Go on from the last checkpoint with await device.resume(dir).` : 'The step is dropped.'}`,
-    { cause: error },
-  )
+  return new FpdtError(code, `${training.plan.words(native.program.op[entry])}: ${message}. ${end}`, { cause: error })
 }
