@@ -9,7 +9,7 @@
 namespace fpdt {
 namespace {
 
-constexpr double kF32 = 4, kF64 = 8, kI32 = 4;
+constexpr double kBf16 = 2, kF32 = 4, kF64 = 8, kI32 = 4;
 constexpr double kLargest = 9007199254740992.0;  // 2^53: whole numbers below it are exact as doubles and fit int64
 
 // Reads the numbers of one op in order of the table and refuses what no kernel could work with.
@@ -24,7 +24,15 @@ class Numbers {
     if (value > 1) refuse(name, value, "0 or 1");
     return value == 1;
   }
-  double element() { return flag("bf16") ? 2 : 4; }  // bytes of T
+  double element() { return flag("bf16") ? kBf16 : kF32; }  // bytes of T
+  struct Elements {
+    double hidden, T;
+  };
+  Elements elements() {  // bytes of H and of T
+    const bool f32 = flag("hiddenF32");
+    const double T = element();
+    return {f32 ? kF32 : T, T};
+  }
   void any() { next_++; }                            // a real number: eps, magnitude, rates
 
   [[noreturn]] void refuse(const char* name, double value, const char* wanted) const {
@@ -69,9 +77,10 @@ std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const doubl
   Numbers n(info.name, numbers);
   switch (info.kernel) {
     case Kernel::embed: {
-      const double rows = n.size("rows"), width = n.size("width"), vocabulary = n.size("vocabulary"), positions = n.from_zero("positions"), T = n.element();
+      const double rows = n.size("rows"), width = n.size("width"), vocabulary = n.size("vocabulary"), positions = n.from_zero("positions");
+      const auto [H, T] = n.elements();
       const bool none = positions == 0;  // then both are absent; else both must be there
-      return {{rows * width * T}, {rows * kI32}, {vocabulary * width * T}, {rows * kI32, none}, {positions * width * T, none}};
+      return {{rows * width * H}, {rows * kI32}, {vocabulary * width * T}, {rows * kI32, none}, {positions * width * T, none}};
     }
     case Kernel::embedBackward: {
       const double rows = n.size("rows"), width = n.size("width"), vocabulary = n.size("vocabulary");
@@ -81,21 +90,22 @@ std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const doubl
     case Kernel::norm: {
       const double rows = n.size("rows"), width = n.size("width");
       n.any();
-      const double T = n.element(), x = rows * width * T;
-      return {{x}, {x}, {width * T}};
+      const auto [H, T] = n.elements();
+      return {{rows * width * T}, {rows * width * H}, {width * T}};
     }
     case Kernel::normBackward: {
       const double rows = n.size("rows"), width = n.size("width");
       n.any();
       n.flag("first");
-      const double T = n.element(), x = rows * width * T;
-      return {{x}, {width * kF32}, {x}, {x}, {width * T}, {x, true}};
+      const auto [H, T] = n.elements();
+      const double x = rows * width * H;
+      return {{x}, {width * kF32}, {rows * width * T}, {x}, {width * T}, {x, true}};
     }
     case Kernel::project: {
       const double rows = n.size("rows"), outputs = n.size("outputs"), inputs = n.size("inputs");
       const bool f32 = n.flag("outF32");
-      const double T = n.element();
-      return {{rows * outputs * (f32 ? kF32 : T)}, {rows * inputs * T}, {outputs * inputs * T}, {rows * outputs * T, true}, {outputs * T, true}};
+      const double T = n.element(), out = rows * outputs * (f32 ? kF32 : T);
+      return {{out}, {rows * inputs * T}, {outputs * inputs * T}, {out, true}, {outputs * T, true}};
     }
     case Kernel::projectBackward:
     case Kernel::weightGradient: {
@@ -144,15 +154,16 @@ std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const doubl
     case Kernel::layerNorm: {
       const double rows = n.size("rows"), width = n.size("width");
       n.any();
-      const double T = n.element(), x = rows * width * T;
-      return {{x}, {x}, {width * T}, {width * T}};
+      const auto [H, T] = n.elements();
+      return {{rows * width * T}, {rows * width * H}, {width * T}, {width * T}};
     }
     case Kernel::layerNormBackward: {
       const double rows = n.size("rows"), width = n.size("width");
       n.any();
       n.flag("first");
-      const double T = n.element(), x = rows * width * T;
-      return {{x}, {width * kF32}, {width * kF32}, {x}, {x}, {width * T}, {x, true}};
+      const auto [H, T] = n.elements();
+      const double x = rows * width * H;
+      return {{x}, {width * kF32}, {width * kF32}, {rows * width * T}, {x}, {width * T}, {x, true}};
     }
     case Kernel::biasGradient: {
       const double rows = n.size("rows"), outputs = n.size("outputs");
@@ -164,6 +175,10 @@ std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const doubl
       const double rows = n.size("rows"), width = n.size("feedForward"), out = rows * width * n.element();
       if (info.kernel == Kernel::gelu) return {{out}, {out}};
       return {{out}, {out}, {out}};
+    }
+    case Kernel::round: {
+      const double count = n.size("count");
+      return {{count * kBf16}, {count * kF32}};
     }
     case Kernel::swiglu:
     case Kernel::swigluBackward: {
@@ -192,7 +207,7 @@ std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const doubl
       n.from_zero("undecayed");
       n.from_zero("partition");
       n.from_zero("offset");
-      return {{count * kF32}, {count * kF32}, {count * kF32}, {count * 2, true}, {count * kF32}, {kF32}};
+      return {{count * kF32}, {count * kF32}, {count * kF32}, {count * kBf16, true}, {count * kF32}, {kF32}};
     }
   }
   throw Error("native", std::string(info.name) + " has no row in core/extents.cc");

@@ -34,6 +34,7 @@ enum class Kernel : uint16_t {
   biasGradient = 24,
   gelu = 25,
   geluBackward = 26,
+  round = 27,
 };
 
 struct KernelInfo {
@@ -45,10 +46,10 @@ struct KernelInfo {
 };
 
 inline constexpr KernelInfo kKernels[] = {
-    {Kernel::embed, "embed", 5, 1, 5},
+    {Kernel::embed, "embed", 5, 1, 6},
     {Kernel::embedBackward, "embedBackward", 3, 1, 5},
-    {Kernel::norm, "norm", 3, 1, 4},
-    {Kernel::normBackward, "normBackward", 6, 2, 5},
+    {Kernel::norm, "norm", 3, 1, 5},
+    {Kernel::normBackward, "normBackward", 6, 2, 6},
     {Kernel::project, "project", 5, 1, 5},
     {Kernel::projectBackward, "projectBackward", 3, 1, 5},
     {Kernel::weightGradient, "weightGradient", 3, 1, 6},
@@ -66,11 +67,12 @@ inline constexpr KernelInfo kKernels[] = {
     {Kernel::squaredNorm, "squaredNorm", 2, 1, 2},
     {Kernel::clip, "clip", 3, 1, 1},
     {Kernel::adamW, "adamW", 6, 4, 8},
-    {Kernel::layerNorm, "layerNorm", 4, 1, 4},
-    {Kernel::layerNormBackward, "layerNormBackward", 7, 3, 5},
+    {Kernel::layerNorm, "layerNorm", 4, 1, 5},
+    {Kernel::layerNormBackward, "layerNormBackward", 7, 3, 6},
     {Kernel::biasGradient, "biasGradient", 2, 1, 4},
     {Kernel::gelu, "gelu", 2, 1, 3},
     {Kernel::geluBackward, "geluBackward", 3, 1, 3},
+    {Kernel::round, "round", 2, 1, 1},
 };
 
 // One call of one kernel. Pointers are into device memory; `step` is the block of numbers that change from step to step

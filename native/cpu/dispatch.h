@@ -40,6 +40,12 @@ void with_dtype(bool is_bf16, Body&& body) {
   is_bf16 ? body(bf16{}) : body(float{});
 }
 
+// with_hidden(is_bf16, hidden_f32, [&](auto t, auto h) { using T = decltype(t); using H = decltype(h); ... }): H is T or f32.
+template <class Body>
+void with_hidden(bool is_bf16, bool hidden_f32, Body&& body) {
+  is_bf16 ? hidden_f32 ? body(bf16{}, float{}) : body(bf16{}, bf16{}) : body(float{}, float{});
+}
+
 // How many tiles of `size` cover n.
 inline long tiles_of(long n, long size) { return (n + size - 1) / size; }
 

@@ -34,9 +34,14 @@ void check_tokens(const int32_t* tokens, long rows, long vocabulary) {
   for (long row = 0; row < rows; row++) token_at(tokens, row, vocabulary);
 }
 
-template <class T>
-INLINE inline void add_rows(T* __restrict x, const T* __restrict token, const T* __restrict position, long width) {
-  for (long i = 0; i < width; i++) x[i] = to<T>(to_f32(token[i]) + to_f32(position[i]));
+template <class H, class T>
+INLINE inline void copy_row(H* __restrict x, const T* __restrict token, long width) {
+  for (long i = 0; i < width; i++) x[i] = to<H>(to_f32(token[i]));
+}
+
+template <class H, class T>
+INLINE inline void add_rows(H* __restrict x, const T* __restrict token, const T* __restrict position, long width) {
+  for (long i = 0; i < width; i++) x[i] = to<H>(to_f32(token[i]) + to_f32(position[i]));
 }
 
 }  // namespace
@@ -47,19 +52,18 @@ void embed(const KernelCall& call, Pool& pool, Path path) {
   check_tokens(tokens, rows, vocabulary);
   for (long row = 0; table_rows && row < rows; row++) position_at(positions, row, table_rows);
   constexpr long kTileRows = 64;
-  with_dtype(call.integer(4), [&](auto t) {
+  with_hidden(call.integer(5), call.integer(4), [&](auto t, auto h) {
     using T = decltype(t);
-    T* x = call.as<T>(0);
+    using H = decltype(h);
+    H* x = call.as<H>(0);
     const T *table = call.as<T>(2), *position_table = call.as<T>(4);
     pool.for_each(tiles_of(rows, kTileRows), [&](int, long tile) {
       for (long row = tile * kTileRows; row < std::min(rows, (tile + 1) * kTileRows); row++) {
         const T* token = table + token_at(tokens, row, vocabulary) * width;
-        if (!table_rows) {
-          std::memcpy(x + row * width, token, width * sizeof(T));
-          continue;
-        }
-        const T* position = position_table + position_at(positions, row, table_rows) * width;
-        with_path(path, [&]() INLINE { add_rows(x + row * width, token, position, width); });
+        const T* position = table_rows ? position_table + position_at(positions, row, table_rows) * width : nullptr;
+        with_path(path, [&]() INLINE {
+          position ? add_rows(x + row * width, token, position, width) : copy_row(x + row * width, token, width);
+        });
       }
     });
   });

@@ -275,11 +275,12 @@ void project(const KernelCall& call, Pool& pool, Path path) {
   const bool out_f32 = call.integer(3), is_bf16 = call.integer(4);
   Gemm gemm{rows, outputs, inputs, {call.operand(1), inputs, false}, {call.operand(2), inputs, true}, is_bf16};
   if ((out_f32 || !is_bf16) && !call.operand(3) && !call.operand(4)) gemm.c = call.as<float>(0);
-  const auto into = [&](auto out_type, auto residual_type) {
-    using Out = decltype(out_type);
-    using T = decltype(residual_type);
+  with_hidden(is_bf16, out_f32, [&](auto t, auto h) {
+    using T = decltype(t);
+    using Out = decltype(h);
     Out* out = call.as<Out>(0);
-    const T *residual = call.as<T>(3), *bias = call.as<T>(4);
+    const Out* residual = call.as<Out>(3);
+    const T* bias = call.as<T>(4);
     multiply(gemm, call, pool, path, [&](long row, long column, long tile_rows, long tile_columns, const float* tile) {
       with_path(path, [&]() INLINE {
         for (long r = 0; r < tile_rows; r++) {
@@ -290,10 +291,7 @@ void project(const KernelCall& call, Pool& pool, Path path) {
         }
       });
     });
-  };
-  if (!is_bf16) into(float{}, float{});
-  else if (out_f32) into(float{}, bf16{});
-  else into(bf16{}, bf16{});
+  });
 }
 
 void projectBackward(const KernelCall& call, Pool& pool, Path path) {

@@ -32,6 +32,7 @@ KernelFunction kernel_function(Kernel kernel) {
     case Kernel::biasGradient: return biasGradient;
     case Kernel::gelu: return gelu;
     case Kernel::geluBackward: return geluBackward;
+    case Kernel::round: return round;
   }
   throw Error("native", "kernel number " + std::to_string(static_cast<int>(kernel)) + " is not in core/kernels.h");
 }

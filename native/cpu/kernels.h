@@ -36,6 +36,7 @@ void swiglu(const KernelCall&, Pool&, Path);           // activation.cc
 void swigluBackward(const KernelCall&, Pool&, Path);
 void gelu(const KernelCall&, Pool&, Path);
 void geluBackward(const KernelCall&, Pool&, Path);
+void round(const KernelCall&, Pool&, Path);            // round.cc
 void crossEntropy(const KernelCall&, Pool&, Path);     // cross_entropy.cc
 void zero(const KernelCall&, Pool&, Path);             // optimizer.cc
 void squaredNorm(const KernelCall&, Pool&, Path);

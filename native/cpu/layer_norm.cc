@@ -19,8 +19,8 @@ struct Statistics {
   INLINE float normed(float x) const { return centred(x) * inverse; }
 };
 
-template <class T>
-INLINE inline Statistics statistics(const T* x, long width, double eps) {
+template <class H>
+INLINE inline Statistics statistics(const H* x, long width, double eps) {
   double sum = 0, squares = 0;
 #pragma omp simd reduction(+ : sum)
   for (long i = 0; i < width; i++) sum += to_f32(x[i]);
@@ -35,17 +35,17 @@ INLINE inline Statistics statistics(const T* x, long width, double eps) {
   return s;
 }
 
-template <class T>
-INLINE inline void layer_norm_row(T* __restrict out, const T* __restrict x, const T* __restrict weight, const T* __restrict bias,
+template <class T, class H>
+INLINE inline void layer_norm_row(T* __restrict out, const H* __restrict x, const T* __restrict weight, const T* __restrict bias,
                                   long width, double eps) {
   const Statistics s = statistics(x, width, eps);
   for (long i = 0; i < width; i++) out[i] = to<T>(s.normed(to_f32(x[i])) * to_f32(weight[i]) + to_f32(bias[i]));
 }
 
 // out = n w + b with n = (x - mean) / σ, so with g = w dout: dx = (g - mean(g) - n mean(g n)) / σ, dw = dout n and db = dout.
-template <class T>
-INLINE inline void layer_norm_row_backward(T* __restrict dx, float* __restrict dweight, float* __restrict dbias, const T* __restrict dout,
-                                           const T* __restrict x, const T* __restrict weight, const T* __restrict residual, long width,
+template <class T, class H>
+INLINE inline void layer_norm_row_backward(H* __restrict dx, float* __restrict dweight, float* __restrict dbias, const T* __restrict dout,
+                                           const H* __restrict x, const T* __restrict weight, const H* __restrict residual, long width,
                                            double eps) {
   const Statistics s = statistics(x, width, eps);
   float sum = 0, dot = 0;
@@ -60,7 +60,7 @@ INLINE inline void layer_norm_row_backward(T* __restrict dx, float* __restrict d
     const float d = to_f32(dout[i]), n = s.normed(to_f32(x[i]));
     dweight[i] += d * n;
     dbias[i] += d;
-    dx[i] = to<T>((residual ? to_f32(residual[i]) : 0.f) + s.inverse * (to_f32(weight[i]) * d - along_one - n * along_n));
+    dx[i] = to<H>((residual ? to_f32(residual[i]) : 0.f) + s.inverse * (to_f32(weight[i]) * d - along_one - n * along_n));
   }
 }
 
@@ -69,10 +69,12 @@ INLINE inline void layer_norm_row_backward(T* __restrict dx, float* __restrict d
 void layerNorm(const KernelCall& call, Pool& pool, Path path) {
   const long rows = call.integer(0), width = call.integer(1);
   const double eps = call.number(2);
-  with_dtype(call.integer(3), [&](auto t) {
+  with_hidden(call.integer(4), call.integer(3), [&](auto t, auto h) {
     using T = decltype(t);
+    using H = decltype(h);
     T* out = call.as<T>(0);
-    const T *x = call.as<T>(1), *weight = call.as<T>(2), *bias = call.as<T>(3);
+    const H* x = call.as<H>(1);
+    const T *weight = call.as<T>(2), *bias = call.as<T>(3);
     pool.for_each(tiles_of(rows, kTileRows), [&](int, long tile) {
       with_path(path, [&]() INLINE {
         for (long r = tile * kTileRows; r < std::min(rows, (tile + 1) * kTileRows); r++)
@@ -87,10 +89,12 @@ void layerNormBackward(const KernelCall& call, Pool& pool, Path path) {
   const double eps = call.number(2);
   const bool first = call.integer(3);
   ColumnSums sums(call, pool, rows, 2 * width);  // of dweight, then of dbias
-  with_dtype(call.integer(4), [&](auto t) {
+  with_hidden(call.integer(5), call.integer(4), [&](auto t, auto h) {
     using T = decltype(t);
-    T* dx = call.as<T>(0);
-    const T *dout = call.as<T>(3), *x = call.as<T>(4), *weight = call.as<T>(5), *residual = call.as<T>(6);
+    using H = decltype(h);
+    H* dx = call.as<H>(0);
+    const T *dout = call.as<T>(3), *weight = call.as<T>(5);
+    const H *x = call.as<H>(4), *residual = call.as<H>(6);
     sums.add(pool, path, [=](long from, long to, float* line) INLINE {
       for (long r = from; r < to; r++)
         layer_norm_row_backward(dx + r * width, line, line + width, dout + r * width, x + r * width, weight,

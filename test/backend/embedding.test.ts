@@ -1,54 +1,56 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { PATHS, run, runOnThreads } from './reference/run.js'
-import { type ComputeDtype, flagOf, numbers, poison, random, randomIntegers, tensor } from './reference/tensor.js'
+import { DTYPES, type Dtypes, flagOf, flagsOf, numbers, poison, random, randomIntegers, tensor } from './reference/tensor.js'
 
-interface Case {
+interface Case extends Dtypes {
   readonly rows: number
   readonly width: number
   readonly vocabulary: number
-  readonly dtype: ComputeDtype
   readonly seed: number
 }
-const sizes = fc.record<Case>({
-  rows: fc.integer({ min: 1, max: 200 }),
-  width: fc.integer({ min: 1, max: 100 }),
-  vocabulary: fc.integer({ min: 1, max: 600 }), // fewer than rows: tokens repeat
-  dtype: fc.constantFrom('bf16' as const, 'f32' as const),
-  seed: fc.integer({ min: 0, max: 1000 }),
-})
-const shape = ({ rows, width, vocabulary, dtype }: Case) => ({ rows, width, vocabulary, positions: 0, bf16: flagOf(dtype) })
+const sizes = fc
+  .record({
+    rows: fc.integer({ min: 1, max: 200 }),
+    width: fc.integer({ min: 1, max: 100 }),
+    vocabulary: fc.integer({ min: 1, max: 600 }), // fewer than rows: tokens repeat
+    dtypes: fc.constantFrom(...DTYPES),
+    seed: fc.integer({ min: 0, max: 1000 }),
+  })
+  .map(({ dtypes, ...sizes }): Case => ({ ...sizes, ...dtypes }))
+const shape = ({ rows, width, vocabulary, dtype, hidden }: Case) => ({ rows, width, vocabulary, positions: 0, ...flagsOf({ dtype, hidden }) })
 
 function checkForward(c: Case, path: string): void {
-  const { rows, width, vocabulary, dtype, seed } = c
+  const { rows, width, vocabulary, dtype, hidden, seed } = c
   const table = random(seed, vocabulary * width, dtype)
   const tokens = randomIntegers(seed, rows, vocabulary)
-  const { x } = runOnThreads('embed', shape(c), { x: poison(rows * width, dtype), tokens, table }, { path })
-  const expected = [...tokens].flatMap((token) => [...table.subarray(token * width, (token + 1) * width)])
-  expect([...x]).toEqual(expected)
+  const { x } = runOnThreads('embed', shape(c), { x: poison(rows * width, hidden), tokens, table }, { path })
+  const values = numbers(table)
+  const expected = [...tokens].flatMap((token) => [...values.subarray(token * width, (token + 1) * width)])
+  expect(x).toEqual(tensor(expected, hidden))
 }
 
 function checkPositions(c: Case, path: string): void {
-  const { rows, width, vocabulary, dtype, seed } = c
+  const { rows, width, vocabulary, dtype, hidden, seed } = c
   const count = 1 + (seed % 90) // fewer than rows: packed documents begin at 0 again
   const [table, positionTable] = [random(seed, vocabulary * width, dtype), random(seed + 1, count * width, dtype)]
   const [tokens, positions] = [randomIntegers(seed, rows, vocabulary), randomIntegers(seed + 2, rows, count)]
-  const operands = { x: poison(rows * width, dtype), tokens, table, positions, positionTable }
+  const operands = { x: poison(rows * width, hidden), tokens, table, positions, positionTable }
   const { x } = runOnThreads('embed', { ...shape(c), positions: count }, operands, { path })
   const row = (memory: Float64Array, index: number | undefined) => memory.subarray((index as number) * width, ((index as number) + 1) * width)
   const [ofTokens, ofPositions] = [numbers(table), numbers(positionTable)]
   const sums = [...tokens].flatMap((token, t) => [...row(ofTokens, token)].map((v, i) => v + (row(ofPositions, positions[t])[i] as number)))
-  expect(x).toEqual(tensor(sums, dtype))
+  expect(x).toEqual(tensor(sums, hidden))
 }
 
 function checkBackward(c: Case, path: string): void {
-  const { rows, width, vocabulary, dtype, seed } = c
-  const dx = random(seed, rows * width, dtype)
+  const { rows, width, vocabulary, hidden, seed } = c
+  const dx = random(seed, rows * width, hidden)
   const tokens = randomIntegers(seed, rows, vocabulary)
   const before = random(seed + 1, vocabulary * width, 'f32') as Float32Array
   for (const first of [1, 0]) {
     const dtable = first ? poison(vocabulary * width, 'f32') : before
-    const result = runOnThreads('embedBackward', { ...shape(c), first }, { dtable, dx, tokens }, { path })
+    const result = runOnThreads('embedBackward', { rows, width, vocabulary, first, bf16: flagOf(hidden) }, { dtable, dx, tokens }, { path })
     // Additions in f32 in the order of tokens: every bit is known.
     const expected = first ? new Float32Array(vocabulary * width) : before.slice()
     numbers(dx).forEach((value, at) => {
@@ -83,13 +85,13 @@ describe.each(PATHS)('embedding on %s', (path) => {
 describe('embedding', () => {
   it.each([100, -1])('refuses token %i of a vocabulary of 100, and says where', (token) => {
     const tokens = Int32Array.of(5, 99, token, 7)
-    const numbersOf = { rows: 4, width: 2, vocabulary: 100, positions: 0, bf16: 0 }
+    const numbersOf = { rows: 4, width: 2, vocabulary: 100, positions: 0, hiddenF32: 1, bf16: 0 }
     const refusal = expect.objectContaining({ code: 'token', message: expect.stringContaining(`token ${token} in row 2 is not in the vocabulary 0 .. 99`) })
     expect(() => run('embed', numbersOf, { x: new Float32Array(8), tokens, table: new Float32Array(200) })).toThrow(refusal)
     expect(() => run('embedBackward', { ...numbersOf, first: 0 }, { dtable: new Float32Array(200), dx: new Float32Array(8), tokens })).toThrow(refusal)
   })
   it.each([30, -1])('refuses position %i of a table of 30, and says where', (position) => {
-    const numbersOf = { rows: 4, width: 2, vocabulary: 100, positions: 30, bf16: 0 }
+    const numbersOf = { rows: 4, width: 2, vocabulary: 100, positions: 30, hiddenF32: 1, bf16: 0 }
     const operands = {
       tokens: Int32Array.of(1, 2, 3, 4),
       table: new Float32Array(200),
@@ -101,6 +103,6 @@ describe('embedding', () => {
   })
   it('refuses a table of positions without positions', () => {
     const operands = { x: new Float32Array(8), tokens: new Int32Array(4), table: new Float32Array(200), positionTable: new Float32Array(60) }
-    expect(() => run('embed', { rows: 4, width: 2, vocabulary: 100, positions: 30, bf16: 0 }, operands)).toThrow('embed: operand 3')
+    expect(() => run('embed', { rows: 4, width: 2, vocabulary: 100, positions: 30, hiddenF32: 1, bf16: 0 }, operands)).toThrow('embed: operand 3')
   })
 })

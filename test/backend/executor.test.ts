@@ -295,7 +295,7 @@ describe('a kernel that fails on one rank', () => {
   /** Token lookup, then a collective that all ranks would wait in, beside a stream of copies. */
   const entries: Entry[] = [
     zero(4096, 1 << 16),
-    kernel('embed', [x, tokens, table, null, null], [1, width, vocabulary, 0, 0], [0]),
+    kernel('embed', [x, tokens, table, null, null], [1, width, vocabulary, 0, 1, 0], [0]),
     collective('gather', [x, gathered], [x.bytes], [1]),
     ...Array.from({ length: 50 }, () => copy('offload', 4096, 0, 1 << 16, [0])),
   ]

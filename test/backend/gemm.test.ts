@@ -42,7 +42,6 @@ const within = (what: string, actual: Float64Array, reference: { sum: Float64Arr
 function checkProject({ rows, outputs, inputs, dtype, seed }: Case, path: string): void {
   const a = random(seed, rows * inputs, dtype)
   const weight = random(seed + 1, outputs * inputs, dtype)
-  const residual = random(seed + 2, rows * outputs, dtype)
   const bias = random(seed + 3, outputs, dtype)
   const everyRow = numbers(bias)
   const biases = Float64Array.from({ length: rows * outputs }, (_, i) => everyRow[i % outputs] as number)
@@ -52,6 +51,7 @@ function checkProject({ rows, outputs, inputs, dtype, seed }: Case, path: string
   ]
   const outs = dtype === 'bf16' ? (['bf16', 'f32'] as const) : (['f32'] as const)
   for (const out of outs) {
+    const residual = random(seed + 2, rows * outputs, out)
     const shape = { rows, outputs, inputs, outF32: out === 'f32' ? 1 : 0, bf16: flagOf(dtype) }
     const check = (what: string, given: Operands, ...added: Float64Array[]): void => {
       const result = runOnThreads('project', shape, { out: poison(rows * outputs, out), a, weight, ...given }, { path })

@@ -56,7 +56,7 @@ const load = (entries: readonly Entry[], filled: Uint8Array, ranks = 1): Promise
 const [rows, width, vocabulary] = [8, 32, 16]
 const x = onDevice(0, rows * width * 4)
 const table = onDevice(2048, vocabulary * width * 4)
-const embed = (tokens: Place, waits: number[] = []): Entry => kernel('embed', [x, tokens, table, null, null], [rows, width, vocabulary, 0, 0], waits)
+const embed = (tokens: Place, waits: number[] = []): Entry => kernel('embed', [x, tokens, table, null, null], [rows, width, vocabulary, 0, 1, 0], waits)
 const apart = onDevice(1024, rows * 4)
 
 describe('load refuses', () => {
@@ -66,7 +66,7 @@ describe('load refuses', () => {
     expect(await load([embed(apart)], memory(4096, apart))).toBe('ran')
   })
   it('positions among the rows that they choose', async () => {
-    const positioned = (positions: Place): Entry => kernel('embed', [x, apart, table, positions, table], [rows, width, vocabulary, vocabulary, 0])
+    const positioned = (positions: Place): Entry => kernel('embed', [x, apart, table, positions, table], [rows, width, vocabulary, vocabulary, 1, 0])
     const within = onDevice(128, rows * 4)
     expect(await load([positioned(within)], memory(4096, apart))).toBe('program')
     expect(await load([positioned(apart)], memory(4096, apart))).toBe('ran')
@@ -124,13 +124,13 @@ it('an index that a kernel itself overwrites after its check is checked again wh
   const direct = (name: Kernel, numbers: number[], places: (Place | null)[], zeros: Place): Promise<string> =>
     attempt({ kernel: KERNELS[name].code, numbers: Float64Array.from(numbers), places, memory: memory(4096, zeros), workspaceBytes: 8 * rows })
   const within = onDevice(64, rows * 4)
-  expect(await direct('embed', [rows, width, vocabulary, 0, 0], [x, within, table, null, null], within)).toBe('token')
-  expect(await direct('embed', [rows, width, vocabulary, 0, 0], [x, apart, table, null, null], apart)).toBe('ran')
+  expect(await direct('embed', [rows, width, vocabulary, 0, 1, 0], [x, within, table, null, null], within)).toBe('token')
+  expect(await direct('embed', [rows, width, vocabulary, 0, 1, 0], [x, apart, table, null, null], apart)).toBe('ran')
   // Rows are written in order: the first overwrites the positions of the later ones, though every one was good.
   const both = onDevice(64, within.bytes)
-  expect(await direct('embed', [rows, width, vocabulary, vocabulary, 0], [x, apart, table, both, table], onDevice(64, apart.offset + apart.bytes - 64))).toBe(
-    'token',
-  )
+  expect(
+    await direct('embed', [rows, width, vocabulary, vocabulary, 1, 0], [x, apart, table, both, table], onDevice(64, apart.offset + apart.bytes - 64)),
+  ).toBe('token')
   const dtable = onDevice(0, table.bytes)
   const dx = onDevice(2048, x.bytes)
   expect(await direct('embedBackward', [rows, width, vocabulary, 0, 0], [dtable, dx, within], dtable)).toBe('token')

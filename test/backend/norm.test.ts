@@ -3,22 +3,23 @@ import { describe, it } from 'vitest'
 import { derivative, dot } from './reference/derivative.js'
 import { layerNorm, layerNormBackward, norm, normBackward, standardised } from './reference/norm.js'
 import { expectWithin, PATHS, runOnThreads } from './reference/run.js'
-import { type ComputeDtype, flagOf, numbers, poison, random, tensor, UNIT, uniform } from './reference/tensor.js'
+import { DTYPES, type Dtypes, flagsOf, numbers, poison, random, tensor, UNIT, uniform } from './reference/tensor.js'
 
-interface Case {
+interface Case extends Dtypes {
   readonly rows: number
   readonly width: number
-  readonly dtype: ComputeDtype
   readonly seed: number
 }
-const sizes = fc.record<Case>({
-  rows: fc.integer({ min: 1, max: 70 }),
-  width: fc.integer({ min: 1, max: 300 }),
-  dtype: fc.constantFrom('bf16' as const, 'f32' as const),
-  seed: fc.integer({ min: 0, max: 1000 }),
-})
+const sizes = fc
+  .record({
+    rows: fc.integer({ min: 1, max: 70 }),
+    width: fc.integer({ min: 1, max: 300 }),
+    dtypes: fc.constantFrom(...DTYPES),
+    seed: fc.integer({ min: 0, max: 1000 }),
+  })
+  .map(({ dtypes, ...sizes }): Case => ({ ...sizes, ...dtypes }))
 // Many tiles of rows, with more than 64 of them merged into longer ones, and a last one that is short.
-const LONG: Case = { rows: 1101, width: 48, dtype: 'bf16', seed: 3 }
+const LONG: Case[] = DTYPES.map((dtypes) => ({ rows: 1101, width: 48, seed: 3, ...dtypes }))
 const eps = 1e-5
 
 // LayerNorm far from zero, where the mean costs an f32 sum of squares all of its digits; a bf16 row there is one of a few values.
@@ -27,29 +28,30 @@ const offset = fc.constantFrom(0, 3, -1000, 1e6)
 // n sums of f32 are off by at most n roundings of their absolute terms; root, division and products add a few.
 const sums = (n: number): number => (n + 16) * UNIT.f32
 
-function checkForward({ rows, width, dtype, seed }: Case, path: string): void {
-  const x = random(seed, rows * width, dtype, 3)
+function checkForward({ rows, width, dtype, hidden, seed }: Case, path: string): void {
+  const x = random(seed, rows * width, hidden, 3)
   const weight = random(seed + 1, width, dtype)
-  const { out } = runOnThreads('norm', { rows, width, eps, bf16: flagOf(dtype) }, { out: poison(rows * width, dtype), x, weight }, { path })
+  const { out } = runOnThreads('norm', { rows, width, eps, ...flagsOf({ dtype, hidden }) }, { out: poison(rows * width, dtype), x, weight }, { path })
   const expected = norm({ rows, width, eps }, numbers(x), numbers(weight))
   expectWithin('out', numbers(out), expected, (i) => (sums(width) + UNIT[dtype]) * Math.abs(expected[i] as number))
 }
 
-function checkBackward({ rows, width, dtype, seed }: Case, path: string): void {
-  const [x, dout, residual] = [0, 1, 2].map((k) => random(seed + k, rows * width, dtype, 2)) as [Float32Array, Float32Array, Float32Array]
+function checkBackward({ rows, width, dtype, hidden, seed }: Case, path: string): void {
+  const [x, residual] = [0, 2].map((k) => random(seed + k, rows * width, hidden, 2)) as [Float32Array, Float32Array]
+  const dout = random(seed + 1, rows * width, dtype, 2)
   const weight = random(seed + 3, width, dtype)
   const before = random(seed + 4, width, 'f32')
   const expected = normBackward({ rows, width, eps }, numbers(dout), numbers(x), numbers(weight))
   for (const first of [1, 0]) {
     for (const added of [undefined, numbers(residual)]) {
-      const operands = { dx: poison(rows * width, dtype), dweight: first ? poison(width, 'f32') : before, dout, x, weight, ...(added ? { residual } : {}) }
-      const { dx, dweight } = runOnThreads('normBackward', { rows, width, eps, first, bf16: flagOf(dtype) }, operands, { path })
+      const operands = { dx: poison(rows * width, hidden), dweight: first ? poison(width, 'f32') : before, dout, x, weight, ...(added ? { residual } : {}) }
+      const { dx, dweight } = runOnThreads('normBackward', { rows, width, eps, first, ...flagsOf({ dtype, hidden }) }, operands, { path })
       const dxExpected = expected.dx.map((v, i) => v + (added?.[i] ?? 0))
       expectWithin(
         'dx',
         numbers(dx),
         dxExpected,
-        (i) => sums(width) * ((expected.dxMagnitude[i] as number) + Math.abs(added?.[i] ?? 0)) + UNIT[dtype] * Math.abs(dxExpected[i] as number),
+        (i) => sums(width) * ((expected.dxMagnitude[i] as number) + Math.abs(added?.[i] ?? 0)) + UNIT[hidden] * Math.abs(dxExpected[i] as number),
       )
       const start = first ? new Float64Array(width) : numbers(before)
       const dweightExpected = expected.dweight.map((v, i) => v + (start[i] as number))
@@ -66,15 +68,15 @@ function checkBackward({ rows, width, dtype, seed }: Case, path: string): void {
 const far = (c: Case, mean: number): Float32Array | Uint16Array =>
   tensor(
     uniform(c.seed, c.rows * c.width, 2).map((v) => v + mean),
-    c.dtype,
+    c.hidden,
   )
 
 function checkLayerNorm(c: Case, mean: number, path: string): void {
-  const { rows, width, dtype, seed } = c
+  const { rows, width, dtype, hidden, seed } = c
   const x = far(c, mean)
   const [weight, bias] = [random(seed + 1, width, dtype), random(seed + 2, width, dtype)]
   const operands = { out: poison(rows * width, dtype), x, weight, bias }
-  const { out } = runOnThreads('layerNorm', { rows, width, eps, bf16: flagOf(dtype) }, operands, { path })
+  const { out } = runOnThreads('layerNorm', { rows, width, eps, ...flagsOf({ dtype, hidden }) }, operands, { path })
   const expected = layerNorm({ rows, width, eps }, numbers(x), numbers(weight), numbers(bias))
   const { values } = standardised({ rows, width, eps }, numbers(x))
   // Statistics are f64: no error grows with the width or with the mean, but for that of the f64 mean itself, 2^-53 of it.
@@ -85,23 +87,23 @@ function checkLayerNorm(c: Case, mean: number, path: string): void {
 }
 
 function checkLayerNormBackward(c: Case, mean: number, path: string): void {
-  const { rows, width, dtype, seed } = c
+  const { rows, width, dtype, hidden, seed } = c
   const x = far(c, mean)
-  const [dout, residual] = [1, 2].map((k) => random(seed + k, rows * width, dtype, 2)) as [Float32Array, Float32Array]
+  const [dout, residual] = [random(seed + 1, rows * width, dtype, 2), random(seed + 2, rows * width, hidden, 2)]
   const weight = random(seed + 3, width, dtype)
   const before = { dweight: random(seed + 4, width, 'f32'), dbias: random(seed + 5, width, 'f32') }
   const expected = layerNormBackward({ rows, width, eps }, numbers(dout), numbers(x), numbers(weight))
   for (const first of [1, 0]) {
     for (const added of [undefined, numbers(residual)]) {
       const sum = (name: keyof typeof before) => (first ? poison(width, 'f32') : before[name])
-      const operands = { dx: poison(rows * width, dtype), dweight: sum('dweight'), dbias: sum('dbias'), dout, x, weight, ...(added ? { residual } : {}) }
-      const result = runOnThreads('layerNormBackward', { rows, width, eps, first, bf16: flagOf(dtype) }, operands, { path })
+      const operands = { dx: poison(rows * width, hidden), dweight: sum('dweight'), dbias: sum('dbias'), dout, x, weight, ...(added ? { residual } : {}) }
+      const result = runOnThreads('layerNormBackward', { rows, width, eps, first, ...flagsOf({ dtype, hidden }) }, operands, { path })
       const dxExpected = expected.dx.map((v, i) => v + (added?.[i] ?? 0))
       expectWithin(
         'dx',
         numbers(result.dx),
         dxExpected,
-        (i) => sums(width) * ((expected.dxMagnitude[i] as number) + Math.abs(added?.[i] ?? 0)) + UNIT[dtype] * Math.abs(dxExpected[i] as number),
+        (i) => sums(width) * ((expected.dxMagnitude[i] as number) + Math.abs(added?.[i] ?? 0)) + UNIT[hidden] * Math.abs(dxExpected[i] as number),
       )
       for (const name of ['dweight', 'dbias'] as const) {
         const start = first ? new Float64Array(width) : numbers(before[name])
@@ -123,35 +125,33 @@ describe.each(PATHS)('norm on %s', (path) => {
       fc.property(sizes, (c) => checkForward(c, path)),
       { numRuns: 25 },
     )
-    checkForward(LONG, path)
+    for (const long of LONG) checkForward(long, path)
   })
   it('takes a norm back, with and without a residual, writing and adding the gradient of its weight', () => {
     fc.assert(
       fc.property(sizes, (c) => checkBackward(c, path)),
       { numRuns: 25 },
     )
-    checkBackward(LONG, path)
-    checkBackward({ ...LONG, dtype: 'f32' }, path)
+    for (const long of LONG) checkBackward(long, path)
   })
   it('norms rows about their mean, at any size and far from zero', () => {
     fc.assert(
       fc.property(sizes, offset, (c, mean) => checkLayerNorm(c, mean, path)),
       { numRuns: 25 },
     )
-    checkLayerNorm(LONG, 0, path)
+    for (const long of LONG) checkLayerNorm(long, 0, path)
   })
   it('takes a norm about the mean back, writing and adding the gradients of weight and bias', () => {
     fc.assert(
       fc.property(sizes, offset, (c, mean) => checkLayerNormBackward(c, mean, path)),
       { numRuns: 25 },
     )
-    checkLayerNormBackward(LONG, 0, path)
-    checkLayerNormBackward({ ...LONG, dtype: 'f32' }, 3, path)
+    for (const long of LONG) checkLayerNormBackward(long, long.dtype === 'f32' ? 3 : 0, path)
   })
   it('leaves a row of zeros zero', () => {
     const { out } = runOnThreads(
       'norm',
-      { rows: 1, width: 3, eps, bf16: 0 },
+      { rows: 1, width: 3, eps, ...flagsOf({ dtype: 'f32', hidden: 'f32' }) },
       { out: poison(3, 'f32'), x: new Float32Array(3), weight: tensor([1, 2, 3], 'f32') },
       { path },
     )

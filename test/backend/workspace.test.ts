@@ -35,11 +35,11 @@ const SHAPES: { readonly [K in Kernel]?: fc.Arbitrary<Shape> } = {
     operands: [4 * g.outputs * g.inputs, 4 * g.rows * g.outputs, 4 * g.rows * g.inputs],
   })),
   normBackward: fc.record({ rows: extent(3000), width: extent(40) }).map(({ rows, width }) => ({
-    numbers: { rows, width, eps: 1e-5, first: 1, bf16: 0 },
+    numbers: { rows, width, eps: 1e-5, first: 1, hiddenF32: 1, bf16: 0 },
     operands: [4 * rows * width, 4 * width, 4 * rows * width, 4 * rows * width, 4 * width, null],
   })),
   layerNormBackward: fc.record({ rows: extent(3000), width: extent(40) }).map(({ rows, width }) => ({
-    numbers: { rows, width, eps: 1e-5, first: 1, bf16: 0 },
+    numbers: { rows, width, eps: 1e-5, first: 1, hiddenF32: 1, bf16: 0 },
     operands: [4 * rows * width, 4 * width, 4 * width, 4 * rows * width, 4 * rows * width, 4 * width, null],
   })),
   biasGradient: fc.record({ rows: extent(3000), outputs: extent(40) }).map(({ rows, outputs }) => ({

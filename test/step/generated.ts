@@ -18,8 +18,9 @@ export interface GeneratedStep extends AnySizes {
 /** Small enough for an oracle of explicit loops. */
 export const anyStep: fc.Arbitrary<GeneratedStep> = fc
   .tuple(anySizes({ layers: 2, chunks: 5, local: 11 }), fc.integer({ min: 1, max: 1e6 }))
-  .map(([{ model, options }, seed]) => ({
+  .map(([{ model, hidden, options }, seed]) => ({
     model,
+    hidden,
     options,
     seed,
     weights: randomWeights(model, seed),

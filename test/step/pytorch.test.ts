@@ -13,7 +13,7 @@ const generated = fc.sample(anyStep, 40)
 const size = { width: 64, heads: 4, vocab: 131 }
 const llamaOf = (layers: number): ModelConfig => llama({ ...size, layers, kvHeads: 2, headSize: 32, feedForward: 112, tied: false })
 const gptOf = (layers: number): ModelConfig => gpt({ ...size, layers, positions: 150 })
-const options = { sequence: 150, chunk: 64, ranks: 2, documents: true }
+const options = { sequence: 150, chunk: 64, ranks: 2, documents: true, dtype: 'bf16' as const }
 const trials: [string, ModelConfig, (model: ModelConfig, seed: number) => Given['weights']][] = [
   ['Llama with activations of order one', llamaOf(3), randomWeights],
   ['Llama as training begins', llamaOf(3), firstWeights],
@@ -77,25 +77,25 @@ describe.skipIf(!hasPyTorch)('PyTorch', () => {
   /**
    * All get the same f32 weights, tokens and labels, and are held against fp64 of those very weights, so each pays for its own
    * roundings: to bf16 go, under autocast, inputs, weights and results of products and attention, while hidden state, norms, embeddings
-   * and gradients of weights stay in f32; in plain bf16 everything; here everything that leaves an op, gradients of weights excepted.
-   * The hidden state in bf16, half the bytes to keep and to move, is rounded twice a layer, which shows in deep models whose branches are
-   * small beside it, as when training begins: at 12 layers it is 1.6 (Llama) and 1.9 (GPT-2) times autocast's error, and always
-   * below plain bf16, which is how such models are trained.
+   * and gradients of weights stay in f32; in plain bf16 everything; here everything that leaves an op, but for gradients of weights and,
+   * where it is asked for in f32, the hidden state. In bf16, half the bytes to keep and to move, the hidden state is rounded twice a layer,
+   * which shows in deep models whose branches are small beside it, as when training begins: at 12 layers that is 1.6 (Llama) and 1.9
+   * (GPT-2) times autocast's error, and always below plain bf16, which is how such models are trained.
    */
-  it.each(trials.map(([name, model], i) => [name, model.layers, i] as const))(
-    'in bf16 is about as far from fp64 as our bf16 step: %s',
-    async (_, layers, i) => {
-      const squares = { ours: 0, autocast: 0, bf16: 0 }
-      for (const [n, draw] of draws[i]!.entries()) {
-        const { exact, autocast, bf16 } = answersOfDraws[i]![n]!
-        const ours: Outcome = await engine({ ...draw, options: { ...options, dtype: 'bf16' } })
-        const error = (gradients: Outcome['gradients']): number => wholeError(gradients, exact().result) ** 2
-        squares.ours += error(ours.gradients)
-        squares.autocast += error(autocast().result)
-        squares.bf16 += error(bf16().result)
-      }
-      expect(Math.sqrt(squares.ours / squares.bf16), 'beside plain bf16').toBeLessThanOrEqual(1.1)
-      if (layers <= 3) expect(Math.sqrt(squares.ours / squares.autocast), 'beside autocast').toBeLessThanOrEqual(1.5)
-    },
-  )
+  const hiddenTrials = trials.flatMap(([name, model], i) => (['f32', 'bf16'] as const).map((hidden) => [hidden, name, model.layers, i] as const))
+  it.each(hiddenTrials)('in bf16 is about as far from fp64 as our bf16 step with its hidden state in %s: %s', async (hidden, _, layers, i) => {
+    const squares = { ours: 0, autocast: 0, bf16: 0 }
+    for (const [n, draw] of draws[i]!.entries()) {
+      const { exact, autocast, bf16 } = answersOfDraws[i]![n]!
+      const ours: Outcome = await engine({ ...draw, options: { ...options, hidden } })
+      const error = (gradients: Outcome['gradients']): number => wholeError(gradients, exact().result) ** 2
+      squares.ours += error(ours.gradients)
+      squares.autocast += error(autocast().result)
+      squares.bf16 += error(bf16().result)
+    }
+    expect(Math.sqrt(squares.ours / squares.bf16), 'beside plain bf16').toBeLessThanOrEqual(1.1)
+    // Measured: 0.95 to 1.14 in f32; in bf16 1.16 to 1.25 at 3 layers.
+    if (hidden === 'f32') expect(Math.sqrt(squares.ours / squares.autocast), 'beside autocast').toBeLessThanOrEqual(1.25)
+    else if (layers <= 3) expect(Math.sqrt(squares.ours / squares.autocast), 'beside autocast').toBeLessThanOrEqual(1.5)
+  })
 })

@@ -6,6 +6,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { FpdtError } from '../errors.js'
 import { nearest } from '../nearest.js'
+import { HIDDEN } from '../schedule/config.js'
 import { SYSTEM_NAMES } from '../schedule/systems.js'
 import { table } from './command.js'
 import { type JsonFile, type Path, readJson } from './json.js'
@@ -76,6 +77,7 @@ export const TRAIN = {
   documents: key(FLAG, 'false', 'attention stays within the documents of a text'),
   system: key(oneOf(...SYSTEM_NAMES), 'fpdt', 'what is trained with; the others are what FPDT is compared with'),
   dtype: key(oneOf('bf16', 'f32'), 'bf16', 'of activations and of the weights that compute uses'),
+  hidden: key(oneOf('bf16', 'f32'), HIDDEN, 'with dtype bf16: of the hidden state between ops; f32 is more exact and twice the bytes'),
   seed: key(WHOLE, '1', 'of the first parameters'),
   offload: key(oneOf('device', 'host'), 'by the system', 'where chunks wait between uses'),
   checkpoints: key(

@@ -9,6 +9,7 @@ import type { ModelConfig } from '../model/config.js'
 import { readConfig } from '../model/huggingface-config.js'
 import { namedModel } from '../model/named.js'
 import { parameterCount } from '../model/parameters.js'
+import { HIDDEN } from '../schedule/config.js'
 import { SYSTEM_NAMES, SYSTEMS, type SystemName } from '../schedule/systems.js'
 import { TIERS } from '../trace/schema.js'
 import { type Arguments, type Command, readArguments, table, UsageError } from './command.js'
@@ -26,6 +27,7 @@ const options = {
   disk: { value: 'BYTES', means: 'disk space of a rank' },
   system: { value: 'NAME', means: `${SYSTEM_NAMES.join(', ')}, or all, which compares them. Default: fpdt` },
   dtype: { value: 'bf16|f32', means: 'of activations and weights. Default: bf16' },
+  hidden: { value: 'bf16|f32', means: `with dtype bf16: of the hidden state between ops. Default: ${HIDDEN}` },
   batch: { value: 'N', means: 'sequences that go through a layer together. Default: 1' },
   accumulate: { value: 'N', means: 'batches whose gradients are summed. Default: 1' },
   offload: { value: 'TIER', means: 'where chunks wait: device or host' },
@@ -80,6 +82,7 @@ function askedFor(given: Arguments['given']): Asked {
     chunk: chunk === undefined ? undefined : parseTokens(chunk, 'chunk'),
     ranks: count('ranks') ?? count('gpus'),
     dtype: get('dtype'),
+    hidden: get('hidden'),
     batch: count('batch'),
     accumulate: count('accumulate'),
     offload: get('offload'),

@@ -176,7 +176,7 @@ function attentionProbes(device: NativeDevice, dtype: 'bf16' | 'f32', headSize: 
 function normProbe(device: NativeDevice, dtype: 'bf16' | 'f32'): Probe {
   const elements = 1 << 20
   const [x, out] = [activations(dtype, elements), activations(dtype, elements)]
-  return kernelProbe(device, 'norm', [elements / 256, 256, 1e-5, isBf16(dtype)], [out, x, activations(dtype, 256)], x.byteLength + out.byteLength)
+  return kernelProbe(device, 'norm', [elements / 256, 256, 1e-5, isF32(dtype), isBf16(dtype)], [out, x, activations(dtype, 256)], x.byteLength + out.byteLength)
 }
 
 /** A large copy in this process, the work of a copy stream on the CPU. */

@@ -30,7 +30,10 @@ export interface TrainOptions {
   readonly documents?: boolean
   /** `'fpdt'` unless given; the others are what it is compared with (`schedule/systems.ts`). */
   readonly system?: SystemName
+  /** Of activations and of the weights that compute uses. Default `'bf16'`. */
   readonly dtype?: 'bf16' | 'f32'
+  /** With dtype `'bf16'`: of the hidden state between ops, and of its gradient. `'f32'`, as under autocast, is more exact and twice the bytes. */
+  readonly hidden?: 'bf16' | 'f32'
   readonly optimizer?: Optimizer
   /** Where chunks wait between uses. Given by the system. */
   readonly offload?: Policy['offload']
@@ -86,6 +89,7 @@ const PASSED = [
   'accumulate',
   'documents',
   'dtype',
+  'hidden',
   'lookAhead',
   'prefetch',
   'feedForwardRows',

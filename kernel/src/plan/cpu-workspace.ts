@@ -42,6 +42,7 @@ export function workspaceBytes(kernel: Kernel, parameters: readonly number[], th
     case 'swigluBackward':
     case 'gelu':
     case 'geluBackward':
+    case 'round':
     case 'zero':
     case 'clip':
     case 'adamW':

@@ -277,7 +277,7 @@ class Shapes {
     }
     if (sizes.kvHeads && sizes.heads % sizes.kvHeads !== 0)
       refuse(`${op.kernel} has ${sizes.heads} query heads, which ${sizes.kvHeads} key/value heads do not divide`)
-    let T: Value | null = null
+    const shared: { T?: Value; H?: Value } = {}
     for (const {
       spec: { role },
       value,
@@ -289,11 +289,19 @@ class Shapes {
       if (elements(value) !== wanted)
         refuse(`${op.kernel} takes ${wanted} elements as ${role}, and ${value.name} has ${elements(value)} (${value.shape.join(', ')})`)
       if (dtype === 'any') continue
-      if (dtype === 'T') T ??= value
-      const fits = dtype === 'T' ? (value.dtype === 'bf16' || value.dtype === 'f32') && value.dtype === T?.dtype : value.dtype === dtype
-      if (!fits)
-        refuse(`${op.kernel} takes ${dtype === 'T' ? `the compute dtype (${T?.name} is ${T?.dtype})` : dtype} as ${role}, and ${value.name} is ${value.dtype}`)
+      if (dtype !== 'T' && dtype !== 'H') {
+        if (value.dtype !== dtype) refuse(`${op.kernel} takes ${dtype} as ${role}, and ${value.name} is ${value.dtype}`)
+        continue
+      }
+      shared[dtype] ??= value
+      const { name, dtype: first } = shared[dtype]
+      if (value.dtype !== first || (first !== 'bf16' && first !== 'f32')) {
+        const what = dtype === 'T' ? 'the compute dtype' : 'the dtype of the hidden state'
+        refuse(`${op.kernel} takes ${what} (${name} is ${first}) as ${role}, and ${value.name} is ${value.dtype}`)
+      }
     }
+    const { T, H } = shared
+    if (T?.dtype === 'f32' && H?.dtype === 'bf16') refuse(`${op.kernel} computes in f32 (${T.name}), and ${H.name}, which is the compute dtype or f32, is bf16`)
   }
 
   private allToAll({ direction, local, parts, heads: given }: AllToAll): void {

@@ -37,6 +37,8 @@ export interface StepConfig extends Policy {
   readonly model: ModelConfig
   /** T: dtype of activations and of the weights that compute uses. */
   readonly dtype: 'bf16' | 'f32'
+  /** H: dtype of the hidden state between ops, and of its gradient. T or f32. */
+  readonly hidden: 'bf16' | 'f32'
   /** Ranks of the sequence-parallel group, P. */
   readonly ranks: number
   /** Tokens of a sequence as asked for; padded to `chunks * chunk`. */
@@ -68,6 +70,7 @@ export interface StepOptions extends Partial<Policy> {
   readonly chunk: number
   readonly ranks?: number
   readonly dtype?: 'bf16' | 'f32'
+  readonly hidden?: 'bf16' | 'f32'
   readonly batch?: number
   readonly accumulate?: number
   readonly documents?: boolean
@@ -79,6 +82,8 @@ export interface StepOptions extends Partial<Policy> {
 }
 
 export const MAX_RANKS = 64
+/** H in bf16 mode, unless given: half the bytes to keep and to move. f32 keeps deep models as near to fp64 as autocast is, whose hidden state is f32. */
+export const HIDDEN: StepConfig['hidden'] = 'bf16'
 /** Default bound of one part of the logits: large enough for the GEMM rate, small beside a chunk's other buffers. */
 const LOGITS_BYTES = 64 * 2 ** 20
 
@@ -143,6 +148,10 @@ export function stepConfig(options: StepOptions): StepConfig {
   if (lookAhead !== 0 && lookAhead !== 1) refuse(`lookAhead ${String(lookAhead)} is neither 0 (the paper's order) nor 1.`)
   const dtype = options.dtype ?? 'bf16'
   oneOf('dtype', dtype, ['bf16', 'f32'])
+  const hidden = options.hidden ?? (dtype === 'f32' ? 'f32' : HIDDEN)
+  oneOf('hidden', hidden, ['bf16', 'f32'])
+  if (dtype === 'f32' && hidden === 'bf16')
+    refuse("hidden 'bf16' goes with dtype 'bf16' alone: in dtype 'f32' the hidden state is f32. Leave hidden out, or use dtype 'bf16'.")
   const local = chunk / ranks
   const localRows = ` (a rank's ${local} rows of a chunk of ${chunk})`
   const feedForwardRows = options.feedForwardRows ?? Math.ceil(local / 2)
@@ -151,7 +160,18 @@ export function stepConfig(options: StepOptions): StepConfig {
   wholeNumber('lossRows', lossRows, 1, local, localRows)
   const adamW = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1, decayEmbeddings: true, maxNorm: 1, ...options.adamW }
   checkAdamW(adamW)
-  const sizes = { model, dtype, ranks, tokens: sequence, chunk, chunks: Math.ceil(sequence / chunk), batch, accumulate, documents: options.documents ?? false }
+  const sizes = {
+    model,
+    dtype,
+    hidden,
+    ranks,
+    tokens: sequence,
+    chunk,
+    chunks: Math.ceil(sequence / chunk),
+    batch,
+    accumulate,
+    documents: options.documents ?? false,
+  }
   return { ...sizes, lookAhead, prefetch, feedForwardRows, lossRows, adamW, ...policyOf(options) }
 }
 

@@ -3,20 +3,22 @@
  * (`parameterNames`). A native kernel sees addresses and these numbers alone, so an operand that is smaller than stated here
  * would be overrun; `check` compares them for every op.
  *
- * T stands for the compute dtype: bf16 or f32, the same for every T of one op. `any`: read off the operand by the kernel.
+ * T stands for the compute dtype: bf16 or f32, the same for every T of one op. H stands for that of the hidden state: T or f32, the same
+ * for every H of one op. `any`: read off the operand by the kernel.
  */
 import type { Kernel } from './kernels.js'
 import type { Dtype } from './values.js'
 
 /** The op's parameters by name. */
 export type Sizes = Readonly<Record<string, number>>
-export type Extent = readonly [dtype: Dtype | 'T' | 'any', elements: (n: Sizes) => number]
+export type Extent = readonly [dtype: Dtype | 'T' | 'H' | 'any', elements: (n: Sizes) => number]
 
 const rowsOf =
   (name: string) =>
   (n: Sizes): number =>
     n.rows * n[name]
 const width: Extent = ['T', rowsOf('width')]
+const hidden: Extent = ['H', rowsOf('width')]
 const matrix = (dtype: 'T' | 'f32'): Extent => [dtype, (n) => n.outputs * n.inputs]
 const q = (n: Sizes): number => n.rows * n.heads * n.headSize
 const kv = (n: Sizes): number => n.columns * n.kvHeads * n.headSize
@@ -31,20 +33,20 @@ const counted = (n: Sizes): number => n.count
 
 export const EXTENTS: { readonly [K in Kernel]: Readonly<Record<string, Extent>> } = {
   embed: {
-    x: width,
+    x: hidden,
     tokens: ['i32', (n) => n.rows],
     table: ['T', (n) => n.vocabulary * n.width],
     positions: ['i32', (n) => n.rows],
     positionTable: ['T', (n) => n.positions * n.width],
   },
-  embedBackward: { dtable: ['f32', (n) => n.vocabulary * n.width], dx: width, tokens: ['i32', (n) => n.rows] },
-  norm: { out: width, x: width, weight: ['T', (n) => n.width] },
-  normBackward: { dx: width, dweight: ['f32', (n) => n.width], dout: width, x: width, weight: ['T', (n) => n.width], residual: width },
+  embedBackward: { dtable: ['f32', (n) => n.vocabulary * n.width], dx: hidden, tokens: ['i32', (n) => n.rows] },
+  norm: { out: width, x: hidden, weight: vector },
+  normBackward: { dx: hidden, dweight: ['f32', (n) => n.width], dout: width, x: hidden, weight: vector, residual: hidden },
   project: {
-    out: ['any', rowsOf('outputs')],
+    out: ['H', rowsOf('outputs')],
     a: ['T', rowsOf('inputs')],
     weight: matrix('T'),
-    residual: ['T', rowsOf('outputs')],
+    residual: ['H', rowsOf('outputs')],
     bias: ['T', (n) => n.outputs],
   },
   projectBackward: { da: ['T', rowsOf('inputs')], dout: ['any', rowsOf('outputs')], weight: matrix('T') },
@@ -73,10 +75,11 @@ export const EXTENTS: { readonly [K in Kernel]: Readonly<Record<string, Extent>>
   zero: {}, // takes bytes: any value will do
   squaredNorm: { sum: ['f64', one], gradient: ['f32', counted] },
   clip: { scale: ['f32', one], sum: ['f64', one], loss: ['f64', one] },
-  layerNorm: { out: width, x: width, weight: vector, bias: vector },
-  layerNormBackward: { dx: width, dweight: ['f32', (n) => n.width], dbias: ['f32', (n) => n.width], dout: width, x: width, weight: vector, residual: width },
-  biasGradient: { dbias: ['f32', (n) => n.outputs], dout: ['T', rowsOf('outputs')] },
+  layerNorm: { out: width, x: hidden, weight: vector, bias: vector },
+  layerNormBackward: { dx: hidden, dweight: ['f32', (n) => n.width], dbias: ['f32', (n) => n.width], dout: width, x: hidden, weight: vector, residual: hidden },
+  biasGradient: { dbias: ['f32', (n) => n.outputs], dout: ['H', rowsOf('outputs')] },
   gelu: { out: activation, up: activation },
   geluBackward: { dUp: activation, dout: activation, up: activation },
+  round: { out: ['bf16', counted], x: ['f32', counted] },
   adamW: { master: ['f32', counted], m: ['f32', counted], v: ['f32', counted], weight: ['T', counted], gradient: ['f32', counted], scale: ['f32', one] },
 }

@@ -62,7 +62,7 @@ export function* feedForwardBackward(ctx: Context, l: number, i: number, kept: b
     const [n2, inner, act] = [b.n2(l, i, s, count), b.inner(l, i, s, count), b.act(l, i, s, count)]
     const [dAct, dInner, dn2] = [b.dAct(l, i, s, count), b.dInner(l, i, s, count), b.dn2(l, i, s, count)]
     if (!kept) yield* activate(ctx, at('recompute', l, i), l, i, part, y)
-    yield* linearBackward(ctx, place, w, 'down', { da: dAct, dout, a: act, freeing: act })
+    yield* linearBackward(ctx, place, w, 'down', { da: dAct, dout, doutT: b.dxT?.(l + 1, i, s, count), a: act, freeing: act })
     if (ctx.config.model.activation === 'swiglu') yield compute(place, 'swigluBackward', { dGateUp: dInner, dout: dAct, gateUp: inner })
     else yield compute(place, 'geluBackward', { dUp: dInner, dout: dAct, up: inner })
     yield* free(place, 'device', dAct, inner)

@@ -3,7 +3,8 @@
  * in calling order with their access, the numbers the native side receives, and its useful floating-point operations.
  *
  * `native/core/kernels.h` is the twin of this table, entry for entry; `test/backend/kernel-table.test.ts` compares them.
- * T is the compute dtype (bf16 or f32). Sums, statistics and gradients of weights are f32; products accumulate in f32.
+ * T is the compute dtype (bf16 or f32), H that of the hidden state and its gradient (T or f32). Sums, statistics and gradients of
+ * weights are f32; products accumulate in f32.
  *
  * Access: `read`; `write` (every byte is written); `update` (read and written); `{ first }` (accumulates: adds to what is
  * there, but *writes* when the op's flag of that name is set, so nothing is ever zeroed for it).
@@ -50,6 +51,8 @@ function extent(o: Operands, role: string, axis: number): number {
 const count = (o: Operands, role: string): number => elements(o[role] as Value)
 /** 1 when T is bf16, 0 when it is f32: read off the operand that carries T. */
 const isBf16 = (o: Operands, role: string): number => (o[role]?.dtype === 'bf16' ? 1 : 0)
+/** 1 when an operand that may be wider than T is f32 (as it also is where T is), else it is T. */
+const isF32 = (o: Operands, role: string): number => (o[role]?.dtype === 'f32' ? 1 : 0)
 const start = (o: Operands, role: string): number => o[role]?.start ?? 0
 const flag = (f: Flags, name: string): number => f[name] ?? 0
 
@@ -82,18 +85,25 @@ export const KERNELS = {
     code: 1,
     family: 'elementwise',
     roughly: 'x[t] = table[tokens[t]] + positionTable[positions[t]], rounded once',
-    operands: [write('x'), read('tokens'), read('table'), optional('positions'), optional('positionTable')], // (c, d) T; (c) i32; (V, d) T; (c) i32; (M, d) T: both or neither
+    operands: [write('x'), read('tokens'), read('table'), optional('positions'), optional('positionTable')], // (c, d) H; (c) i32; (V, d) T; (c) i32; (M, d) T: both or neither
     flags: [],
     // positions: rows of the position table, 0 where there is none.
-    parameterNames: ['rows', 'width', 'vocabulary', 'positions', 'bf16'],
-    parameters: (o) => [extent(o, 'x', 0), extent(o, 'x', 1), extent(o, 'table', 0), o.positionTable ? extent(o, 'positionTable', 0) : 0, isBf16(o, 'x')],
+    parameterNames: ['rows', 'width', 'vocabulary', 'positions', 'hiddenF32', 'bf16'],
+    parameters: (o) => [
+      extent(o, 'x', 0),
+      extent(o, 'x', 1),
+      extent(o, 'table', 0),
+      o.positionTable ? extent(o, 'positionTable', 0) : 0,
+      isF32(o, 'x'),
+      isBf16(o, 'table'),
+    ],
     flops: () => 0,
   },
   embedBackward: {
     code: 2,
     family: 'elementwise',
     roughly: 'dtable[tokens[t]] += dx[t], in order of t',
-    operands: [accumulate('dtable'), read('dx'), read('tokens')], // (V, d) f32; (c, d) T; (c) i32
+    operands: [accumulate('dtable'), read('dx'), read('tokens')], // (V, d) f32; (c, d) H; (c) i32
     flags: ['first'],
     parameterNames: ['rows', 'width', 'vocabulary', 'first', 'bf16'],
     parameters: (o, f) => [extent(o, 'dx', 0), extent(o, 'dx', 1), extent(o, 'dtable', 0), flag(f, 'first'), isBf16(o, 'dx')],
@@ -103,30 +113,30 @@ export const KERNELS = {
     code: 3,
     family: 'elementwise',
     roughly: 'out = x / sqrt(mean(x²) + eps) * weight', // RMSNorm, arXiv 1910.07467
-    operands: [write('out'), read('x'), read('weight')], // (c, d) T; (c, d) T; (d) T
+    operands: [write('out'), read('x'), read('weight')], // (c, d) T; (c, d) H; (d) T
     flags: ['eps'],
-    parameterNames: ['rows', 'width', 'eps', 'bf16'],
-    parameters: (o, f) => [extent(o, 'x', 0), extent(o, 'x', 1), flag(f, 'eps'), isBf16(o, 'x')],
+    parameterNames: ['rows', 'width', 'eps', 'hiddenF32', 'bf16'],
+    parameters: (o, f) => [extent(o, 'x', 0), extent(o, 'x', 1), flag(f, 'eps'), isF32(o, 'x'), isBf16(o, 'out')],
     flops: perElement('x', 4),
   },
   normBackward: {
     code: 4,
     family: 'elementwise',
     roughly: 'dx = residual + (dnorm/dx)ᵀ dout; dweight += Σ_t dout x / rms',
-    operands: [write('dx'), accumulate('dweight'), read('dout'), read('x'), read('weight'), optional('residual')], // dweight (d) f32, others as norm
+    operands: [write('dx'), accumulate('dweight'), read('dout'), read('x'), read('weight'), optional('residual')], // (c, d) H; (d) f32; (c, d) T; (c, d) H; (d) T; (c, d) H
     flags: ['eps', 'first'],
-    parameterNames: ['rows', 'width', 'eps', 'first', 'bf16'],
-    parameters: (o, f) => [extent(o, 'x', 0), extent(o, 'x', 1), flag(f, 'eps'), flag(f, 'first'), isBf16(o, 'x')],
+    parameterNames: ['rows', 'width', 'eps', 'first', 'hiddenF32', 'bf16'],
+    parameters: (o, f) => [extent(o, 'x', 0), extent(o, 'x', 1), flag(f, 'eps'), flag(f, 'first'), isF32(o, 'x'), isBf16(o, 'dout')],
     flops: perElement('x', 10),
   },
   project: {
     code: 5,
     family: 'projection',
     roughly: 'out = residual + a Wᵀ + bias, rounded once',
-    operands: [write('out'), read('a'), read('weight'), optional('residual'), optional('bias')], // (r, n) T or f32; (r, m) T; (n, m) T; (r, n) T; (n) T
+    operands: [write('out'), read('a'), read('weight'), optional('residual'), optional('bias')], // (r, n) T or f32; (r, m) T; (n, m) T; (r, n) as out; (n) T
     flags: [],
     parameterNames: ['rows', 'outputs', 'inputs', 'outF32', 'bf16'],
-    parameters: (o) => [count(o, 'a') / extent(o, 'weight', 1), extent(o, 'weight', 0), extent(o, 'weight', 1), o.out?.dtype === 'f32' ? 1 : 0, isBf16(o, 'a')],
+    parameters: (o) => [count(o, 'a') / extent(o, 'weight', 1), extent(o, 'weight', 0), extent(o, 'weight', 1), isF32(o, 'out'), isBf16(o, 'a')],
     flops: (o) => 2 * count(o, 'a') * extent(o, 'weight', 0),
   },
   projectBackward: {
@@ -347,27 +357,27 @@ export const KERNELS = {
     code: 22,
     family: 'elementwise',
     roughly: 'out = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias', // LayerNorm, arXiv 1607.06450; var is the biased one
-    operands: [write('out'), read('x'), read('weight'), read('bias')], // (c, d) T; (c, d) T; (d) T; (d) T
+    operands: [write('out'), read('x'), read('weight'), read('bias')], // (c, d) T; (c, d) H; (d) T; (d) T
     flags: ['eps'],
-    parameterNames: ['rows', 'width', 'eps', 'bf16'],
-    parameters: (o, f) => [extent(o, 'x', 0), extent(o, 'x', 1), flag(f, 'eps'), isBf16(o, 'x')],
+    parameterNames: ['rows', 'width', 'eps', 'hiddenF32', 'bf16'],
+    parameters: (o, f) => [extent(o, 'x', 0), extent(o, 'x', 1), flag(f, 'eps'), isF32(o, 'x'), isBf16(o, 'out')],
     flops: perElement('x', 7),
   },
   layerNormBackward: {
     code: 23,
     family: 'elementwise',
     roughly: 'dx = residual + (dlayerNorm/dx)ᵀ dout; dweight += Σ_t dout (x - mean)/σ; dbias += Σ_t dout',
-    operands: [write('dx'), accumulate('dweight'), accumulate('dbias'), read('dout'), read('x'), read('weight'), optional('residual')], // dweight, dbias (d) f32
+    operands: [write('dx'), accumulate('dweight'), accumulate('dbias'), read('dout'), read('x'), read('weight'), optional('residual')], // dweight, dbias (d) f32, others as normBackward
     flags: ['eps', 'first'],
-    parameterNames: ['rows', 'width', 'eps', 'first', 'bf16'],
-    parameters: (o, f) => [extent(o, 'x', 0), extent(o, 'x', 1), flag(f, 'eps'), flag(f, 'first'), isBf16(o, 'x')],
+    parameterNames: ['rows', 'width', 'eps', 'first', 'hiddenF32', 'bf16'],
+    parameters: (o, f) => [extent(o, 'x', 0), extent(o, 'x', 1), flag(f, 'eps'), flag(f, 'first'), isF32(o, 'x'), isBf16(o, 'dout')],
     flops: perElement('x', 14),
   },
   biasGradient: {
     code: 24,
     family: 'projection',
     roughly: 'dbias += Σ_t dout[t]',
-    operands: [accumulate('dbias'), read('dout')], // (n) f32; (r, n) T
+    operands: [accumulate('dbias'), read('dout')], // (n) f32; (r, n) T or f32
     flags: ['first'],
     parameterNames: ['rows', 'outputs', 'first', 'bf16'],
     parameters: (o, f) => [count(o, 'dout') / count(o, 'dbias'), count(o, 'dbias'), flag(f, 'first'), isBf16(o, 'dout')],
@@ -392,6 +402,17 @@ export const KERNELS = {
     parameterNames: ['rows', 'feedForward', 'bf16'],
     parameters: (o) => [extent(o, 'dout', 0), extent(o, 'dout', 1), isBf16(o, 'dout')],
     flops: perElement('dout', 16),
+  },
+  round: {
+    code: 27,
+    family: 'elementwise',
+    // What an f32 gradient of the hidden state becomes where it enters a product of bf16.
+    roughly: 'out = x, to the nearest bf16, ties to even',
+    operands: [write('out'), read('x')], // (r, n) bf16; (r, n) f32
+    flags: [],
+    parameterNames: ['count'],
+    parameters: (o) => [count(o, 'x')],
+    flops: () => 0,
   },
 } as const satisfies Record<string, KernelSpec>
 

@@ -12,23 +12,28 @@ export function* linear(place: Place, group: GroupValues, name: string, out: Val
   yield compute(place, 'project', { out, a, weight: group.weight(name), ...optional })
 }
 
-/** Roughly: dW += doutᵀ a; dbias += Σ dout; then `a` is freed unless it stays; da = dout W. */
+/**
+ * Roughly: dW += doutᵀ a; dbias += Σ dout; then `a` is freed unless it stays; da = dout W. Where dout is of an f32 hidden state and products
+ * are of bf16, they take it as `doutT`, rounded; the bias takes all its digits.
+ */
 export function* linearBackward(
   ctx: Context,
   place: Place,
   group: GroupValues,
   name: string,
-  { da, dout, a, freeing }: { da: Value; dout: Value; a: Value; freeing?: Value },
+  { da, dout, doutT, a, freeing }: { da: Value; dout: Value; doutT?: Value | undefined; a: Value; freeing?: Value },
 ): Ops {
   const dweight = group.dweight(name)
-  yield compute(place, 'weightGradient', { dweight, dout, a }, { first: ctx.first(dweight) })
+  if (doutT) yield compute(place, 'round', { out: doutT, x: dout })
+  yield compute(place, 'weightGradient', { dweight, dout: doutT ?? dout, a }, { first: ctx.first(dweight) })
   if (freeing) yield* free(place, 'device', freeing)
   const bias = biasOf(group, name)
   if (bias) {
     const dbias = group.dweight(bias)
     yield compute(place, 'biasGradient', { dbias, dout }, { first: ctx.first(dbias) })
   }
-  yield compute(place, 'projectBackward', { da, dout, weight: group.weight(name) })
+  yield compute(place, 'projectBackward', { da, dout: doutT ?? dout, weight: group.weight(name) })
+  if (doutT) yield* free(place, 'device', doutT)
 }
 
 function biasOf(group: GroupValues, name: string): string | undefined {

@@ -36,7 +36,8 @@ export function* projectOutBackward(ctx: Context, l: number, i: number): Ops {
   const { b } = ctx
   const place = at('backward', l, i)
   const dO = b.dOLocal(l, i)
-  yield* linearBackward(ctx, place, b.layer(l), 'out', { da: dO, dout: b.dy(l, i), a: b.oLocal(l, i), freeing: b.oLocal(l, i) })
+  const [dout, doutT, a] = [b.dy(l, i), b.dyT?.(l, i), b.oLocal(l, i)]
+  yield* linearBackward(ctx, place, b.layer(l), 'out', { da: dO, dout, doutT, a, freeing: a })
   yield toHeads(place, dO, [b.dO(l, i)])
   yield* free(place, 'device', dO)
 }

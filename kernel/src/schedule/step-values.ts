@@ -4,7 +4,8 @@
  *   before the all-to-all, c local tokens and all heads:   x n1 qkv oLocal y n2 gateUp act   dx dy dqkv dOLocal   (up for gateUp with GELU)
  *   after it, C tokens and this rank's share of the heads: q k v state o lse                 dO delta dq dk dv dqT dkT dvT
  *
- * T is the compute dtype. `state` is opaque (running sums and their reference exponent); lse is a natural log.
+ * T is the compute dtype. x, y, dx and dy, the hidden state and its gradient, are in H, which is T or f32; where it is not T, dxT and dyT
+ * are what of them enters a product. `state` is opaque (running sums and their reference exponent); lse is a natural log.
  */
 import { type Group, type Layout, parameterLayout } from '../model/parameters.js'
 import type { Category } from '../trace/schema.js'
@@ -51,7 +52,7 @@ export type StepValues = ReturnType<typeof stepValues>
  * Roughly: `stepValues(config).q(l, i)` is q of layer l, chunk i: (C, h/P, D) in T, with the position of its first row.
  */
 export function stepValues(config: StepConfig) {
-  const { model, ranks, dtype: T } = config
+  const { model, ranks, dtype: T, hidden: H } = config
   const c = localChunk(config)
   const C = config.chunk
   const { width: d, headSize: D, feedForward: f, vocabulary: V } = model
@@ -144,16 +145,18 @@ export function stepValues(config: StepConfig) {
     frequencies: value('frequencies', 'f64', [D / 2], 'parameters'),
 
     // Before the all-to-all: local tokens.
-    x: local('x', [d], 'hidden'), // hidden state entering layer l; x[L,i] enters the head
+    x: local('x', [d], 'hidden', H), // hidden state entering layer l; x[L,i] enters the head
     n1: local('n1', [d], 'hidden'),
     qkv: local('qkv', [h + 2 * g, D], 'attention'),
     oLocal: local('oLocal', [h, D], 'attention'),
-    y: local('y', [d], 'hidden'), // after the attention's residual
-    dx: local('dx', [d], 'hidden'),
+    y: local('y', [d], 'hidden', H), // after the attention's residual
+    dx: local('dx', [d], 'hidden', H),
     dn1: local('dn1', [d], 'hidden'),
     dqkv: local('dqkv', [h + 2 * g, D], 'attention'),
     dOLocal: local('dOLocal', [h, D], 'attention'),
-    dy: local('dy', [d], 'hidden'),
+    dy: local('dy', [d], 'hidden', H),
+    /** dy rounded, where H is not T. */
+    dyT: H === T ? undefined : local('dyT', [d], 'hidden'),
 
     // After the all-to-all: C tokens from position i C, this rank's heads.
     q: global('q', [hp, D]),
@@ -178,6 +181,8 @@ export function stepValues(config: StepConfig) {
     dAct: part('dAct', f, 'feedForward'),
     dInner: swiglu ? part('dGateUp', 2 * f, 'feedForward') : part('dUp', f, 'feedForward'),
     dn2: part('dn2', d, 'feedForward'),
+    /** A part of dx rounded, where H is not T. */
+    dxT: H === T ? undefined : part('dxT', d, 'feedForward'),
 
     // Rows of a part s of the loss head.
     nHead: (i: number, s: number, rows: number): Value => value(`nHead[${i}.${s}]`, T, [rows, d], 'loss'),

@@ -6,6 +6,19 @@ export type Memory = Uint16Array | Float32Array | Float64Array | Int32Array
 export const UNIT: Record<ComputeDtype, number> = { bf16: 2 ** -8, f32: 2 ** -24 }
 export const flagOf = (dtype: ComputeDtype): number => (dtype === 'bf16' ? 1 : 0)
 
+/** The compute dtype T beside that of the hidden state, which is T or f32. */
+export interface Dtypes {
+  readonly dtype: ComputeDtype
+  readonly hidden: ComputeDtype
+}
+export const DTYPES: readonly Dtypes[] = [
+  { dtype: 'bf16', hidden: 'bf16' },
+  { dtype: 'bf16', hidden: 'f32' },
+  { dtype: 'f32', hidden: 'f32' },
+]
+/** As kernels are told of both. */
+export const flagsOf = ({ dtype, hidden }: Dtypes): { hiddenF32: number; bf16: number } => ({ hiddenF32: hidden === 'f32' ? 1 : 0, bf16: flagOf(dtype) })
+
 /** The numbers in memory; 16-bit words are bf16. */
 export function numbers(memory: Memory): Float64Array {
   if (!(memory instanceof Uint16Array)) return Float64Array.from(memory)

@@ -14,8 +14,10 @@ interface Most {
 }
 export interface AnySizes {
   readonly model: ModelConfig
-  /** dtype is left open. */
-  readonly options: Omit<StepOptions, 'model' | 'dtype'> & {
+  /** Of the hidden state where dtype is bf16. */
+  readonly hidden: 'bf16' | 'f32'
+  /** dtype and hidden are left open. */
+  readonly options: Omit<StepOptions, 'model' | 'dtype' | 'hidden'> & {
     readonly chunk: number
     readonly ranks: number
     readonly batch: number
@@ -109,6 +111,7 @@ export function anySizes(most: Most): fc.Arbitrary<AnySizes> {
           heads: anyHeads(ranks),
           positions: anyPositions(sequence),
           parts: anyParts,
+          hidden: fc.constantFrom('bf16' as const, 'f32' as const),
           policy: anyPolicy,
           rows: fc.record({ feedForwardRows: upTo(local), lossRows: upTo(local) }),
           rest: fc.record({
@@ -122,8 +125,9 @@ export function anySizes(most: Most): fc.Arbitrary<AnySizes> {
             states: fc.constantFrom('device' as const, 'host' as const, 'disk' as const),
           }),
         })
-        .map(({ sizes, heads, positions, parts, policy, rows, rest }) => ({
+        .map(({ sizes, heads, positions, parts, hidden, policy, rows, rest }) => ({
           model: { ...sizes, ...heads, positions, ...parts },
+          hidden,
           options: { sequence, chunk, ranks, ...rows, ...rest, ...policy },
         }))
     })
@@ -132,4 +136,4 @@ export function anySizes(most: Most): fc.Arbitrary<AnySizes> {
 /** Small enough to plan hundreds of them. */
 export const anyConfig: fc.Arbitrary<StepConfig> = fc
   .tuple(anySizes({ layers: 3, chunks: 6, local: 9 }), fc.constantFrom('bf16' as const, 'f32' as const))
-  .map(([{ model, options }, dtype]) => stepConfig({ model, dtype, ...options }))
+  .map(([{ model, hidden, options }, dtype]) => stepConfig({ model, dtype, ...(dtype === 'bf16' ? { hidden } : {}), ...options }))
