@@ -25,7 +25,7 @@ export interface Saved {
   readonly step: number
 }
 
-const LIST = 'checkpoints.json'
+export const LIST = 'checkpoints.json'
 const FORMAT = { format: 'fpdt checkpoints', version: 1 }
 const NAME = /^step-\d{6,16}(\.\d{1,6})?$/
 /** Folders on their way in, and on their way out: whatever has such a name may be deleted. */

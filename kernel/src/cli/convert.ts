@@ -1,7 +1,7 @@
 /** `fpdt convert`: a model into Hugging Face layout, from that layout or from a checkpoint of a run. */
 
+import { convert as convertModel } from '../fpdt/convert.js'
 import { parseBytes } from '../fpdt/sizes.js'
-import { convert as convertModel } from '../model/huggingface.js'
 import { parameterCount } from '../model/parameters.js'
 import { type Command, readArguments, UsageError } from './command.js'
 

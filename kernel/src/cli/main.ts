@@ -13,7 +13,6 @@ const COMMANDS: Readonly<Record<string, Command>> = { train, plan, convert, benc
 
 /** Runs `fpdt ARGS`. 0: done; 1: it failed; 2: no such command or option; 130: it was interrupted. */
 export async function main([name, ...args]: readonly string[]): Promise<number> {
-  process.stdout.on('error', ignoreClosedPipe)
   if (name === undefined || name === '--help' || name === '-h') return print(overview())
   if (name === '--version' || name === '-V') return print(version())
   if (name === 'help') return args[0] === undefined ? print(overview()) : explain(args[0])
@@ -69,9 +68,4 @@ function isExplained(error: unknown): error is Error {
   if (error instanceof FpdtError) return true
   const { code, syscall } = error as NodeJS.ErrnoException
   return error instanceof Error && typeof code === 'string' && (/^[a-z_]+$/.test(code) || syscall !== undefined)
-}
-
-/** `fpdt … | head` closes our output: nobody is listening any more, which is no fault of the command. */
-function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
-  if (error.code !== 'EPIPE') throw error
 }

@@ -5,7 +5,8 @@
  *
  * An interrupt ends it between two ops: the run's state is saved where there is a folder for it, and nothing else is left behind.
  */
-import { accessSync, constants, mkdirSync, readdirSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { FpdtError } from '../errors.js'
 import { Device } from '../fpdt/device.js'
@@ -110,7 +111,11 @@ async function at<T>({ placed }: TrainFile, key: string, work: Promise<T>): Prom
 /** Before anything is computed: a folder that cannot be written should not be found out after hours. */
 function makeFolder(path: string): void {
   try {
-    mkdirSync(path, { recursive: true })
+    if (!existsSync(path)) {
+      makeFolder(dirname(path)) // mkdirSync's own recursion never ends where the system says ENOENT to all, as in /proc
+      mkdirSync(path)
+    }
+    if (!statSync(path).isDirectory()) throw new FpdtError('disk', `${path} is a file; give the path of a folder.`)
     accessSync(path, constants.W_OK)
   } catch (error) {
     throw asDiskError(error, path)

@@ -1,0 +1,127 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
+import { main } from '../../../kernel/src/cli/main.js'
+import { bytesOfStep } from '../../../kernel/src/fpdt/step-bytes.js'
+import { longestSequence } from '../../../kernel/src/fpdt/what-fits.js'
+import { gpt } from '../../../kernel/src/model/gpt.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'fpdt-main-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+async function said(...args: string[]): Promise<{ code: number; out: string; err: string }> {
+  const out = vi.spyOn(console, 'log').mockImplementation(() => {})
+  const err = vi.spyOn(console, 'error').mockImplementation(() => {})
+  const code = await main(args)
+  const ended = { code, out: out.mock.calls.join('\n'), err: err.mock.calls.join('\n') }
+  vi.restoreAllMocks()
+  return ended
+}
+
+describe('fpdt', () => {
+  it('explains itself, as a whole and by command', async () => {
+    for (const args of [[], ['--help'], ['help']])
+      expect(await said(...args)).toMatchObject({ code: 0, out: expect.stringMatching(/fpdt train CONFIG\.json\n/), err: '' })
+    for (const args of [
+      ['help', 'train'],
+      ['train', '--help'],
+    ])
+      expect((await said(...args)).out).toMatch(/optimizer\.rate +a number; default 0\.0003/)
+  })
+
+  it.each([
+    [['trian'], /^fpdt has no command trian; the nearest is train/],
+    [['help', 'trian'], /^fpdt has no command trian/],
+    [['constructor'], /^fpdt has no command constructor/],
+    [['convert', 'one'], /needs two folders, FROM and TO\nusage: fpdt convert FROM TO/],
+    [['convert', 'a', 'b', '--dtype', 'f16'], /--dtype f16 is neither bf16 nor f32/],
+    [['train'], /needs one configuration/],
+    [['train', 'a.json', 'b.json'], /needs one configuration/],
+    [['install', 'here'], /takes no here; a folder is given as --prefix DIR/],
+  ])('%j: exit code 2', async (args, message) => {
+    expect(await said(...args)).toEqual({ code: 2, out: '', err: expect.stringMatching(message) })
+  })
+})
+
+describe('fpdt train', () => {
+  it.each([
+    [{ steps: 0 }, [], 1, /^fpdt train: run\.json:1:\d+: steps 0 is not a whole number above 0/],
+    [{ evaluation: { every: 0, text: 'x' } }, [], 1, /evaluation\.every 0 is not a whole number above 0/],
+    [{ checkpoint: { every: 1 } }, [], 1, /checkpoint needs its folder/],
+    [{ save: { dtype: 'f32' } }, [], 1, /save needs its folder/],
+    [{ evaluation: { every: 1 } }, [], 1, /evaluation needs its text/],
+    [{}, ['--resume'], 1, /checkpoint needs its folder/],
+    [{ text: 'nix.txt' }, [], 1, /^fpdt train: run\.json:1:\d+: .*there is no file .*nix\.txt/],
+    [{ checkpoint: { folder: 'run.json' } }, [], 1, /^fpdt train: \S*run\.json is a file; give the path of a folder/],
+    [{ save: { folder: '/proc/nowhere/model' } }, [], 1, /^fpdt train: \/proc\/nowhere\/?\S* could not be written: /],
+    [{}, ['--steps', 'many'], 2, /--steps many is not a whole number above 0\nusage: /],
+  ])('%j %j: exit code %i, before anything is computed', async (more, args, code, message) => {
+    writeFileSync(join(folder, 'run.json'), JSON.stringify({ model: 'gpt2', text: 'lib.dom.d.ts', sequence: 512, ...more }))
+    expect(await said('train', join(folder, 'run.json'), ...args)).toEqual({ code, out: '', err: expect.stringMatching(message) })
+  })
+})
+
+describe('fpdt convert', () => {
+  it.each([
+    ['nix', /^fpdt convert: there is no folder nix; /],
+    [tmpdir(), /^fpdt convert: .* has no config\.json; /],
+  ])('of %s is refused', async (from, message) => {
+    expect(await said('convert', from, join(folder, 'to'))).toEqual({ code: 1, out: '', err: expect.stringMatching(message) })
+  })
+})
+
+describe('fpdt plan', () => {
+  const model = gpt('2')
+
+  it('says what the library plans and foretells', async () => {
+    const options = { sequence: 512, chunk: 128, ranks: 2 }
+    const budgets = { device: 2 ** 30, host: 3e8 }
+    const asked = ['--model', 'gpt-2', '--sequence', '512', '--chunk', '128', '--ranks', '2', '--threads', '2', '--memory', '1 GiB', '--host', '300 MB']
+    const { code, out } = await said('plan', ...asked, '--json')
+    expect(code).toBe(0)
+    const { walked: _, ...bytes } = bytesOfStep(model, options, { threads: 2 })
+    const { sequence: __, ...sizes } = options
+    const longest_sequence = longestSequence(model, sizes, { budgets, threads: 2 })
+    const { systems, ...rest } = JSON.parse(out)
+    expect(systems).toMatchObject([{ system: 'fpdt', chunk: 128, chunks: 4, bytes, fits: bytes.device <= 2 ** 30 && bytes.host <= 3e8, longest_sequence }])
+    expect(systems[0].peak.bytes).toBeLessThanOrEqual(bytes.device)
+    expect(rest).toEqual({ model: 'gpt-2', parameters: 124_439_808, sequence: 512, chunk: 128, ranks: 2, threads: 2, budget_bytes: budgets })
+    expect((await said('plan', ...asked)).out).toMatch(
+      /^gpt-2: 124,439,808 parameters; 512 tokens on 2 ranks, bf16; .*\n {2}system +FPDT, 4 chunks of 128 tokens; .*\n {2}device +[\d.]+ [KMG]iB of 1\.00 GiB: /,
+    )
+  })
+
+  it('has no word on what fits where no budget is given', async () => {
+    const { out } = await said('plan', '--model', 'gpt-2', '--sequence', '512', '--json')
+    expect(Object.keys(JSON.parse(out).systems[0])).toEqual(['system', 'chunk', 'chunks', 'bytes', 'peak', 'link_bytes'])
+  })
+
+  it('compares the five systems', async () => {
+    const { code, out } = await said('plan', '--model', 'gpt-2', '--sequence', '1K', '--chunk', '256', '--system', 'all', '--gpus', '2', '--memory', '80GB')
+    expect(code).toBe(0)
+    const rows = out.split('\n').slice(2, 7)
+    expect(rows.map((row) => row.split(' ')[0])).toEqual(['ulysses', 'ulysses-checkpoint', 'ulysses-offload', 'fpdt-device', 'fpdt'])
+    for (const row of rows) expect(row).toMatch(/ yes +1,024 tokens /)
+    expect(out).toMatch(/Times are not predicted/)
+  })
+
+  it.each([
+    [['--model', 'gpt-2'], 2, /needs --model and --sequence/],
+    [['--model', 'gpt-3', '--sequence', '1K'], 1, /no preset gpt-3; the nearest is gpt-2/],
+    [['--model', 'gpt-2', '--sequence', '1Q'], 1, /sequence "1Q" is not a size/],
+    [['--model', 'gpt-2', '--sequence', '4K'], 1, /4096.*1024/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--ranks', '2', '--gpus', '2'], 2, /are the same; give one/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--ranks', 'two'], 2, /--ranks two is not a whole number/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--system', 'deepspeed'], 1, /system "deepspeed" is not one of/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--system', 'all', '--keep', 'host'], 2, /leave it out with --system all/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--states', 'moon'], 1, /tier "moon" is not one of/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--memory', 'much'], 1, /memory "much" is not a size/],
+    [['--modle', 'gpt-2'], 2, /no option --modle; the nearest is --model/],
+  ])('%j: exit code %i', async (args, code, message) => {
+    expect(await said('plan', ...args)).toEqual({ code, out: '', err: expect.stringMatching(message) })
+  })
+})

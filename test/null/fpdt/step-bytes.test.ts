@@ -1,0 +1,126 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { adamW } from '../../../kernel/src/fpdt/optimizer.js'
+import { bytesOfStep, type StepBytes } from '../../../kernel/src/fpdt/step-bytes.js'
+import { planTraining, stepOf, type TrainOptions } from '../../../kernel/src/fpdt/training-plan.js'
+import { longestSequence } from '../../../kernel/src/fpdt/what-fits.js'
+import type { ModelConfig } from '../../../kernel/src/model/config.js'
+import { llama } from '../../../kernel/src/model/llama.js'
+import { namedModel } from '../../../kernel/src/model/named.js'
+import { TIERS, type Tier } from '../../../kernel/src/trace/schema.js'
+import { type AnySizes, anySizes } from '../schedule/arbitrary.js'
+
+const threads = 2
+const WHOLE = Number.POSITIVE_INFINITY
+const bytes = (model: ModelConfig, options: TrainOptions, mostOps?: number): StepBytes => bytesOfStep(model, options, { threads }, mostOps)
+const GIB = 2 ** 30
+
+/** The same step with this many chunks. Positions are rotary: a learned table would end the sequence. */
+function withChunks({ model, options: { states, adamW: given, ...options } }: AnySizes, chunks: number): [ModelConfig, TrainOptions] {
+  const optimizer = adamW({ ...given, ...(states ? { tier: states } : {}) })
+  return [
+    { ...model, positions: { kind: 'rotary', theta: 10_000 } },
+    { ...options, optimizer, sequence: Math.max(2, chunks * options.chunk) },
+  ]
+}
+
+describe('bytes of a step', () => {
+  it('are those of its plan, for any model, sizes and policy', () => {
+    fc.assert(
+      fc.property(anySizes({ layers: 3, chunks: 5, local: 9 }), fc.integer({ min: 1, max: 9 }), (sizes, chunks) => {
+        const [model, options] = withChunks(sizes, chunks)
+        const { arenaBytes } = planTraining(model, options, { budgets: {}, threads }).plan
+        expect(bytes(model, options)).toMatchObject({ ...arenaBytes, walked: { chunks, of: chunks } })
+      }),
+      { numRuns: 40 },
+    )
+  })
+
+  it('are foretold by short walks: what is alive to the byte, the arenas but for gaps', () => {
+    const apart: number[] = []
+    fc.assert(
+      fc.property(anySizes({ layers: 3, chunks: 1, local: 9 }), fc.integer({ min: 16, max: 24 }), (sizes, chunks) => {
+        const [model, options] = withChunks(sizes, chunks)
+        const [foretold, walked] = [bytes(model, options, 0), bytes(model, options, WHOLE)]
+        expect(foretold.walked.chunks).toBeLessThan(chunks)
+        expect(walked.walked.chunks).toBe(chunks)
+        expect(foretold.alive).toEqual(walked.alive)
+        for (const tier of TIERS) if (walked[tier] > 0) apart.push(Math.abs(foretold[tier] / walked[tier] - 1))
+      }),
+      { numRuns: 25 },
+    )
+    // Buffers of a few hundred bytes, as here, leave the widest gaps.
+    expect(Math.max(...apart)).toBeLessThan(0.08)
+    expect(apart.filter((share) => share === 0).length / apart.length).toBeGreaterThan(0.8)
+  })
+
+  it('are foretold exactly for sizes of published models', () => {
+    const model = namedModel('llama-3.2-1b', { layers: 2 })
+    const policies: Partial<TrainOptions>[] = [
+      {},
+      { ranks: 4 },
+      { keep: 'host' },
+      { keep: 'disk', checkpoints: 'disk', optimizer: adamW({ tier: 'disk' }) },
+      { system: 'fpdt-device' },
+    ]
+    for (const policy of policies) {
+      const options = { sequence: 29 * 4096, chunk: 4096, ...policy }
+      const [foretold, walked] = [bytes(model, options, 0), bytes(model, options, WHOLE)]
+      for (const tier of TIERS) expect(foretold[tier], `${tier} ${JSON.stringify(policy)}`).toBe(walked[tier])
+    }
+  })
+
+  it('are known of steps that no plan could hold', () => {
+    const { device, host, walked } = bytes(namedModel('llama-3-8b'), { sequence: '4M', chunk: 8192, ranks: 8 })
+    expect(walked.chunks).toBeLessThan(20)
+    expect(walked.of).toBe(512)
+    // Checkpoints alone: 32 layers, 4 M / 8 tokens of a rank, 4096 bf16.
+    expect(host).toBeGreaterThan(32 * 2 ** 19 * 4096 * 2)
+    expect(host).toBeLessThan(1.2 * 32 * 2 ** 19 * 4096 * 2)
+    expect(device).toBeLessThan(24 * GIB)
+  })
+})
+
+describe('the longest sequence', () => {
+  const model = llama({ layers: 2, width: 64, heads: 4, kvHeads: 2, feedForward: 96, vocab: 257 })
+  const sizes = { chunk: 256, ranks: 2 } as const
+  const MIB = 2 ** 20
+  const cases: [string, Omit<TrainOptions, 'sequence'>, Partial<Record<Tier, number>>][] = [
+    ['a host', sizes, { device: 8 * MIB, host: 6 * MIB }],
+    ['a disk', { ...sizes, checkpoints: 'disk', keep: 'disk' }, { device: 8 * MIB, disk: 9 * MIB }],
+    ['a host, with chunks on disk and states there', { ...sizes, keep: 'disk', optimizer: adamW({ tier: 'disk' }) }, { host: 5 * MIB }],
+    ['a device where chunks wait', { ...sizes, system: 'fpdt-device' }, { device: 9 * MIB }],
+    ['a device where q, k and v are kept', { ...sizes, keep: 'device' }, { device: 9 * MIB, host: 64 * MIB }],
+    ['a batch', { ...sizes, batch: 3, accumulate: 2, documents: true }, { device: 16 * MIB, host: 12 * MIB }],
+    ['Ulysses', { ranks: 2, system: 'ulysses' }, { device: 8 * MIB, host: 6 * MIB }],
+    ['Ulysses with checkpoints', { ranks: 2, system: 'ulysses-checkpoint' }, { device: 8 * MIB }],
+    ['Ulysses with offload', { ranks: 2, system: 'ulysses-offload' }, { device: 8 * MIB, host: MIB }],
+  ]
+  it.each(cases)('is right to the chunk: %s', (_, options, budgets) => {
+    const fits = (sequence: number): boolean => {
+      const needed = bytes(model, { ...options, sequence }, WHOLE)
+      return TIERS.every((tier) => needed[tier] <= (budgets[tier] ?? Number.POSITIVE_INFINITY))
+    }
+    const longest = longestSequence(model, options, { budgets, threads })
+    expect(longest).toBeGreaterThan(0)
+    expect(fits(longest)).toBe(true)
+    expect(fits(longest + 256)).toBe(false)
+  })
+
+  it('is endless where nothing grows, nothing where not one chunk fits, and no longer than positions are learned', () => {
+    expect(longestSequence(model, sizes, { budgets: { device: 8 * MIB }, threads })).toBe(Number.POSITIVE_INFINITY)
+    expect(longestSequence(model, { system: 'ulysses' }, { budgets: {}, threads })).toBe(Number.POSITIVE_INFINITY)
+    expect(longestSequence(model, sizes, { budgets: { device: 2 ** 16 }, threads })).toBe(0)
+    expect(longestSequence({ ...model, positions: { kind: 'learned', length: 1000 } }, sizes, { budgets: {}, threads })).toBe(768)
+  })
+
+  it('is found for sequences far beyond what can be walked', () => {
+    const budgets = { device: 40 * GIB, host: 240 * GIB }
+    const options = { chunk: 65536, ranks: 4, optimizer: adamW({ tier: 'host' }) } as const
+    const big = namedModel('llama-3-8b')
+    const longest = longestSequence(big, options, { budgets, threads })
+    expect(stepOf(big, { ...options, sequence: longest }).chunks).toBeGreaterThan(16)
+    expect(bytes(big, { ...options, sequence: longest }, 0).host).toBeLessThanOrEqual(budgets.host)
+    expect(bytes(big, { ...options, sequence: longest + 65536 }, 0).host).toBeGreaterThan(budgets.host)
+  })
+})
