@@ -1,5 +1,5 @@
 /** The shell command, run as a stranger runs it: the built `bin/fpdt.mjs` in a process of its own. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -313,4 +313,18 @@ describe('mistakes', () => {
 it('explains itself', async () => {
   const { version } = JSON.parse(readFileSync(fileURLToPath(new URL('../../kernel/package.json', import.meta.url)), 'utf8'))
   expect(await run(['--version'])).toMatchObject({ code: 0, out: `${version}\n`, err: '' })
+})
+
+it('the library does in a plain program of Node what it does in a cell', async () => {
+  const program = `
+    import { adamW, Device, llama, longText } from 'fpdt'
+    const device = await Device.cpu({ memory: '256 MiB', host: '256 MiB', threads: 2 })
+    const run = await device.train(llama(${JSON.stringify(sizes)}), { ...${JSON.stringify(TRAINING)}, optimizer: adamW(${JSON.stringify(OPTIMIZER)}) })
+    const { loss, gradient_norm } = await run.step(longText(Uint32Array.from(JSON.parse(process.argv[1]))))
+    console.log(JSON.stringify({ loss, gradient_norm }))
+    await device.close()`
+  const args = ['--input-type=module', '-e', program, JSON.stringify([...tokens.subarray(0, 100)])]
+  const { stdout, stderr } = spawnSync(process.execPath, args, { cwd: fileURLToPath(new URL('../..', import.meta.url)), encoding: 'utf8' })
+  expect(stderr).toBe('')
+  expect(JSON.parse(stdout)).toEqual((await inProcess(1))[0])
 })
