@@ -63,7 +63,10 @@ export async function bestInTurns(calls, rounds = ROUNDS) {
 }
 
 /** What the command line asks for. */
-export const { positionals: asked, values: options } = parseArgs({ allowPositionals: true, options: { threads: { type: 'string' } } })
+export const { positionals: asked, values: options } = parseArgs({
+  allowPositionals: true,
+  options: { threads: { type: 'string' }, write: { type: 'boolean' } },
+})
 export const device = openDevice({ backend: 'cpu', ...(options.threads ? { threads: Number(options.threads) } : {}) })
 export const { name: processor, path, threads } = device.info()
 

@@ -1,9 +1,11 @@
 /**
- * `npm run bench`: tables of how fast this machine runs what training is made of; under three minutes on a quiet machine with bf16 units.
+ * `npm run bench`: tables of how fast this machine runs what training is made of. On two quiet cores with bf16 units attention,
+ * gemm, step and kernel take three minutes together, pytorch and curve some more each.
  *
  *   npm run bench                     all subjects
  *   npm run bench -- attention gemm   these
  *   npm run bench -- gemm --threads 1
+ *   npm run bench -- pytorch --write  the table goes into README too
  */
 import { program, setup } from '../../.ci/setup.mjs'
 import { TaskError } from '../../.ci/task.mjs'
@@ -13,6 +15,14 @@ const subjects = {
   attention: async () => (await import('./attention.mjs')).attention(),
   gemm: async () => (await import('./gemm.mjs')).gemm(),
   step: async () => (await import('./step.mjs')).step(),
+  pytorch: async () => {
+    await setup({ only: ['python-test'] })
+    await (await import('./pytorch.mjs')).pytorch()
+  },
+  curve: async () => {
+    await setup({ only: ['python-test'] })
+    await (await import('./curve.mjs')).curve()
+  },
   kernel: async () => (await import('./kernel.mjs')).kernel(),
 }
 

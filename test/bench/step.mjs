@@ -6,29 +6,26 @@
 import { rates } from '../../kernel/lib/cost/durations.js'
 import { mfu, modelFlops } from '../../kernel/lib/cost/flops.js'
 import { measureMachine } from '../../kernel/lib/cost/machine.js'
-import { NativeStep } from '../../kernel/lib/execute/native.js'
 import { simulate } from '../../kernel/lib/execute/simulate.js'
-import { formatBytes, llama } from '../../kernel/lib/fpdt/index.js'
-import { writeInputs } from '../../kernel/lib/fpdt/inputs.js'
-import { initialParameters, writeParameters } from '../../kernel/lib/fpdt/parameters.js'
-import { planTraining } from '../../kernel/lib/fpdt/training-plan.js'
-import { longText, stepTokens } from '../../kernel/lib/model/tokens.js'
-import { paddedTokens } from '../../kernel/lib/schedule/config.js'
-import { KERNEL_NAMES } from '../../kernel/lib/schedule/kernels.js'
-import { STREAMS } from '../../kernel/lib/trace/schema.js'
-import { bestInTurns, device, giga, milliseconds, percent, printTable, threads } from './measure.mjs'
+import { formatBytes } from '../../kernel/lib/fpdt/sizes.js'
+import { llama } from '../../kernel/lib/model/llama.js'
+import { longText } from '../../kernel/lib/model/tokens.js'
+import { bestInTurns, device, giga, milliseconds, percent, printTable } from './measure.mjs'
+import { byKernel, duration, openSystem } from './system.mjs'
 
 const MODEL = llama({ layers: 4, width: 256, heads: 4, kvHeads: 2, feedForward: 688, vocab: 50257, tied: true })
 const SIZES = [
   { sequence: 8192, chunk: 1024 },
   { sequence: 16384, chunk: 2048 },
 ]
-const COMPUTE = STREAMS.indexOf('compute')
 
 export async function step() {
   const text = longText('lib.dom.d.ts')
   for (const { sequence, chunk } of SIZES) {
-    const systems = { fpdt: open({ sequence, chunk, ranks: 2 }, text), ulysses: open({ sequence, ranks: 2, system: 'ulysses' }, text) }
+    const systems = {
+      fpdt: openSystem(MODEL, { sequence, chunk, ranks: 2 }, text),
+      ulysses: openSystem(MODEL, { sequence, ranks: 2, system: 'ulysses' }, text),
+    }
     try {
       let machine
       const measure = () => {
@@ -47,28 +44,6 @@ function best(a, b) {
   if (a === undefined || typeof b === 'string') return b
   if (typeof b === 'number') return Math.max(a, b)
   return Object.fromEntries(Object.entries(b).map(([name, value]) => [name, best(a[name], value)]))
-}
-
-/** A system ready to step, which keeps the spans of its fastest step. */
-function open(options, text) {
-  const training = planTraining(MODEL, options, { budgets: {}, threads })
-  const { config } = training
-  const native = new NativeStep(device, training.plan)
-  writeParameters(native, training, initialParameters(training))
-  const parameters = writeInputs(native, training, stepTokens(text, 0, config.tokens, paddedTokens(config), config.model.vocabulary), 1)
-  const system = { training, native, seconds: Number.POSITIVE_INFINITY, cores: 0, spans: undefined, run, close: () => native.close() }
-  return system
-
-  async function run() {
-    const before = process.cpuUsage()
-    await native.run(parameters)
-    const { user, system: kernel } = process.cpuUsage(before)
-    const spans = native.takeSpans()
-    native.reset()
-    const seconds = duration(spans)
-    if (seconds < system.seconds) Object.assign(system, { seconds, spans, cores: (user + kernel) / 1e6 / seconds })
-    return seconds
-  }
 }
 
 function report(sequence, chunk, systems, { peakFlopsPerSecond, rates: machine }) {
@@ -111,24 +86,4 @@ function report(sequence, chunk, systems, { peakFlopsPerSecond, rates: machine }
   printTable('Compute time by kernel, both ranks', rows)
 }
 
-/** Calls, seconds and operations of every kernel, over all ranks. */
-function byKernel(program, spans) {
-  const kernels = new Map()
-  for (let i = 0; i < spans.entry.length; i++) {
-    const entry = spans.entry[i]
-    if (program.stream[entry] !== COMPUTE) continue
-    const kernel = KERNEL_NAMES[program.kernel[entry]]
-    const row = kernels.get(kernel) ?? { calls: 0, seconds: 0, flops: 0 }
-    row.calls++
-    row.seconds += (spans.end_ns[i] - spans.start_ns[i]) / 1e9
-    row.flops += program.flops[entry]
-    kernels.set(kernel, row)
-  }
-  return kernels
-}
-
-function duration({ start_ns, end_ns }) {
-  const first = start_ns.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY)
-  return (end_ns.reduce((last, time) => Math.max(last, time), 0) - first) / 1e9
-}
 const sum = (numbers) => numbers.reduce((total, number) => total + number, 0)
