@@ -57,9 +57,10 @@ async function expectEqualBytes(model: ModelConfig, options: TrainOptions): Prom
 }
 
 describe('bytes of a step', () => {
-  it.each(
-    cases.map(([model, options]) => ({ words: `${model.family}, ${model.kvHeads} of ${model.heads} heads, ${JSON.stringify(options)}`, model, options })),
-  )('predicted = allocated = highest byte touched: $words', ({ model, options }) => expectEqualBytes(model, options))
+  for (const [model, options] of cases) {
+    const words = `${model.family}, ${model.kvHeads} of ${model.heads} heads, ${JSON.stringify(options)}`
+    it(`predicted = allocated = highest byte touched: ${words}`, () => expectEqualBytes(model, options))
+  }
 
   it('are so for any model, sizes and policy', async () => {
     await fc.assert(

@@ -3,7 +3,7 @@
  * steps too long to be held, and for searches through many. What is walked is not checked.
  */
 import { kernelSpec } from '../schedule/kernels.js'
-import { accesses, type Op } from '../schedule/ops.js'
+import { accesses, type Op, type Place } from '../schedule/ops.js'
 import type { Standing } from '../schedule/standing.js'
 import { TIERS, type Tier } from '../trace/schema.js'
 import { ALIGNMENT, layOut } from './arena.js'
@@ -13,11 +13,12 @@ import { Lifetimes, type Unplaced } from './lifetimes.js'
 export interface WalkedBytes {
   /** Of each tier's arena, per rank: `arenaBytes` of the plan of the same ops. */
   readonly arena: Readonly<Record<Tier, number>>
-  /** Most bytes alive at once, alignment counted, in each phase of each layer: `forward 3`. */
+  /** Most bytes alive at once, alignment counted, in each stretch of the step. */
   readonly alive: Readonly<Record<Tier, ReadonlyMap<string, number>>>
 }
 
-export function bytesOfOps(ops: Iterable<Op>, initial: Iterable<Standing>, workspace: WorkspaceBytes): WalkedBytes {
+/** `stretchOf`: by which name an op's stretch of the step goes. */
+export function bytesOfOps(ops: Iterable<Op>, initial: Iterable<Standing>, workspace: WorkspaceBytes, stretchOf: (place: Place) => string): WalkedBytes {
   const lifetimes = new Lifetimes(initial)
   const { residencies } = lifetimes
   const stretches: string[] = residencies.map(() => BEFORE) // where each residency was born
@@ -29,7 +30,7 @@ export function bytesOfOps(ops: Iterable<Op>, initial: Iterable<Standing>, works
       const bytes = workspace(op.kernel, kernelSpec(op.kernel).parameters(op.operands, op.flags))
       if (bytes > 0) lifetimes.workspace(op.kernel, bytes, line)
     }
-    while (stretches.length < residencies.length) stretches.push(`${op.place.phase} ${op.place.layer}`)
+    while (stretches.length < residencies.length) stretches.push(stretchOf(op.place))
     line++
   }
   lifetimes.close(line)

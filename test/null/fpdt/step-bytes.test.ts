@@ -32,7 +32,7 @@ describe('bytes of a step', () => {
         const { arenaBytes } = planTraining(model, options, { budgets: {}, threads }).plan
         expect(bytes(model, options)).toMatchObject({ ...arenaBytes, walked: { chunks, of: chunks } })
       }),
-      { numRuns: 40 },
+      { numRuns: 20 },
     )
   })
 
@@ -47,7 +47,7 @@ describe('bytes of a step', () => {
         expect(foretold.alive).toEqual(walked.alive)
         for (const tier of TIERS) if (walked[tier] > 0) apart.push(Math.abs(foretold[tier] / walked[tier] - 1))
       }),
-      { numRuns: 25 },
+      { numRuns: 20 },
     )
     // Buffers of a few hundred bytes, as here, leave the widest gaps.
     expect(Math.max(...apart)).toBeLessThan(0.08)
