@@ -36,7 +36,8 @@ export function longestSequence(model: ModelConfig, sizes: Sizes, { budgets, thr
   const { positions } = model
   const most = Math.floor((positions.kind === 'learned' && !sizes.documents ? positions.length : MOST_TOKENS) / unit)
   if (most === 0 || !fits(1)) return 0
-  if (fits(most, 0)) return positions.kind === 'learned' ? most * unit : Number.POSITIVE_INFINITY
+  // An un-chunked step is walked whole, and its parts of logits grow with it: never far beyond the answer.
+  if (limits.length === 0 || (chunk && fits(most, 0))) return positions.kind === 'learned' ? most * unit : Number.POSITIVE_INFINITY
   let units = lastOf(most, (n) => fits(n, 0))
   while (units > 0 && !fits(units)) units--
   while (units < most && fits(units + 1)) units++

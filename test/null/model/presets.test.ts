@@ -4,7 +4,7 @@ import { llama } from '../../../kernel/src/model/llama.js'
 import { namedModel } from '../../../kernel/src/model/named.js'
 import { parameterCount } from '../../../kernel/src/model/parameters.js'
 import { PRESETS } from '../../../kernel/src/model/presets.js'
-import { checkModel } from '../../../kernel/src/schedule/config-model.js'
+import { checkModel } from '../../../kernel/src/model/check.js'
 
 /** What the model cards say, to the parameter. */
 const PUBLISHED = {
