@@ -9,7 +9,7 @@ import { measureMachine } from '../../kernel/lib/cost/machine.js'
 import { simulate } from '../../kernel/lib/execute/simulate.js'
 import { formatBytes } from '../../kernel/lib/fpdt/sizes.js'
 import { llama } from '../../kernel/lib/model/llama.js'
-import { longText } from '../../kernel/lib/model/tokens.js'
+import { longText } from '../../kernel/lib/text/tokens.js'
 import { bestInTurns, device, giga, milliseconds, percent, printTable } from './measure.mjs'
 import { byKernel, duration, openSystem } from './system.mjs'
 

@@ -1,14 +1,14 @@
 /** A system ready to step on the next tokens of a text, which keeps the spans of its fastest step. */
 
 import { NativeStep } from '../../kernel/lib/execute/native.js'
-import { sequenceShape, writeInputs } from '../../kernel/lib/fpdt/inputs.js'
-import { writeConstants, writeParameters } from '../../kernel/lib/fpdt/parameters.js'
-import { planTraining } from '../../kernel/lib/fpdt/training-plan.js'
+import { planTraining } from '../../kernel/lib/fpdt/plan/training-plan.js'
+import { sequenceShape, writeInputs } from '../../kernel/lib/fpdt/run/inputs.js'
+import { writeConstants, writeParameters } from '../../kernel/lib/fpdt/run/parameters.js'
 import { initialGroup } from '../../kernel/lib/model/initialise.js'
 import { groupsOf } from '../../kernel/lib/model/parameters.js'
-import { stepTokens } from '../../kernel/lib/model/sequences.js'
-import { longText } from '../../kernel/lib/model/tokens.js'
 import { KERNEL_NAMES } from '../../kernel/lib/schedule/kernels.js'
+import { stepTokens } from '../../kernel/lib/text/sequences.js'
+import { longText } from '../../kernel/lib/text/tokens.js'
 import { STREAMS } from '../../kernel/lib/trace/schema.js'
 import { device, threads } from './measure.mjs'
 

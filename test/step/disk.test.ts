@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { Device } from '../../kernel/src/fpdt/device.js'
-import { adamW } from '../../kernel/src/fpdt/optimizer.js'
+import { adamW } from '../../kernel/src/fpdt/plan/optimizer.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { randomTokens } from './harness.js'
 

@@ -1,7 +1,7 @@
 /** What a step must not depend on: how documents are packed, what is ignored, pads, how sequences are grouped, how rows are cut. */
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
-import type { TrainOptions } from '../../kernel/src/fpdt/training-plan.js'
+import type { TrainOptions } from '../../kernel/src/fpdt/plan/training-plan.js'
 import type { ModelConfig } from '../../kernel/src/model/config.js'
 import { gpt } from '../../kernel/src/model/gpt.js'
 import { llama } from '../../kernel/src/model/llama.js'

@@ -2,10 +2,10 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import { Device } from '../../kernel/src/fpdt/device.js'
-import { adamW } from '../../kernel/src/fpdt/optimizer.js'
+import { adamW } from '../../kernel/src/fpdt/plan/optimizer.js'
 import { gpt } from '../../kernel/src/model/gpt.js'
 import { llama } from '../../kernel/src/model/llama.js'
-import { longText } from '../../kernel/src/model/tokens.js'
+import { longText } from '../../kernel/src/text/tokens.js'
 import { randomTokens } from './harness.js'
 
 const device = await Device.cpu({ memory: '128 MiB', host: '128 MiB', threads: 2 })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
-import type { TrainOptions } from '../../kernel/src/fpdt/training-plan.js'
+import type { TrainOptions } from '../../kernel/src/fpdt/plan/training-plan.js'
 import type { ModelConfig } from '../../kernel/src/model/config.js'
 import { gpt } from '../../kernel/src/model/gpt.js'
 import { llama } from '../../kernel/src/model/llama.js'

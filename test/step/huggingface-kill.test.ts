@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, it } from 'vitest'
-import { type LoadedModel, loadHuggingFace } from '../../kernel/src/model/huggingface.js'
+import { type LoadedModel, loadHuggingFace } from '../../kernel/src/files/huggingface.js'
 import { groupsOf, parameterLayout } from '../../kernel/src/model/parameters.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'fpdt-kill-'))

@@ -1,8 +1,8 @@
 /** The step that shows at any length what FPDT needs of the device: one layer, one head, chunks of 16 K tokens. */
 import { Device } from '../../kernel/src/fpdt/device.js'
-import { bytesOfStep, type StepBytes } from '../../kernel/src/fpdt/step-bytes.js'
+import { bytesOfStep, type StepBytes } from '../../kernel/src/fpdt/plan/step-bytes.js'
 import { llama } from '../../kernel/src/model/llama.js'
-import { longText } from '../../kernel/src/model/tokens.js'
+import { longText } from '../../kernel/src/text/tokens.js'
 import type { Tier } from '../../kernel/src/trace/schema.js'
 
 const VOCABULARY = 512

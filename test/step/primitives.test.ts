@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import { FpdtError } from '../../kernel/src/errors.js'
 import { Device } from '../../kernel/src/fpdt/device.js'
-import { concat, largestDifference, random, Tensor, tensor } from '../../kernel/src/fpdt/tensor.js'
+import { concat, largestDifference, random, Tensor, tensor } from '../../kernel/src/fpdt/own/tensor.js'
 import { derivative, dot } from '../backend/reference/derivative.js'
 
 const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', disk: '64 MiB', threads: 2 })

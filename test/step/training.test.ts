@@ -5,9 +5,9 @@ import { afterAll, afterEach, describe, expect, it } from 'vitest'
 import { DISPLAY_HOST, type DisplayHost } from '../../kernel/src/display.js'
 import { FpdtError } from '../../kernel/src/errors.js'
 import { Device } from '../../kernel/src/fpdt/device.js'
-import { adamW } from '../../kernel/src/fpdt/optimizer.js'
+import { adamW } from '../../kernel/src/fpdt/plan/optimizer.js'
 import { llama } from '../../kernel/src/model/llama.js'
-import { longText } from '../../kernel/src/model/tokens.js'
+import { longText } from '../../kernel/src/text/tokens.js'
 import { byTensor, randomTokens } from './harness.js'
 
 const model = llama({ layers: 2, width: 32, heads: 4, kvHeads: 2, headSize: 16, feedForward: 40, vocab: 97 })

@@ -7,9 +7,9 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FpdtError } from '../errors.js'
+import { openSafetensors, readPieces } from '../files/safetensors.js'
+import { type TensorToSave, writeSafetensors } from '../files/safetensors-write.js'
 import type { Group, Part } from '../model/parameters.js'
-import { openSafetensors, readPieces } from '../model/safetensors.js'
-import { type TensorToSave, writeSafetensors } from '../model/safetensors-write.js'
 
 /** What is kept of each parameter between steps: the parameter itself, and AdamW's two moments. */
 export const STATES = ['master', 'm', 'v'] as const

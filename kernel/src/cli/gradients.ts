@@ -1,11 +1,11 @@
 /** Gradients into a file that every tool of the field reads. */
 import { FpdtError } from '../errors.js'
-import type { ParameterValues } from '../fpdt/parameters.js'
+import { checkFamily, type StoredPart, storedParts } from '../files/huggingface-names.js'
+import { piecesOf, tensorsOf } from '../files/huggingface-save.js'
+import { writeSafetensors } from '../files/safetensors-write.js'
+import type { ParameterValues } from '../fpdt/run/parameters.js'
 import type { ModelConfig } from '../model/config.js'
-import { checkFamily, type StoredPart, storedParts } from '../model/huggingface-names.js'
-import { piecesOf, tensorsOf } from '../model/huggingface-save.js'
 import type { Group } from '../model/parameters.js'
-import { writeSafetensors } from '../model/safetensors-write.js'
 
 /** Writes one f32 tensor for each parameter: as the model's Hugging Face layout names and shapes it, or as `layer 0/qkv` where it has none. Throws FpdtError `disk_full`, `disk`. */
 export async function saveGradients(path: string, model: ModelConfig, gradients: ParameterValues): Promise<void> {

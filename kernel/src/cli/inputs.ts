@@ -1,15 +1,15 @@
 /** The model and the texts that a configuration names, as the library takes them. */
 import { existsSync } from 'node:fs'
 import { FpdtError } from '../errors.js'
-import { load } from '../fpdt/load.js'
-import type { TrainOptions } from '../fpdt/training-plan.js'
+import type { TrainOptions } from '../fpdt/plan/training-plan.js'
+import { load } from '../fpdt/run/load.js'
 import type { ModelConfig } from '../model/config.js'
 import { type GptOptions, gpt } from '../model/gpt.js'
 import { type LlamaOptions, llama } from '../model/llama.js'
 import { namedModel } from '../model/named.js'
-import { type TokenFileOptions, tokenFile } from '../model/token-file.js'
-import { type LongText, longText } from '../model/tokens.js'
 import { nearest } from '../nearest.js'
+import { type TokenFileOptions, tokenFile } from '../text/token-file.js'
+import { type LongText, longText } from '../text/tokens.js'
 import type { TrainConfig } from './config.js'
 
 type Path = (written: string) => string

@@ -1,8 +1,8 @@
 /** What one system takes for a step, and how far the budgets reach with it. */
-import { bytesOfStep } from '../fpdt/step-bytes.js'
-import { type LinkTotals, linksOfStep } from '../fpdt/step-links.js'
-import { aboutOps, planTraining, stepOf, type TrainOptions } from '../fpdt/training-plan.js'
-import { longestSequence } from '../fpdt/what-fits.js'
+import { bytesOfStep } from '../fpdt/plan/step-bytes.js'
+import { type LinkTotals, linksOfStep } from '../fpdt/plan/step-links.js'
+import { aboutOps, planTraining, stepOf, type TrainOptions } from '../fpdt/plan/training-plan.js'
+import { longestSequence } from '../fpdt/plan/what-fits.js'
 import type { ModelConfig } from '../model/config.js'
 import { largestInWords } from '../plan/words.js'
 import type { StepConfig } from '../schedule/config.js'

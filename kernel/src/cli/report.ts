@@ -1,6 +1,6 @@
 /** A step as one line: for a person, or for a program. */
-import { rateAt } from '../fpdt/optimizer.js'
-import type { TrainingRun } from '../fpdt/training-run.js'
+import { rateAt } from '../fpdt/plan/optimizer.js'
+import type { TrainingRun } from '../fpdt/run/training-run.js'
 import type { StepSummary } from '../trace/schema.js'
 import type { Terminal } from './terminal.js'
 

@@ -1,7 +1,7 @@
 /** The steps of `fpdt train`, with what happens between them: evaluations, checkpoints, lines. */
 import { FpdtError } from '../errors.js'
-import type { TrainingRun } from '../fpdt/training-run.js'
-import type { LongText } from '../model/tokens.js'
+import type { TrainingRun } from '../fpdt/run/training-run.js'
+import type { LongText } from '../text/tokens.js'
 import type { StepSummary } from '../trace/schema.js'
 import type { TrainConfig, TrainFile } from './config.js'
 import { saveGradients } from './gradients.js'

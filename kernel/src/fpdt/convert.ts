@@ -3,10 +3,10 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { LIST } from '../checkpoint/folder.js'
 import { MANIFEST } from '../checkpoint/manifest.js'
+import { type ConvertOptions, convert as convertModel, saveHuggingFace } from '../files/huggingface.js'
 import { checkModel } from '../model/check.js'
 import type { ModelConfig } from '../model/config.js'
-import { type ConvertOptions, convert as convertModel, saveHuggingFace } from '../model/huggingface.js'
-import { openCheckpoint } from './checkpoint.js'
+import { openCheckpoint } from './run/checkpoint.js'
 
 export interface Converted {
   readonly model: ModelConfig

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
 import { main } from '../../../kernel/src/cli/main.js'
-import { bytesOfStep } from '../../../kernel/src/fpdt/step-bytes.js'
-import { longestSequence } from '../../../kernel/src/fpdt/what-fits.js'
+import { bytesOfStep } from '../../../kernel/src/fpdt/plan/step-bytes.js'
+import { longestSequence } from '../../../kernel/src/fpdt/plan/what-fits.js'
 import { gpt } from '../../../kernel/src/model/gpt.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'fpdt-main-'))

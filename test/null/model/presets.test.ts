@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { checkModel } from '../../../kernel/src/model/check.js'
 import { gpt } from '../../../kernel/src/model/gpt.js'
 import { llama } from '../../../kernel/src/model/llama.js'
 import { namedModel } from '../../../kernel/src/model/named.js'
 import { parameterCount } from '../../../kernel/src/model/parameters.js'
 import { PRESETS } from '../../../kernel/src/model/presets.js'
-import { checkModel } from '../../../kernel/src/model/check.js'
 
 /** What the model cards say, to the parameter. */
 const PUBLISHED = {

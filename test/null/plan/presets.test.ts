@@ -1,7 +1,7 @@
 /** Device bytes do not grow with the sequence: planned for every published model. */
 import { describe, expect, it } from 'vitest'
-import { bytesOfStep } from '../../../kernel/src/fpdt/step-bytes.js'
-import { planTraining, type TrainOptions } from '../../../kernel/src/fpdt/training-plan.js'
+import { bytesOfStep } from '../../../kernel/src/fpdt/plan/step-bytes.js'
+import { planTraining, type TrainOptions } from '../../../kernel/src/fpdt/plan/training-plan.js'
 import type { ModelConfig } from '../../../kernel/src/model/config.js'
 import { llama } from '../../../kernel/src/model/llama.js'
 import { namedModel } from '../../../kernel/src/model/named.js'

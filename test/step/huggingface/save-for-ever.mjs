@@ -1,6 +1,7 @@
 /** Saves two models into one folder in turn, until it is killed: node save-for-ever.mjs FOLDER. Prints a line when the first is there. */
+
+import { saveHuggingFace } from '../../../kernel/lib/files/huggingface.js'
 import { gpt } from '../../../kernel/lib/model/gpt.js'
-import { saveHuggingFace } from '../../../kernel/lib/model/huggingface.js'
 import { llama } from '../../../kernel/lib/model/llama.js'
 
 const sizes = { layers: 2, width: 32, heads: 4, vocab: 97 }

@@ -1,0 +1,246 @@
+/**
+ * A schedule of the user's own on a device: planned when it is made, run as often as wanted, stepped through, drawn like a
+ * training run.
+ *
+ *   const q = value('q', [8, 2, 16], { category: 'attention' })
+ *   const schedule = device.schedule(function* () {
+ *     yield fetch(at('forward'), q)
+ *     yield compute(at('forward'), 'attend', { state, q, k, v }, { first: 1 })
+ *     ...
+ *     yield* free(at('forward'), 'device', q)
+ *   }, { inputs: { host: [q], device: [k, v] }, results: { device: [o] } })
+ *   schedule.plan
+ *   const results = await schedule.run({ q: random([8, 2, 16]), ... })
+ */
+import { DISPLAY_ID, type MimeBundle, TO_MIME } from '../../display.js'
+import { FpdtError } from '../../errors.js'
+import { largestInWords } from '../../plan/words.js'
+import { duration } from '../../trace/draw/format.js'
+import type { RunHead, StepSummary, Tier } from '../../trace/schema.js'
+import type { StepSpans } from '../../trace/spans.js'
+import type { Device } from '../device.js'
+import { type Prediction, predict } from '../plan/predict.js'
+import { Following } from '../run/following.js'
+import { ownHead } from '../run/head.js'
+import { copiesInWords, runBundle, runInWords } from '../run/show.js'
+import { Stepper } from '../run/stepper.js'
+import { formatBytes } from '../sizes.js'
+import { type Inputs, LoadedSchedule, parameterBlock, Results, type Scalars } from './loaded-schedule.js'
+import type { SchedulePlan } from './schedule-plan.js'
+
+/** Runs whose spans are kept. */
+const KEPT_RUNS = 16
+
+/** What a schedule would take and when its ops would run. Nothing has run. */
+export class PlannedSchedule {
+  readonly head: RunHead
+  readonly #device: Device
+  #prediction: Prediction | undefined
+
+  constructor(
+    readonly schedule: SchedulePlan,
+    device: Device,
+  ) {
+    this.#device = device
+    this.head = ownHead(schedule, device.description, 'predicted')
+  }
+
+  /** The ops, one line each. */
+  get listing(): readonly string[] {
+    return this.schedule.plan.listing
+  }
+  /** Arena bytes of a rank: what will be allocated, exactly. */
+  bytes(tier: Tier = 'device'): number {
+    return this.schedule.plan.arenaBytes[tier]
+  }
+  /** Predicted time of a run in seconds, by the rates measured on this machine. */
+  get seconds(): number {
+    return this.#predict().spans.end_ns.reduce((last, time) => Math.max(last, time), 0) / 1e9
+  }
+
+  /** In words: what it takes, what makes the peak, how long it may run. */
+  toString(): string {
+    const { plan } = this.schedule
+    const peak = plan.peaks.device
+    const { program, spans } = this.#predict()
+    return [
+      `${this.head.title} (predicted)`,
+      ...this.head.tiers.map(
+        ({ tier, predicted_bytes, budget_bytes }) =>
+          `${tier.padEnd(6)}  ${formatBytes(predicted_bytes)} a rank${budget_bytes === null ? '' : ` of ${formatBytes(budget_bytes)}`}`,
+      ),
+      ...(peak.bytes > 0
+        ? [
+            `peak    ${formatBytes(peak.bytes)} alive on the device at op ${peak.line}: ${plan.words(peak.line)}`,
+            `        made of ${largestInWords(peak.residencies)}`,
+          ]
+        : []),
+      `time    ${duration(1e9 * this.seconds)}, from rates measured on this machine; ${copiesInWords(program, spans)}`,
+    ].join('\n')
+  }
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString()
+  }
+  async [TO_MIME](): Promise<MimeBundle> {
+    const { program, spans } = this.#predict()
+    const steps = [summaryOf(1, 0, Math.round(this.seconds * 1e9))]
+    const bundle = await runBundle(this.schedule, program, { ...this.head, steps }, [{ step: 1, spans }])
+    return { ...bundle, 'text/plain': this.toString() }
+  }
+
+  #predict(): Prediction {
+    this.#prediction ??= predict(this.schedule.plan, this.#device, this.schedule.dtype)
+    return this.#prediction
+  }
+}
+
+export class OwnSchedule {
+  readonly head: RunHead
+  /** What it takes and when its ops would run: known before anything has. */
+  readonly plan: PlannedSchedule
+  readonly #device: Device
+  readonly #records: StepSpans[] = []
+  readonly #closers: (() => void)[] = []
+  readonly #picture: Following
+  #loaded: LoadedSchedule | undefined
+  #stepper: Stepper<Results> | undefined
+  #origin_ns: number | undefined // of the first run
+  #done = 0
+  #busy: string | undefined // what is under way, in words
+  #closed = false
+
+  /** @internal Use `device.schedule`. */
+  constructor(
+    device: Device,
+    readonly schedule: SchedulePlan,
+  ) {
+    this.#device = device
+    this.plan = new PlannedSchedule(schedule, device)
+    this.head = ownHead(schedule, device.description, 'measured')
+    this.#picture = new Following(this.head.run_id, () => this.bundle())
+  }
+
+  /**
+   * Writes the inputs, runs every op, and gives a copy of the results: `(await schedule.run({ q })).get('o')`. The first run
+   * allocates. In a notebook runs are drawn. Rejects with FpdtError `config`, `shape`, `dtype` (inputs that are not what the
+   * values say: nothing ran), `stopped` (interrupted), or the code of the op that failed; the run is then dropped.
+   */
+  async run(inputs: Inputs = {}, scalars: Scalars = {}): Promise<Results> {
+    const parameters = parameterBlock(this.schedule, scalars)
+    const loaded = await this.#begin('a run', inputs)
+    try {
+      await loaded.run(parameters)
+      return this.#record(loaded)
+    } catch (error) {
+      this.#fail(error)
+      throw error
+    } finally {
+      this.#busy = undefined
+      await this.#picture.follow()
+    }
+  }
+
+  /** A run that stops where it is told to, so that any value can be looked at. Until it is closed or completed no other run may begin. */
+  async stepper(inputs: Inputs = {}, scalars: Scalars = {}): Promise<Stepper<Results>> {
+    const parameters = parameterBlock(this.schedule, scalars)
+    const loaded = await this.#begin('a stepper', inputs)
+    this.#stepper = new Stepper<Results>(loaded.native, this.schedule, parameters, async (end) => {
+      this.#busy = this.#stepper = undefined
+      if (end === 'dropped') {
+        loaded.drop()
+        this.head.state = 'stopped'
+        return undefined
+      }
+      const results = this.#record(loaded)
+      await this.#picture.follow()
+      return results
+    })
+    return this.#stepper
+  }
+
+  /** Bytes per rank: planned, allocated, and the highest that the first run touched (null before it). Throws FpdtError `config`. */
+  memory(tier: Tier = 'device'): { predicted: number; allocated: number | null; touched: number | null } {
+    const row = this.head.tiers.find((candidate) => candidate.tier === tier)
+    if (!row) throw new FpdtError('config', `this schedule uses no ${tier} memory; it uses ${this.head.tiers.map((t) => t.tier).join(' and ')}.`)
+    return { predicted: row.predicted_bytes, allocated: row.allocated_bytes, touched: row.measured_bytes }
+  }
+
+  /** Stops what is under way and gives the memory back. What was recorded stays, and can still be shown. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#loaded?.native.cancel()
+    await this.#loaded?.settled
+    await this.#stepper?.close()
+    this.#loaded?.close()
+    await this.#picture.end()
+    for (const closer of this.#closers) closer()
+  }
+  /** @internal */
+  onClose(closer: () => void): void {
+    this.#closers.push(closer)
+  }
+
+  /** The output of a cell whose last value is this schedule is kept up to date by later runs. */
+  get [DISPLAY_ID](): string {
+    return this.head.run_id
+  }
+  async [TO_MIME](): Promise<MimeBundle> {
+    this.#picture.shownAsValue()
+    return this.bundle()
+  }
+  /** As a MIME bundle: `application/vnd.fpdt.run.v1+json`, `image/png`, `text/plain`. Before its first run that is its plan. */
+  async bundle(): Promise<MimeBundle> {
+    if (!this.#loaded || this.head.state === 'planned') return this.plan[TO_MIME]()
+    return runBundle(this.schedule, this.#loaded.native.program, this.head, this.#records)
+  }
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.#records.length > 0 ? runInWords(this.head) : this.plan.toString()
+  }
+
+  /** Writes inputs: from then on a run is under way. */
+  async #begin(what: string, inputs: Inputs): Promise<LoadedSchedule> {
+    await this.#loaded?.settled
+    if (this.#closed) throw new FpdtError('closed', `this schedule is closed, so ${what} cannot begin; make one with device.schedule(…).`)
+    if (this.#busy)
+      throw new FpdtError(
+        'busy',
+        `${what} cannot begin while ${this.#busy} is under way${this.#busy === 'a stepper' ? '; close it with await stepper.close()' : ''}.`,
+      )
+    this.#loaded ??= new LoadedSchedule(this.#device, this.schedule)
+    for (const row of this.head.tiers) row.allocated_bytes = this.#loaded.native.allocated(row.tier)
+    this.#loaded.write(inputs)
+    this.#busy = what
+    this.head.state = 'running'
+    this.head.message = ''
+    return this.#loaded
+  }
+
+  /** Takes the spans and results of a completed run. */
+  #record(loaded: LoadedSchedule): Results {
+    const taken = loaded.native.takeSpans()
+    loaded.native.reset()
+    for (const row of this.head.tiers) row.measured_bytes ??= loaded.native.touched(row.tier)
+    const first_ns = taken.start_ns.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY)
+    this.#origin_ns ??= first_ns
+    const origin_ns = this.#origin_ns
+    const spans = { ...taken, start_ns: taken.start_ns.map((time) => time - origin_ns), end_ns: taken.end_ns.map((time) => time - origin_ns) }
+    const start_ns = Math.round(first_ns - origin_ns)
+    const duration_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), 0)) - start_ns
+    this.head.steps.push(summaryOf(++this.#done, start_ns, duration_ns))
+    this.#records.push({ step: this.#done, spans })
+    if (this.#records.length > KEPT_RUNS) this.#records.shift()
+    this.head.state = 'done'
+    return new Results(loaded.results(), duration_ns / 1e9)
+  }
+  #fail(error: unknown): void {
+    this.head.state = error instanceof FpdtError && error.code === 'stopped' ? 'stopped' : 'failed'
+    this.head.message = error instanceof Error ? error.message : String(error)
+  }
+}
+
+/** A run as the head holds it: it has times, and neither tokens nor a loss. */
+function summaryOf(step: number, start_ns: number, duration_ns: number): StepSummary {
+  const nothing = { loss: null, tokens: 0, tokens_per_second: 0, model_flops: 0, mfu: null, mfu_formula: '', gradient_norm: null }
+  return { step, start_ns, duration_ns, ...nothing }
+}

@@ -1,0 +1,21 @@
+/** A plan on a clock: what would run when, by the rates measured on a device. */
+import { rates } from '../../cost/durations.js'
+import { simulate } from '../../execute/simulate.js'
+import { lower } from '../../plan/lower.js'
+import type { Plan } from '../../plan/plan.js'
+import type { Program } from '../../plan/program.js'
+import type { Spans } from '../../trace/spans.js'
+import type { Device } from '../device.js'
+
+export interface Prediction {
+  readonly program: Program
+  readonly spans: Spans
+}
+
+/** `dtype`: what most of its work is computed in. */
+export function predict(plan: Plan, device: Device, dtype: 'bf16' | 'f32'): Prediction {
+  const program = lower(plan)
+  const { rates: measured } = device.rates(dtype)
+  // Ranks on the CPU take turns on one compute pool.
+  return { program, spans: simulate(program, rates(program, measured), { sharedCompute: device.description.backend === 'cpu' }) }
+}

@@ -1,0 +1,95 @@
+/** What fits a device: the longest sequence, and what to try when a step does not. Plans, and never allocates. */
+import { FpdtError } from '../../errors.js'
+import type { ModelConfig } from '../../model/config.js'
+import { SYSTEMS } from '../../schedule/systems.js'
+import type { Tier } from '../../trace/schema.js'
+import { formatBytes, parseTokens } from '../sizes.js'
+import { bytesOfStep, stepBytes } from './step-bytes.js'
+import { type Budgets, planTraining, stepOf, type TrainingPlan, type TrainOptions } from './training-plan.js'
+
+type Sizes = Omit<TrainOptions, 'sequence'>
+
+/** `planTraining`; an `out_of_memory` error ends with what would fit. */
+export function planThatFits(model: ModelConfig, options: TrainOptions, machine: Budgets): TrainingPlan {
+  try {
+    return planTraining(model, options, machine)
+  } catch (error) {
+    if (!(error instanceof FpdtError && error.code === 'out_of_memory')) throw error
+    throw new FpdtError('out_of_memory', `${error.message}. ${advice(model, options, machine)}`, { cause: error })
+  }
+}
+
+/**
+ * The longest sequence that fits the budgets, in tokens; 0 when none does, Infinity when nothing limits it. FPDT: whole chunks (4096
+ * tokens unless given), found by the bytes that short walks foretell and then, where whole walks are affordable, by theirs.
+ * Un-chunked: the largest multiple of 256 tokens.
+ */
+export function longestSequence(model: ModelConfig, sizes: Sizes, { budgets, threads }: Budgets): number {
+  const chunk = isChunked(sizes) ? parseTokens(sizes.chunk ?? 4096, 'chunk') : undefined
+  const unit = chunk ?? UNIT
+  const step = stepBytes(threads)
+  const limits = Object.entries(budgets) as [Tier, number][]
+  const fits = (units: number, mostOps?: number): boolean => {
+    const bytes = step(stepOf(model, { ...sizes, ...(chunk ? { chunk } : {}), sequence: Math.max(2, units * unit) }), mostOps)
+    return limits.every(([tier, budget]) => bytes[tier] <= budget)
+  }
+  const { positions } = model
+  const most = Math.floor((positions.kind === 'learned' && !sizes.documents ? positions.length : MOST_TOKENS) / unit)
+  if (most === 0 || !fits(1)) return 0
+  // An un-chunked step is walked whole, and its parts of logits grow with it: never far beyond the answer.
+  if (limits.length === 0 || (chunk && fits(most, 0))) return positions.kind === 'learned' ? most * unit : Number.POSITIVE_INFINITY
+  let units = lastOf(most, (n) => fits(n, 0))
+  while (units > 0 && !fits(units)) units--
+  while (units < most && fits(units + 1)) units++
+  return unit * units
+}
+
+/** Granularity of the answer for Ulysses, in tokens. */
+const UNIT = 256
+/** Longest sequence that a step can have. */
+const MOST_TOKENS = 2 ** 40
+
+function isChunked({ system = 'fpdt' }: Sizes): boolean {
+  return SYSTEMS[system].chunked
+}
+
+/** What to try, most welcome first: a shorter sequence where only the host is short, fewer rows of logits, a smaller chunk. */
+function advice(model: ModelConfig, options: TrainOptions, machine: Budgets): string {
+  const longest = (sizes: Sizes): number => longestSequence(model, sizes, machine)
+  const { sequence, ...sizes } = options
+  if (!isChunked(options)) {
+    const tokens = longest(sizes)
+    return tokens > 0
+      ? `The longest sequence that fits is ${tokens} tokens; system 'fpdt' fits longer ones.`
+      : `No sequence fits: give more memory, or use system 'fpdt'.`
+  }
+  const config = stepOf(model, options)
+  const { chunk, ranks, tokens } = config
+  const atChunk = longest({ ...sizes, chunk })
+  if (atChunk > 0) return `With chunk ${chunk} the longest sequence that fits is ${atChunk} tokens.`
+  const note = (fitting: number): string => (fitting < tokens ? `, with a sequence of at most ${fitting} tokens` : '')
+  for (let lossRows = Math.floor(config.lossRows / 2); lossRows >= 16; lossRows = Math.floor(lossRows / 2)) {
+    const fitting = longest({ ...sizes, chunk, lossRows })
+    if (fitting > 0) return `lossRows: ${lossRows} fits (${config.lossRows} rows of logits at a time do not)${note(fitting)}.`
+  }
+  const { lossRows: _, feedForwardRows: __, ...others } = sizes
+  for (let smaller = Math.floor(chunk / 2 / ranks) * ranks; smaller >= ranks; smaller = Math.floor(smaller / 2 / ranks) * ranks) {
+    const fitting = longest({ ...others, chunk: smaller })
+    if (fitting > 0) return `Chunk ${smaller} fits${note(fitting)}.`
+  }
+  const least = bytesOfStep(model, { ...others, sequence: Math.max(2, ranks), chunk: ranks, lossRows: 1, feedForwardRows: 1 }, machine)
+  return `No chunk fits: parameters, gradients and optimizer state alone take ${formatBytes(least.device)} a rank; give more memory, more ranks or a smaller model.`
+}
+
+/** Largest n up to `most`, or 0, of which `holds` is true; true up to some n and false above. */
+function lastOf(most: number, holds: (n: number) => boolean): number {
+  let [low, high] = [0, 1]
+  while (high <= most && holds(high)) [low, high] = [high, high * 2]
+  high = Math.min(high, most + 1)
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2)
+    if (holds(middle)) low = middle
+    else high = middle
+  }
+  return low
+}

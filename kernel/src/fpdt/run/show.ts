@@ -1,0 +1,49 @@
+/** A run as others see it: a MIME bundle for notebooks, lines of text for terminals. */
+import type { MimeBundle } from '../../display.js'
+import type { Plan } from '../../plan/plan.js'
+import type { Program } from '../../plan/program.js'
+import { duration } from '../../trace/draw/format.js'
+import { figure } from '../../trace/figure.js'
+import { memoryColumns, peaksOf } from '../../trace/memory.js'
+import { keepNewest, saveRun } from '../../trace/saved.js'
+import { RUN_MIME, type RunHead } from '../../trace/schema.js'
+import { type Spans, type StepSpans, spanTable } from '../../trace/spans.js'
+import { summarize } from '../../trace/summary.js'
+import { formatBytes } from '../sizes.js'
+
+/** `application/vnd.fpdt.run.v1+json`, `image/png` and `text/plain` of a run; spans of the newest steps that fit a saved notebook. */
+export async function runBundle({ plan }: { readonly plan: Plan }, program: Program, head: RunHead, records: readonly StepSpans[]): Promise<MimeBundle> {
+  const spans = spanTable(program, records)
+  const memory = memoryColumns(plan, records)
+  const complete: RunHead = { ...head, peaks: peaksOf(plan, records) }
+  const tables = { head: complete, listing: plan.listing, spans, memory }
+  const saved = await saveRun(tables)
+  const last = records.at(-1)
+  const { png } = figure(keepNewest(tables))
+  return {
+    [RUN_MIME]: saved,
+    'image/png': Buffer.from(png).toString('base64'),
+    'text/plain': last ? `${runInWords(complete)}\n${copiesInWords(program, last.spans)}` : runInWords(complete),
+  }
+}
+
+/** `copies between device and host take 1.20 s a rank; compute waits 20.0 ms for them, 0.1 % of the time`. The rest lies under compute, this rank's or, on the CPU, another's. */
+export function copiesInWords(program: Program, spans: Spans): string {
+  const { duration_ns, exposedCopy_ns, ranks } = summarize(program, spans)
+  const busy_ns = ranks.reduce((sum, { busy_ns }) => sum + busy_ns.fetch + busy_ns.offload, 0) / ranks.length
+  return `copies between device and host take ${duration(busy_ns)} a rank; compute waits ${duration(exposedCopy_ns)} for them, ${((100 * exposedCopy_ns) / duration_ns).toFixed(1)} % of the time`
+}
+
+export function runInWords(head: RunHead): string {
+  const steps = head.steps.slice(-8).map((s) => {
+    if (s.tokens === 0) return `run ${s.step}: ${duration(s.duration_ns)}` // of a schedule of the user's own
+    const loss = s.loss === null ? 'not finite' : s.loss.toFixed(4)
+    const share = s.mfu === null ? '' : `, MFU ${(100 * s.mfu).toFixed(1)} %`
+    return `step ${s.step}: loss ${loss}, ${Math.round(s.tokens_per_second)} tokens/s${share}, ${(s.duration_ns / 1e9).toFixed(2)} s`
+  })
+  const tiers = head.tiers.map((t) => {
+    const measured = t.measured_bytes === null ? '' : `, measured ${formatBytes(t.measured_bytes)}${t.measured_bytes === t.predicted_bytes ? ' (equal)' : ''}`
+    return `${t.tier} ${formatBytes(t.predicted_bytes)} a rank predicted${measured}${t.budget_bytes === null ? '' : `, of ${formatBytes(t.budget_bytes)}`}`
+  })
+  return [`${head.title} · ${head.state}`, ...tiers, ...steps, ...(head.message ? [head.message] : [])].join('\n')
+}

@@ -1,0 +1,498 @@
+/** A model in training on a device: steps, their times and bytes, and the picture that follows them. */
+
+import type { RunError } from '@fpdt/native'
+import { MFU_FORMULA, mfu, modelFlops } from '../../cost/flops.js'
+import { DISPLAY_ID, displayHost, type MimeBundle, TO_MIME } from '../../display.js'
+import { FpdtError } from '../../errors.js'
+import { NativeStep } from '../../execute/native.js'
+import { type SaveOptions, saveHuggingFace } from '../../files/huggingface.js'
+import { stepTokenCount } from '../../schedule/config.js'
+import { KERNEL_NAMES } from '../../schedule/kernels.js'
+import type { GroupValues } from '../../schedule/step-values.js'
+import { type StepTokens, stepTokens } from '../../text/sequences.js'
+import { type LongText, longText, type TextSource } from '../../text/tokens.js'
+import type { RunHead, StepSummary, Tier } from '../../trace/schema.js'
+import { joinColumns, type Spans, type StepSpans } from '../../trace/spans.js'
+import { summarize, type TimeSummary } from '../../trace/summary.js'
+import type { Device } from '../device.js'
+import { PlannedRun } from '../plan/planned-run.js'
+import type { TrainingPlan } from '../plan/training-plan.js'
+import { checkSave, type SaveRunOptions, saveCheckpoint } from './checkpoint.js'
+import { beginPass, checkEvaluation, type EvaluateOptions, type Evaluation, lossOf } from './evaluation.js'
+import { newHead } from './head.js'
+import { sequenceShape, writeInputs } from './inputs.js'
+import { interruptible } from './interrupt.js'
+import { whereNotFinite } from './not-finite.js'
+import { type ParameterValues, readGradients, readGroup, readParameters, writeConstants, writeGroup } from './parameters.js'
+import { Progress } from './progress.js'
+import { runBundle, runInWords } from './show.js'
+import type { Start } from './start.js'
+import { Stepper } from './stepper.js'
+import { TextPositions } from './text-positions.js'
+
+/** Steps whose spans are kept; a saved picture holds fewer still (`trace/saved.ts`). */
+const KEPT_STEPS = 16
+const ADAMW = KERNEL_NAMES.indexOf('adamW')
+/** Least time between two updates of the picture while steps follow each other. */
+const UPDATE_MS = 2000
+
+interface Step {
+  readonly number: number
+  readonly parameters: Float64Array
+  readonly text: LongText
+  readonly inputs: StepTokens
+}
+
+export class TrainingRun {
+  readonly head: RunHead
+  /** The plan of this run: predicted before anything ran. */
+  readonly plan: PlannedRun
+  readonly #device: Device
+  readonly #native: NativeStep
+  readonly #records: StepSpans[] = []
+  readonly #closers: (() => void)[] = []
+  readonly #run: string // the same through all resumptions; `head.run_id` names this one
+  readonly #texts: TextPositions
+  #done: number
+  #halfUpdated: string | undefined // an op failed in the middle of an update, in words
+  #origin_ns: number | undefined // of the first step, after the loading of the program
+  #busy: string | undefined // what is under way, in words
+  #stepper: Stepper | undefined
+  #settled: Promise<unknown> = Promise.resolve() // until nothing of an interrupted call runs any more
+  #shown = false
+  #updated_ms = 0
+  #nextUpdate: NodeJS.Timeout | undefined
+  #arenaAllocations = 0
+  readonly #progress: Progress
+  #closed = false
+
+  private constructor(
+    device: Device,
+    readonly training: TrainingPlan,
+    native: NativeStep,
+    { run, step, texts }: Start,
+  ) {
+    this.#device = device
+    this.#native = native
+    this.#run = run
+    this.#done = step
+    this.#texts = new TextPositions(texts)
+    this.plan = new PlannedRun(training, device)
+    this.head = newHead(training, device.description, 'measured')
+    this.#progress = new Progress(native.program, `${this.head.run_id}/progress`)
+    for (const row of this.head.tiers) row.allocated_bytes = native.allocated(row.tier)
+  }
+
+  /** @internal Use `device.train` or `device.resume`. */
+  static async open(device: Device, training: TrainingPlan, start: Start): Promise<TrainingRun> {
+    const native = new NativeStep(device.native, training.plan)
+    try {
+      native.poison() // so that the highest byte the first step touches can be measured
+      writeConstants(native, training)
+      for (const group of training.values.groups) writeGroup(native, training, group, await start.states(group.group))
+      return new TrainingRun(device, training, native, start)
+    } catch (error) {
+      native.close()
+      throw error
+    }
+  }
+
+  /** Steps whose updates are in the parameters. */
+  get stepsDone(): number {
+    return this.#done
+  }
+
+  /**
+   * One training step on the next `sequence` tokens of a text: each text is read on from where this run left it, and from
+   * its start again when it ends (the run then says so). Times and rates of the summary are those of the device, from the
+   * first op of the step to the last.
+   *
+   * An interrupt, or closing the run, rejects at once with FpdtError `stopped`; native work ends at the next op boundary, and the
+   * next call waits for that. A step that has not reached its optimizer is dropped whole, one that has is completed:
+   * parameters are never half updated, and `stepsDone` tells which. Rejects also with `text`, `token` (bad input, nothing
+   * ran), `not_finite` (loss or gradient: parameters and moments keep their last good values and the text is read on). The step
+   * is then run again op by op, and the error names the op that wrote the first value that is not finite. A disk that fails in
+   * the middle of an update leaves parameters half updated; from then on the run only rejects, with `half_updated`.
+   */
+  async step(text: TextSource): Promise<StepSummary> {
+    await this.#settled
+    this.#refuse('a step')
+    const step = this.#next(longText(text))
+    this.#busy = 'a step'
+    this.#setState('running')
+    let waits = false
+    try {
+      const summary = await this.#execute(step)
+      waits = true
+      return summary
+    } catch (error) {
+      this.#fail(error)
+      throw error
+    } finally {
+      this.#busy = undefined
+      await this.#follow(waits)
+    }
+  }
+
+  /** `count` steps, one after the other: `for await (const s of run.steps(text, 100))`. The peak rate is measured again at the end, and MFU stated against the better of both. */
+  async *steps(text: TextSource, count: number): AsyncGenerator<StepSummary, void, undefined> {
+    const whole = longText(text)
+    for (let i = 0; i < count; i++) yield await this.step(whole)
+    this.#restateMfu()
+    if (this.#shown) await this.update()
+  }
+
+  /** A step that stops where it is told to, so that any value can be looked at. Until it is closed no other step may run. */
+  async stepper(text: TextSource): Promise<Stepper> {
+    await this.#settled
+    this.#refuse('a stepper')
+    const step = this.#next(longText(text))
+    this.#busy = 'a stepper'
+    this.#stepper = new Stepper(this.#native, this.training, step.parameters, async (end) => {
+      try {
+        if (end === 'dropped') {
+          this.#drop()
+          return undefined
+        }
+        const recording = this.#record(step, [], () => this.#closed)
+        this.#settled = recording.catch(() => {}) // it may search for a while
+        const summary = await recording
+        await this.#follow()
+        return summary
+      } finally {
+        this.#busy = this.#stepper = undefined
+      }
+    })
+    return this.#stepper
+  }
+
+  /**
+   * A step like any other, whose gradients are shown on the way: f32, by group (`readParameters` has the order), of the mean loss and
+   * before clipping. What `look` throws drops the step.
+   */
+  async stepWithGradients(text: TextSource, look: (gradients: ParameterValues) => Promise<void> | void): Promise<StepSummary> {
+    const stepper = await this.stepper(text)
+    try {
+      const { gradientsDone } = this.training
+      await stepper.to(gradientsDone)
+      await look(readGradients(this.#native, this.training, gradientsDone))
+      return await stepper.complete()
+    } finally {
+      await stepper.close()
+    }
+  }
+
+  /**
+   * Loss of a held-out text under the parameters as they are: `(await run.evaluate('held-out.txt')).loss`. Takes `sequences` of it
+   * from token `from` on, the same ones each time; where training reads on in a text does not change. The training program runs
+   * as far as the losses of one batch, and is dropped: no byte more is allocated. Throws as `step` does.
+   */
+  async evaluate(text: TextSource, options: EvaluateOptions = {}): Promise<Evaluation> {
+    const { training } = this
+    const { sequences, from } = checkEvaluation(training, options)
+    const read = longText(text)
+    return this.#alone('an evaluation', async (halted) => {
+      const { batch, tokens } = training.config
+      const losses: { loss: number; labels: number }[] = []
+      let repeated = false
+      const watched = this.#progress.watch('evaluation', () => (losses.length * batch) / sequences)
+      try {
+        for (let done = 0; done < sequences; done += batch) {
+          const pass = beginPass(this.#native, training, read, from + done * tokens)
+          const reached = await this.#native.run(pass.parameters, pass.line).catch((error: unknown) => {
+            throw placed(error, training, this.#native, 'The evaluation is dropped; training can go on.')
+          })
+          if (reached.stopped || halted()) throw stoppedDuring('an evaluation')
+          const loss = lossOf(this.#native, training, pass)
+          this.#drop()
+          if (!Number.isFinite(loss)) {
+            const where = await whereNotFinite(this.#native, training, { parameters: pass.parameters, until: pass.line, stopped: halted })
+            throw new FpdtError('not_finite', `the loss of ${read.source} is not finite. ${where ?? NOWHERE}`)
+          }
+          losses.push({ loss, labels: pass.labels })
+          repeated ||= pass.repeated
+        }
+      } finally {
+        watched()
+        if (!this.#closed) this.#drop()
+      }
+      const labels = losses.reduce((sum, pass) => sum + pass.labels, 0)
+      return { loss: losses.reduce((sum, pass) => sum + pass.loss * (pass.labels / labels), 0), labels, sequences, repeated }
+    })
+  }
+
+  /**
+   * Saves a checkpoint into a folder, from which `device.resume(dir)` goes on as if there had been no interruption, to the bit:
+   * parameters, moments, step, how far each text was read, and the options. The former checkpoint there stays whole until the new
+   * one is on the disk; then the last `keep` of this run stay. Gives the new one's path. Throws FpdtError `disk_full` or `disk`
+   * (nothing of the new one is left), `stopped`.
+   */
+  async save(dir: string, options: SaveRunOptions = {}): Promise<string> {
+    const { keep } = checkSave(options)
+    return this.#alone('a save', (halted) => {
+      const now = { run: this.#run, step: this.#done, texts: this.#texts.list() }
+      return saveCheckpoint(dir, keep, this.#native, this.training, now, () => {
+        if (halted()) throw stoppedDuring('a save')
+      })
+    })
+  }
+
+  /** Saves the parameters alone, in Hugging Face layout, for other tools. Throws FpdtError `layout` for a model that has none, `disk_full`, `disk`, `stopped`. */
+  async saveModel(dir: string, options: SaveOptions = {}): Promise<void> {
+    const groups = new Map(this.training.values.groups.map((group) => [group.group.name, group]))
+    return this.#alone('a save', (halted) =>
+      saveHuggingFace(
+        dir,
+        this.training.config.model,
+        ({ name }) => {
+          if (halted()) throw stoppedDuring('a save')
+          return readGroup(this.#native, this.training, groups.get(name) as GroupValues, 'master')
+        },
+        options,
+      ),
+    )
+  }
+
+  /** f32 parameters as they are, by group. */
+  async parameters(): Promise<ParameterValues> {
+    await this.#settled
+    this.#refuse('reading parameters')
+    return readParameters(this.#native, this.training, 'master')
+  }
+
+  /** Where the time of a step went: each stream's busy and exposed time, and the share of copies that lay under compute. By default of the last step; the newest are kept. */
+  times(step = this.#done): TimeSummary {
+    const record = this.#records.find((candidate) => candidate.step === step)
+    if (record) return summarize(this.#native.program, record.spans)
+    const kept = this.#records.map((candidate) => candidate.step)
+    throw new FpdtError('config', `step ${String(step)} is not kept; ${kept.length > 0 ? `steps ${kept[0]} to ${kept.at(-1)} are` : 'there was none yet'}.`)
+  }
+
+  /** Bytes per rank: planned, allocated, and the highest that the first step touched (null before it). */
+  memory(tier: Tier = 'device'): { predicted: number; allocated: number | null; touched: number | null; arenaAllocationsDuringSteps: number } {
+    const row = this.head.tiers.find((candidate) => candidate.tier === tier)
+    if (!row) throw new FpdtError('config', `this run uses no ${tier} memory; it uses ${this.head.tiers.map((t) => t.tier).join(' and ')}.`)
+    const { predicted_bytes: predicted, allocated_bytes: allocated, measured_bytes: touched } = row
+    return { predicted, allocated, touched, arenaAllocationsDuringSteps: this.#arenaAllocations }
+  }
+  /** Stops what is under way and gives the memory back. What was recorded stays, and can still be shown. */
+  async close(): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    this.#native.cancel()
+    await this.#settled
+    await this.#stepper?.close()
+    this.#native.close()
+    if (this.head.state === 'running' || this.head.state === 'planned') this.head.state = 'done'
+    clearTimeout(this.#nextUpdate)
+    if (this.#shown) await this.update()
+    for (const closer of this.#closers) closer()
+  }
+  /** @internal */
+  onClose(closer: () => void): void {
+    this.#closers.push(closer)
+  }
+
+  /** Draws the run again with all that is known now. */
+  async update(): Promise<void> {
+    const host = displayHost()
+    if (!host || host.wordsOnly) return
+    const update = this.#shown
+    this.#shown = true
+    this.#updated_ms = Date.now()
+    host.display(await this.bundle(), { displayId: this.head.run_id, update })
+  }
+  /** Draws after a step: at once, or, when steps follow each other quickly, a little later and once for all of them. */
+  async #follow(waits = true): Promise<void> {
+    const host = displayHost()
+    if (!host || host.wordsOnly || this.#closed) return
+    clearTimeout(this.#nextUpdate)
+    const rest = this.#updated_ms + UPDATE_MS - Date.now()
+    if (rest <= 0 && waits) return this.update()
+    this.#nextUpdate = setTimeout(() => void this.update(), Math.max(rest, 0))
+    this.#nextUpdate.unref()
+  }
+  /** The output of a cell whose last value is this run is kept up to date by later steps. */
+  get [DISPLAY_ID](): string {
+    return this.head.run_id
+  }
+  async [TO_MIME](): Promise<MimeBundle> {
+    this.#shown = displayHost() !== undefined
+    return this.bundle()
+  }
+  /** The run as a MIME bundle: `application/vnd.fpdt.run.v1+json`, `image/png`, `text/plain`. Before its first step that is its plan. */
+  async bundle(): Promise<MimeBundle> {
+    if (this.#records.length === 0 && this.head.state === 'planned') return this.plan[TO_MIME]()
+    return runBundle(this.training, this.#native.program, this.head, this.#records)
+  }
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return runInWords(this.head)
+  }
+
+  /** Takes the next tokens of a text and writes them to every rank. Throws `token` before anything is written. */
+  #next(text: LongText): Step {
+    const { config } = this.training
+    const inputs = stepTokens(text, this.#texts.of(text), sequenceShape(config))
+    const repeated = inputs.repeated ? `${text.source} has ${text.length} tokens, fewer than were read of it: it was repeated` : undefined
+    this.head.message = this.#texts.strange(text) ?? repeated ?? ''
+    const number = this.#done + 1
+    return { number, text, inputs, parameters: writeInputs(this.#native, this.training, inputs, number) }
+  }
+
+  /** Runs the program to its end under the notebook's interrupt, and records it. */
+  #execute(step: Step): Promise<StepSummary> {
+    const stopped = (): FpdtError =>
+      stoppedDuring(`step ${step.number}`, ' A step that has not reached its optimizer is dropped whole; run.stepsDone tells how many are in the parameters.')
+    let halted = false
+    const work = async (): Promise<StepSummary> => {
+      const pieces: Spans[] = []
+      const watched = this.#progress.watch(`step ${step.number}`, () => {
+        pieces.push(this.#native.takeSpans())
+        return this.#progress.share(pieces)
+      })
+      try {
+        const reached = await this.#native.run(step.parameters)
+        if (reached.stopped && reached.line < this.training.firstUpdate) throw stopped()
+        if (reached.stopped) await this.#native.run(step.parameters)
+      } catch (error) {
+        this.#drop(step.number, pieces)
+        const end = this.#halfUpdated
+          ? `This run cannot go on: ${this.#halfUpdated}. Go on from the last checkpoint with await device.resume(dir).`
+          : 'The step is dropped.'
+        throw placed(error, this.training, this.#native, end)
+      } finally {
+        watched()
+      }
+      return this.#record(step, pieces, () => halted || this.#closed)
+    }
+    const working = work()
+    this.#settled = working.catch(() => {})
+    const halt = (): void => {
+      halted = true
+      this.#native.cancel()
+    }
+    return interruptible(working, halt, stopped)
+  }
+
+  /** Does what no step may run beside, under the notebook's interrupt; `halted` tells the work that it is to end. */
+  async #alone<T>(what: string, work: (halted: () => boolean) => Promise<T>): Promise<T> {
+    await this.#settled
+    this.#refuse(what)
+    this.#busy = what
+    let halted = false
+    const working = work(() => halted || this.#closed).finally(() => {
+      this.#busy = undefined
+    })
+    this.#settled = working.catch(() => {})
+    const halt = (): void => {
+      halted = true
+      this.#native.cancel()
+    }
+    return interruptible(working, halt, () => stoppedDuring(what))
+  }
+
+  /** Forgets a step that did not end. One that failed after an update had begun leaves the run unusable, and it says so from then on. */
+  #drop(number = this.#done + 1, pieces: readonly Spans[] = []): void {
+    const { kernel } = this.training.plan.entries
+    const updates = [...pieces, this.#native.takeSpans()].some(({ entry }) => entry.some((e) => kernel[e] === ADAMW))
+    if (updates) this.#halfUpdated = `step ${number} failed in the middle of its update, so some parameters are those after it and some those before`
+    this.#native.reset()
+  }
+
+  /** Takes the spans of a completed step, and its results from the host. Throws `not_finite`, after a search for the reason that ends when it is `halted`. */
+  async #record(step: Step, pieces: readonly Spans[], halted: () => boolean): Promise<StepSummary> {
+    const { config, values } = this.training
+    const taken = joinColumns<Spans>([...pieces, this.#native.takeSpans()])
+    this.#native.reset()
+    this.#texts.advance(step.text, stepTokenCount(config))
+    for (const row of this.head.tiers) row.measured_bytes ??= this.#native.touched(row.tier)
+    this.#arenaAllocations = this.#native.allocationsDuringRuns()
+    const scalar = (bytes: Uint8Array): number => new Float64Array(bytes.buffer, bytes.byteOffset, 1)[0]
+    const loss = scalar(this.#native.read(values.loss, 'host', 0))
+    const gradient_norm = Math.sqrt(scalar(this.#native.read(values.gradientNorm, 'host', 0)))
+    if (!Number.isFinite(loss) || !Number.isFinite(gradient_norm)) {
+      const what = Number.isFinite(loss) ? 'gradient norm' : 'loss'
+      throw new FpdtError(
+        'not_finite',
+        `the ${what} of step ${step.number} is not finite; parameters keep their values after ${this.#done} steps, and the next step reads on. ${await this.#reason(step, halted)} If it happens again, start a run with a lower rate than ${this.training.optimizer.rate}, or with dtype 'f32'.`,
+      )
+    }
+    this.#done = step.number
+    const first = taken.start_ns.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY)
+    this.#origin_ns ??= first
+    const origin = this.#origin_ns
+    const spans = { ...taken, start_ns: taken.start_ns.map((time) => time - origin), end_ns: taken.end_ns.map((time) => time - origin) }
+    const start_ns = Math.round(first - origin)
+    const duration_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), 0)) - start_ns
+    const seconds = duration_ns / 1e9
+    const tokens = stepTokenCount(config)
+    const model_flops = modelFlops(config.model, step.inputs.stretches)
+    const peak = this.#device.rates(config.dtype).peakFlopsPerSecond
+    const rates = { tokens_per_second: tokens / seconds, model_flops, mfu: mfu(model_flops, seconds, peak), mfu_formula: MFU_FORMULA }
+    const summary: StepSummary = { step: step.number, start_ns, duration_ns, loss, tokens, ...rates, gradient_norm }
+    this.head.steps.push(summary)
+    this.#records.push({ step: step.number, spans })
+    if (this.#records.length > KEPT_STEPS) this.#records.shift()
+    this.#setState('done')
+    return summary
+  }
+
+  /** In words, where a step that changed nothing went wrong; it may take as long as the step did. */
+  async #reason({ number, parameters }: Step, halted: () => boolean): Promise<string> {
+    let share = 0
+    const watched = this.#progress.watch(`step ${number} again, op by op, for the first value that is not finite`, () => share)
+    try {
+      const until = this.training.firstUpdate - 1
+      const progress = (done: number): void => {
+        share = done
+      }
+      return (await whereNotFinite(this.#native, this.training, { parameters, until, stopped: halted, progress })) ?? NOWHERE
+    } finally {
+      watched()
+    }
+  }
+
+  /** A machine that was busy when its peak was measured would flatter every step: it is measured once more, and the better counts. */
+  #restateMfu(): void {
+    if (this.#closed) return
+    const peak = this.#device.measurePeak(this.training.config.dtype)
+    for (const step of this.head.steps) step.mfu = mfu(step.model_flops, step.duration_ns / 1e9, peak)
+  }
+
+  #setState(state: RunHead['state']): void {
+    this.head.state = state
+  }
+  #fail(error: unknown): void {
+    this.#setState(error instanceof FpdtError && error.code === 'stopped' ? 'stopped' : 'failed')
+    this.head.message = error instanceof Error ? error.message : String(error)
+  }
+
+  #refuse(what: string): void {
+    if (this.#closed)
+      throw new FpdtError(
+        'closed',
+        `this run is closed, so ${what} cannot begin; run.close() was called, or its device was closed, as Device.cpu() does with the one it opened before. Start one with await device.train(…).`,
+      )
+    if (this.#halfUpdated)
+      throw new FpdtError('half_updated', `${what} cannot begin: ${this.#halfUpdated}. Go on from the last checkpoint with await device.resume(dir).`)
+    if (this.#busy)
+      throw new FpdtError(
+        'busy',
+        `${what} cannot begin while ${this.#busy} is under way${this.#busy === 'a stepper' ? '; close it with await stepper.close()' : ''}.`,
+      )
+  }
+}
+
+/** What a search says that finds nothing: the machine did not do the same twice. */
+const NOWHERE = 'Run again op by op, all its values were finite: the machine computed two things from the same bytes.'
+
+function stoppedDuring(what: string, more = ''): FpdtError {
+  return new FpdtError('stopped', `stopped during ${what}.${more}`)
+}
+
+/** A native error of a run, with the op in words where it has one. */
+function placed(error: unknown, training: TrainingPlan, native: NativeStep, end: string): unknown {
+  if (!(error instanceof Error) || typeof (error as RunError).entry !== 'number') return error
+  const { code, entry, message } = error as RunError
+  return new FpdtError(code, `${training.plan.words(native.program.op[entry])}: ${message}. ${end}`, { cause: error })
+}
