@@ -2,10 +2,12 @@
  * `npm run bench`: tables of how fast this machine runs what training is made of. On two quiet cores with bf16 units attention,
  * gemm, step and kernel take three minutes together, pytorch and curve some more each.
  *
- *   npm run bench                     all subjects
+ *   npm run bench                     all subjects but the two at the end
  *   npm run bench -- attention gemm   these
  *   npm run bench -- gemm --threads 1
  *   npm run bench -- pytorch --write  the table goes into README too
+ *   npm run bench -- length           the longest sequence in the same device memory
+ *   npm run bench -- long             64 K, 256 K and 1 M tokens: a quarter of an hour or more
  */
 import { program, setup } from '../../.ci/setup.mjs'
 import { TaskError } from '../../.ci/task.mjs'
@@ -24,14 +26,18 @@ const subjects = {
     await (await import('./curve.mjs')).curve()
   },
   kernel: async () => (await import('./kernel.mjs')).kernel(),
+  length: async () => (await import('./length.mjs')).length(),
+  long: async () => (await import('./long.mjs')).long(),
 }
+/** Only where they are asked for: they take many minutes. */
+const APART = ['length', 'long']
 
 await program(async () => {
   await setup()
   const { asked, path, processor, quietness, ROUNDS, threads } = await import('./measure.mjs')
   for (const name of asked) if (!(name in subjects)) throw new TaskError(`there is no subject ${name}; there are ${Object.keys(subjects).join(', ')}`)
   console.log(`${new Date().toISOString().slice(0, 16)} · ${processor}, ${threads} threads, ${path} kernels · best of ${ROUNDS}, in turns`)
-  for (const name of asked.length > 0 ? asked : Object.keys(subjects)) {
+  for (const name of asked.length > 0 ? asked : Object.keys(subjects).filter((subject) => !APART.includes(subject))) {
     await subjects[name]()
     console.log(`  (${quietness()})`)
   }
