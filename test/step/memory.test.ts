@@ -24,6 +24,7 @@ const host = { parameters: 'host', keep: 'host', optimizer: adamW({ tier: 'host'
 /** Every system, every value of every policy, both loop orders, every part of a model that has values of its own. */
 const cases: [ModelConfig, TrainOptions][] = [
   [model, { sequence: 1024, chunk: 128, ranks: 2 }],
+  [model, { sequence: 1024, chunk: 128, ranks: 2, hidden: 'f32' }],
   [model, { sequence: 1000, chunk: 136, ranks: 1, dtype: 'f32' }],
   [model, { sequence: 1024, chunk: 128, ranks: 2, lookAhead: 0, prefetch: 0 }],
   [model, { sequence: 515, chunk: 64, ranks: 2, prefetch: 2, lossRows: 7 }],
@@ -38,7 +39,7 @@ const cases: [ModelConfig, TrainOptions][] = [
   [model, { sequence: 512, chunk: 128, ...disk, backwardOrder: 'kv', batch: 2, accumulate: 2, documents: true }],
   [model, { sequence: 512, chunk: 128, keep: 'device', checkpoints: 'device' }],
   [gpt2, { sequence: 500, chunk: 128, ranks: 2, batch: 2, documents: true }],
-  [gpt2, { sequence: 500, chunk: 100, ranks: 4, ...disk }],
+  [gpt2, { sequence: 500, chunk: 100, ranks: 4, ...disk, hidden: 'f32' }],
   [oneKeyValueHead, { sequence: 512, chunk: 128, ranks: 4, accumulate: 3 }],
   [oneKeyValueHead, { sequence: 512, chunk: 128, ranks: 4, ...host }],
 ]
@@ -64,8 +65,8 @@ describe('bytes of a step', () => {
 
   it('are so for any model, sizes and policy', async () => {
     await fc.assert(
-      fc.asyncProperty(anySizes({ layers: 2, chunks: 4, local: 12 }), fc.constantFrom('f32' as const, 'bf16' as const), ({ model, options }, dtype) =>
-        expectEqualBytes(model, { ...trainOptions(options), dtype }),
+      fc.asyncProperty(anySizes({ layers: 2, chunks: 4, local: 12 }), fc.constantFrom('f32' as const, 'bf16' as const), ({ model, hidden, options }, dtype) =>
+        expectEqualBytes(model, { ...trainOptions(options), dtype, ...(dtype === 'bf16' ? { hidden } : {}) }),
       ),
       { numRuns: 40 },
     )

@@ -219,6 +219,11 @@ describe('bad input', () => {
     [{ sequence: -5, chunk: 16 }, /^config: sequence -5 is not a size/],
     [{ sequence: '64 apples', chunk: 16 }, /^config: sequence "64 apples" is not a size; write '32K'/],
     [{ sequence: 64, chunk: 16, dtype: 'fp8' as never }, /^config: dtype "fp8" is not one of 'bf16', 'f32'/],
+    [{ sequence: 64, chunk: 16, hidden: 'f64' as never }, /^config: hidden "f64" is not one of 'bf16', 'f32'/],
+    [
+      { sequence: 64, chunk: 16, dtype: 'f32' as const, hidden: 'bf16' as const },
+      /^config: hidden 'bf16' goes with dtype 'bf16' alone.* Try hidden 'f32', or dtype 'bf16'/,
+    ],
     [{ sequence: 64, chunk: 16, chunks: 4 } as never, /^config: train\(\{ chunks \}\) is not known; known are sequence, chunk/],
     [{ sequence: 64, chunk: 16, system: 'ring' as never }, /^config: system "ring" is not one of/],
     [{ sequence: 64, chunk: 16, optimizer: adamW({ eps: 0 }) }, /^config: adamW eps 0 is not a number above 0/],

@@ -151,7 +151,7 @@ export function stepConfig(options: StepOptions): StepConfig {
   const hidden = options.hidden ?? (dtype === 'f32' ? 'f32' : HIDDEN)
   oneOf('hidden', hidden, ['bf16', 'f32'])
   if (dtype === 'f32' && hidden === 'bf16')
-    refuse("hidden 'bf16' goes with dtype 'bf16' alone: in dtype 'f32' the hidden state is f32. Leave hidden out, or use dtype 'bf16'.")
+    refuse("hidden 'bf16' goes with dtype 'bf16' alone: in dtype 'f32' the hidden state is f32. Try hidden 'f32', or dtype 'bf16'.")
   const local = chunk / ranks
   const localRows = ` (a rank's ${local} rows of a chunk of ${chunk})`
   const feedForwardRows = options.feedForwardRows ?? Math.ceil(local / 2)

@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { llama } from '../../../kernel/src/model/llama.js'
 import { plan } from '../../../kernel/src/plan/plan.js'
 import { check } from '../../../kernel/src/schedule/check.js'
-import { paddedTokens, type StepConfig, stepConfig } from '../../../kernel/src/schedule/config.js'
+import { paddedTokens, type StepConfig, type StepOptions, stepConfig } from '../../../kernel/src/schedule/config.js'
 import { accesses, flopsOf, type Op } from '../../../kernel/src/schedule/ops.js'
-import { printOp } from '../../../kernel/src/schedule/print.js'
+import { printOp, valuesOf } from '../../../kernel/src/schedule/print.js'
 import { standing, trainingStep } from '../../../kernel/src/schedule/step.js'
 import { stepValues } from '../../../kernel/src/schedule/step-values.js'
 import { SYSTEM_NAMES, under } from '../../../kernel/src/schedule/systems.js'
@@ -128,6 +128,27 @@ describe('step', () => {
         ? '0:0 1:0 2:0 3:0 4:0 final 0 4:1 3:1 2:1 1:1 final 1 2:2 3:2 4:2 final 2 4:3 3:3 final 3 4:4 final 4'
         : '4:4 4:3 4:2 4:1 4:0 final 4 3:0 3:1 3:2 3:3 final 3 2:2 2:1 2:0 final 2 1:0 1:1 final 1 0:0 final 0',
     )
+  })
+
+  it('rounds an f32 gradient of the hidden state once where it enters products of bf16, and nowhere else', () => {
+    const rounded = (dtypes: Pick<StepOptions, 'dtype' | 'hidden'>): string[] =>
+      [...trainingStep(stepConfig({ model: small, sequence: 8, chunk: 8, ...dtypes }))]
+        .filter((op) => op.place.layer === 1 && op.place.phase === 'backward' && valuesOf(op).some(({ name }) => /^d[xy]T/.test(name)))
+        .map(printOp)
+    expect(rounded({ hidden: 'f32' })).toEqual([
+      ...['0', '1'].flatMap((s) => [
+        `round dxT[2,0.${s}] = dx[2,0].${s} @compute`,
+        `weightGradient dw[1].down ${s === '0' ? '=' : '+='} dxT[2,0.${s}] act[1,0.${s}] @compute`,
+        `projectBackward dAct[1,0.${s}] = dxT[2,0.${s}] w[1].down @compute`,
+        `free dxT[2,0.${s}]@device`,
+      ]),
+      'round dyT[1,0] = dy[1,0] @compute',
+      'weightGradient dw[1].out = dyT[1,0] oLocal[1,0] @compute',
+      'projectBackward dOLocal[1,0] = dyT[1,0] w[1].out @compute',
+      'free dyT[1,0]@device',
+    ])
+    expect(rounded({ hidden: 'bf16' })).toEqual([])
+    expect(rounded({ dtype: 'f32' })).toEqual([])
   })
 
   it('writes with the first contribution to a gradient and adds with the others, over batches and parts', () => {
