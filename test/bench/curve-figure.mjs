@@ -54,8 +54,13 @@ function drawPanel(context, { name, fp64, spread, curves }, x, width) {
     ])
       line(context, smooth(curve.map((value, step) => Math.abs(value - fp64[step]))), across, distance, style)
   line(context, [spread, spread], (end) => x + end * width, distance, { colour: INK, width: 1, dash: [1, 3] })
-  write(context, 'seed to seed', x + width - 4, distance(spread) + 10, { align: 'right', colour: MUTED })
-  for (const step of [0, steps / 2, steps]) write(context, `step ${step}`, across(Math.min(step, steps - 1)), HEIGHT - 40, { align: 'center', colour: MUTED })
+  write(context, 'seed to seed', x + width - 4, distance(spread) - 9, { align: 'right', colour: MUTED })
+  for (const [step, align] of [
+    [1, 'left'],
+    [steps / 2, 'center'],
+    [steps, 'right'],
+  ])
+    write(context, `step ${step}`, across(step - 1), HEIGHT - 40, { align, colour: MUTED })
 }
 
 function drawLegend(context) {

@@ -15,12 +15,18 @@ import { root, TaskError } from '../../.ci/task.mjs'
 import { mfu, modelFlops } from '../../kernel/lib/cost/flops.js'
 import { measureGemm } from '../../kernel/lib/cost/machine.js'
 import { llama } from '../../kernel/lib/model/llama.js'
+import { SYSTEMS as KNOWN_SYSTEMS } from '../../kernel/lib/schedule/systems.js'
 import { device, giga, milliseconds, options, percent, printTable, threads } from './measure.mjs'
 import { intoReadme, markdown } from './readme.mjs'
 import { byKernel, copies, openSystem, tokensBelow } from './system.mjs'
 
 const MODEL = llama({ layers: 4, width: 512, heads: 4, feedForward: 1376, vocab: 8192, tied: false })
-const SEQUENCES = [2048, 8192, 16384]
+/** Chunks of 2048 rows run at the un-chunked rate; two chunks at least, so that there is something to pipeline. */
+const SIZES = [
+  { sequence: 2048, chunk: 1024 },
+  { sequence: 8192, chunk: 2048 },
+  { sequence: 16384, chunk: 2048 },
+]
 /** Turns of each size: so many, or, from the second on, no more than fit into this time. */
 const TURNS = 4
 const SIZE_SECONDS = 150
@@ -43,8 +49,9 @@ export async function pytorch() {
   const starved = []
   try {
     let largest
-    for (const sequence of SEQUENCES) {
-      const measured = await inTurns(sequence, peer)
+    for (const size of SIZES) {
+      const { sequence } = size
+      const measured = await inTurns(size, peer)
       for (const [name, one] of Object.entries(measured.of)) summary.push(rowOf(sequence, name, one, measured))
       ratios.push(ratioRow(sequence, measured.of))
       for (const [name, { cores }] of Object.entries(measured.of))
@@ -65,9 +72,12 @@ export async function pytorch() {
 }
 
 /** All systems and the peer on one length, the fastest step of each; and the best GEMM rate of the same minutes. */
-async function inTurns(sequence, peer) {
+async function inTurns({ sequence, chunk }, peer) {
   const text = tokensBelow(MODEL.vocabulary)
-  const systems = Object.fromEntries(Object.entries(SYSTEMS).map(([name, system]) => [name, openSystem(MODEL, { sequence, ...system }, text)]))
+  const chunks = (system) => (KNOWN_SYSTEMS[system ?? 'fpdt'].chunked ? { chunk } : {})
+  const systems = Object.fromEntries(
+    Object.entries(SYSTEMS).map(([name, options]) => [name, openSystem(MODEL, { sequence, ...chunks(options.system), ...options }, text)]),
+  )
   const of = { [PEER]: { seconds: Number.POSITIVE_INFINITY, cores: 0 }, ...systems }
   let peak = 0
   const begin = performance.now()
