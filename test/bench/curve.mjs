@@ -41,7 +41,7 @@ const OF_SEEDS = 0.05
 
 export async function curve() {
   const text = bytesOfText()
-  const rows = [['model', 'dtype', 'mean |Δ| to fp64', 'PyTorch', 'of it', 'largest |Δ|', 'PyTorch', 'of seed to seed', 'last loss', 'PyTorch']]
+  const rows = [['model', 'dtype', 'mean distance', 'PyTorch', 'of it', 'largest', 'PyTorch', 'of seed to seed', 'last loss', 'PyTorch']]
   const panels = []
   const failures = []
   for (const [name, model] of Object.entries(MODELS)) {
@@ -80,7 +80,8 @@ export async function curve() {
   mkdirSync(dirname(figure), { recursive: true })
   writeFileSync(figure, drawCurves(panels))
   console.log(`  notebooks/loss-curve.png shows them`)
-  intoReadme('curve', ['![Loss curves beside those of PyTorch](notebooks/loss-curve.png)', markdown(rows, 2)])
+  const words = `${STEPS} steps from the same weights on the same text, ${SEQUENCE} bytes each, of models with ${sizes.layers} layers of width ${sizes.width}: ours in chunks of ${OPTIONS.chunk} with offload on ${OPTIONS.ranks} ranks, distances in loss from PyTorch in fp64. The bench fails when ours is more than ${BOUNDS.f32} (f32) or ${BOUNDS.bf16} (bf16) times as far as PyTorch in the same precision.`
+  intoReadme('curve', ['![Loss curves beside those of PyTorch](notebooks/loss-curve.png)', words, markdown(rows, 2)])
 }
 
 /** Losses of our steps. */

@@ -12,7 +12,7 @@ const README = join(root, 'README.md')
 
 /** A table in Markdown; the first row is the head, columns after `left` stand to the right. */
 export function markdown(rows, left = 1) {
-  const line = (cells) => `| ${cells.join(' | ')} |`
+  const line = (cells) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
   return [line(rows[0]), line(rows[0].map((_, column) => (column < left ? '---' : '---:'))), ...rows.slice(1).map(line)].join('\n')
 }
 
