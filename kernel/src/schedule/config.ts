@@ -84,6 +84,8 @@ export interface StepOptions extends Partial<Policy> {
 export const MAX_RANKS = 64
 /** H in bf16 mode, unless given: half the bytes to keep and to move. f32 keeps deep models as near to fp64 as autocast is, whose hidden state is f32. */
 export const HIDDEN: StepConfig['hidden'] = 'bf16'
+/** Rows below which a matrix product loses much of its rate: a part of the feed-forward layer has no fewer by default. */
+const GEMM_ROWS = 512
 /** Default bound of one part of the logits: large enough for the GEMM rate, small beside a chunk's other buffers. */
 const LOGITS_BYTES = 64 * 2 ** 20
 
@@ -154,7 +156,7 @@ export function stepConfig(options: StepOptions): StepConfig {
     refuse("hidden 'bf16' goes with dtype 'bf16' alone: in dtype 'f32' the hidden state is f32. Try hidden 'f32', or dtype 'bf16'.")
   const local = chunk / ranks
   const localRows = ` (a rank's ${local} rows of a chunk of ${chunk})`
-  const feedForwardRows = options.feedForwardRows ?? Math.ceil(local / 2)
+  const feedForwardRows = options.feedForwardRows ?? Math.max(Math.min(local, GEMM_ROWS), Math.ceil(local / 2))
   wholeNumber('feedForwardRows', feedForwardRows, 1, local, localRows)
   const lossRows = options.lossRows ?? Math.max(1, Math.min(local, 2 ** Math.floor(Math.log2(LOGITS_BYTES / (4 * model.vocabulary)))))
   wholeNumber('lossRows', lossRows, 1, local, localRows)

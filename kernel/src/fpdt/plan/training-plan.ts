@@ -169,8 +169,8 @@ function refuseTooManyOps(config: StepConfig): void {
   )
 }
 
-/** Eight chunks, but none under 512 tokens: enough of a pipeline to see, and chunks the kernels run well on. */
+/** Eight chunks where they are of 2048 tokens or more, on which kernels run well; below that fewer, but two at least. */
 function defaultChunk(sequence: number, ranks: number): number {
-  const eighth = Math.max(512, Math.ceil(sequence / 8))
-  return Math.ceil(eighth / ranks) * ranks
+  const size = Math.max(Math.ceil(sequence / 8), Math.min(2048, Math.ceil(sequence / 2)))
+  return Math.ceil(size / ranks) * ranks
 }
