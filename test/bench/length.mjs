@@ -13,7 +13,7 @@ const MODEL = llama({ layers: 2, width: 64, heads: 4, kvHeads: 2, vocab: 1024 })
 /** Rows of logits at a time. The published baselines hold all of them, which is what ends them first; with this they do not. */
 const lossRows = 64
 const UNIT = 256
-const CHUNK = 512
+const CHUNK = 1024
 
 const fpdt = { chunk: CHUNK, lossRows }
 const onDisk = { ...fpdt, checkpoints: 'disk' }
@@ -38,7 +38,9 @@ export async function length() {
   for (const [name, host, sizes] of ROWS) {
     const device = await Device.cpu({ memory: MEMORY, host: host * MIB, threads })
     try {
-      rows.push({ name, host, ...(await longest(device, sizes, text)) })
+      const row = { name, host, ...(await longest(device, sizes, text)) }
+      console.log(`  ${name}, host ${host} MiB: ${row.sequence} tokens`)
+      rows.push(row)
     } finally {
       await device.close()
     }

@@ -9,6 +9,7 @@ import { randomTokens } from './harness.js'
 const VOCABULARY = 1024
 const MIB = 2 ** 20
 const MEMORY = 12 * MIB
+const CHUNK = 1024
 const model = llama({ layers: 2, width: 64, heads: 4, kvHeads: 2, vocab: VOCABULARY })
 const device = await Device.cpu({ memory: MEMORY, host: 40 * MIB, threads: 2 })
 afterAll(() => device.close())
@@ -17,7 +18,7 @@ const text = randomTokens(50_000, VOCABULARY, 1)
 type Sizes = Omit<TrainOptions, 'sequence'>
 /** Rows of logits at a time that cost no system its length. */
 const lossRows = 64
-const fpdt: Sizes = { chunk: 512, lossRows }
+const fpdt: Sizes = { chunk: CHUNK, lossRows }
 
 /** A step of the longest sequence, and the refusal of the next one. Its tokens. */
 async function longestRun(sizes: Sizes, step: number): Promise<number> {
@@ -35,7 +36,7 @@ async function longestRun(sizes: Sizes, step: number): Promise<number> {
 
 describe('in the same device memory', () => {
   it('FPDT trains on sequences 16 times as long as Ulysses with checkpoints, offloaded or not', async () => {
-    const chunked = await longestRun(fpdt, 512)
+    const chunked = await longestRun(fpdt, CHUNK)
     for (const system of ['ulysses-checkpoint', 'ulysses-offload'] as const) {
       const whole = await longestRun({ system }, 256)
       // Its logits are the first thing that is too large: cut into rows, as no published baseline has them, more fits.
@@ -48,7 +49,7 @@ describe('in the same device memory', () => {
 
   it('what ends FPDT is the host: with twice as much of it, twice as long', async () => {
     const longest = device.longestSequence(model, fpdt)
-    await expect(device.train(model, { ...fpdt, sequence: longest + 512 })).rejects.toThrow(/the host tier needs/)
+    await expect(device.train(model, { ...fpdt, sequence: longest + CHUNK })).rejects.toThrow(/the host tier needs/)
     const host = 2 * device.machine.budgets.host!
     const twice = longestSequence(model, fpdt, { ...device.machine, budgets: { device: MEMORY, host } })
     expect(twice / longest).toBeGreaterThan(1.95)
