@@ -9,7 +9,7 @@
  */
 import type { Phase, Stream, Tier } from '../trace/schema.js'
 import { type Flags, type Kernel, kernelSpec, type OperandSpec, type Operands } from './kernels.js'
-import { byteRange, bytesOf, type Value, whole } from './values.js'
+import { byteRange, bytesOf, DTYPE_BYTES, type Value, whole } from './values.js'
 
 /** Where in the algorithm an op stands: what widgets filter by. `null` = does not apply. */
 export interface Place {
@@ -181,8 +181,12 @@ export function bytesMoved(op: Op, ranks: number): number {
   switch (op.kind) {
     case 'compute':
       return presentOperands(op).reduce((sum, { value }) => sum + bytesOf(value), 0)
-    case 'allToAll':
-      return bytesOf(op.local) * away
+    case 'allToAll': {
+      // To each other rank, either way: this chunk's local tokens of one rank's share of the heads, replicated ones included.
+      const [tokens, , headSize] = op.local.shape
+      const share = op.parts.reduce((heads, part) => heads + part.shape[1], 0)
+      return tokens * share * headSize * DTYPE_BYTES[op.local.dtype] * (ranks - 1)
+    }
     case 'gather':
       return bytesOf(op.full) * away
     case 'reduceScatter':

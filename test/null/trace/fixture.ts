@@ -42,7 +42,11 @@ const BETWEEN_NS = 150e6
 
 export function fixture({ ranks = 2, layers = 2, chunks = 8, steps = 2, origin = 'measured', budget_bytes }: FixtureOptions = {}): RunTables {
   const model = llama({ layers, width: 256, heads: 8, headSize: 32, feedForward: 688, vocab: 2048 })
-  const training = planTraining(model, { sequence: chunks * CHUNK, chunk: CHUNK, ranks }, { budgets: {}, threads: DEVICE.threads })
+  const training = planTraining(
+    model,
+    { sequence: chunks * CHUNK, chunk: CHUNK, ranks, feedForwardRows: CHUNK / ranks / 2 },
+    { budgets: {}, threads: DEVICE.threads },
+  )
   const { plan, config } = training
   const program = lower(plan)
   const model_flops = modelFlops(model, [config.tokens])

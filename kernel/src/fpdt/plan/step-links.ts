@@ -38,6 +38,5 @@ function walk(config: StepConfig): LinkTotals {
     const link = LINKS.find((candidate) => candidate === streamOf(op))
     if (link) totals[link] += bytesMoved(op, config.ranks)
   }
-  totals.collective = Math.round(totals.collective) // sums of shares of (ranks - 1) / ranks, each of them whole
   return totals
 }
