@@ -12,6 +12,11 @@ export interface Spans {
   readonly end_ns: Float64Array
 }
 
+/** The same spans, counted from `origin_ns`. */
+export function sinceOrigin(spans: Spans, origin_ns: number): Spans {
+  return { ...spans, start_ns: spans.start_ns.map((time) => time - origin_ns), end_ns: spans.end_ns.map((time) => time - origin_ns) }
+}
+
 /** Rows of the span table: the spans of one step, with the program's tags. Times are rounded to whole nanoseconds. */
 export function spanColumns(program: Program, spans: Spans, step: number): SpanColumns {
   const rows = spans.entry.length
@@ -39,6 +44,9 @@ export function spanColumns(program: Program, spans: Spans, step: number): SpanC
     bytes: tag(program.bytes),
   }
 }
+
+/** Steps of a run whose spans are kept, the newest; a saved picture holds fewer still (`saved.ts`). */
+export const KEPT_STEPS = 16
 
 /** The spans of one executed step. */
 export interface StepSpans {

@@ -17,7 +17,7 @@ import { FpdtError } from '../../errors.js'
 import { largestInWords } from '../../plan/words.js'
 import { duration } from '../../trace/draw/format.js'
 import type { RunHead, StepSummary, Tier } from '../../trace/schema.js'
-import type { StepSpans } from '../../trace/spans.js'
+import { KEPT_STEPS, type StepSpans, sinceOrigin } from '../../trace/spans.js'
 import type { Device } from '../device.js'
 import { type Prediction, predict } from '../plan/predict.js'
 import { Following } from '../run/following.js'
@@ -27,9 +27,6 @@ import { Stepper } from '../run/stepper.js'
 import { formatBytes } from '../sizes.js'
 import { type Inputs, LoadedSchedule, parameterBlock, Results, type Scalars } from './loaded-schedule.js'
 import type { SchedulePlan } from './schedule-plan.js'
-
-/** Runs whose spans are kept. */
-const KEPT_RUNS = 16
 
 /** What a schedule would take and when its ops would run. Nothing has run. */
 export class PlannedSchedule {
@@ -144,7 +141,7 @@ export class OwnSchedule {
   async stepper(inputs: Inputs = {}, scalars: Scalars = {}): Promise<Stepper<Results>> {
     const parameters = parameterBlock(this.schedule, scalars)
     const loaded = await this.#begin('a stepper', inputs)
-    this.#stepper = new Stepper<Results>(loaded.native, this.schedule, parameters, async (end) => {
+    this.#stepper = new Stepper<Results>(loaded.native, this.schedule, parameters, 'schedule.stepper(inputs)', async (end) => {
       this.#busy = this.#stepper = undefined
       if (end === 'dropped') {
         loaded.drop()
@@ -223,13 +220,12 @@ export class OwnSchedule {
     for (const row of this.head.tiers) row.measured_bytes ??= loaded.native.touched(row.tier)
     const first_ns = taken.start_ns.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY)
     this.#origin_ns ??= first_ns
-    const origin_ns = this.#origin_ns
-    const spans = { ...taken, start_ns: taken.start_ns.map((time) => time - origin_ns), end_ns: taken.end_ns.map((time) => time - origin_ns) }
-    const start_ns = Math.round(first_ns - origin_ns)
+    const spans = sinceOrigin(taken, this.#origin_ns)
+    const start_ns = Math.round(first_ns - this.#origin_ns)
     const duration_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), 0)) - start_ns
     this.head.steps.push(summaryOf(++this.#done, start_ns, duration_ns))
     this.#records.push({ step: this.#done, spans })
-    if (this.#records.length > KEPT_RUNS) this.#records.shift()
+    if (this.#records.length > KEPT_STEPS) this.#records.shift()
     this.head.state = 'done'
     return new Results(loaded.results(), duration_ns / 1e9)
   }

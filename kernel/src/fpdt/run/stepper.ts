@@ -34,17 +34,18 @@ export class Stepper<Result = StepSummary> {
   #open = true
   #running: Promise<void> | undefined
 
-  /** @internal Use `run.stepper(text)`. */
+  /** @internal Use `run.stepper(text)` or `schedule.stepper(inputs)`, as `another` says. */
   constructor(
     private readonly native: NativeStep,
-    private readonly training: Steppable,
+    private readonly steppable: Steppable,
     private readonly parameters: Float64Array,
+    private readonly another: string,
     private readonly finish: (end: StepperEnd) => Promise<Result | undefined>,
   ) {}
 
   /** The last op that is done, as it is printed; `undefined` before the first. */
   get op(): string | undefined {
-    return this.training.plan.listing[this.#line]
+    return this.steppable.plan.listing[this.#line]
   }
   /** Its line in the listing, -1 before the first. */
   get line(): number {
@@ -74,7 +75,7 @@ export class Stepper<Result = StepSummary> {
     const stopped = (): FpdtError => new FpdtError('stopped', `stopped on the way to op ${line}; the step stands at an op boundary: look, run on, or close it.`)
     const reached = await interruptible(work, () => this.native.cancel(), stopped)
     if (reached < line) throw stopped()
-    return this.training.plan.words(line)
+    return this.steppable.plan.words(line)
   }
   /**
    * Runs until everything that is computed at a place is done: up to and with the last compute op there.
@@ -84,7 +85,7 @@ export class Stepper<Result = StepSummary> {
     refuseUnknown('until', target, ['phase', 'layer', 'q', 'kv'])
     if (target.phase !== undefined && !PHASES.includes(target.phase))
       throw new FpdtError('config', `phase ${JSON.stringify(target.phase)} is not one of ${PHASES.join(', ')}.`)
-    const { entries } = this.training.plan
+    const { entries } = this.steppable.plan
     const wanted: [ArrayLike<number>, number | undefined][] = [
       [entries.phase, target.phase === undefined ? undefined : PHASES.indexOf(target.phase)],
       [entries.layer, target.layer],
@@ -97,21 +98,21 @@ export class Stepper<Result = StepSummary> {
     for (let entry = entries.length - 1; entry >= 0 && entries.op[entry] > this.#line; entry--) if (matches(entry)) return this.to(entries.op[entry])
     throw new FpdtError(
       'config',
-      `no computation ahead is at ${JSON.stringify(target)}; the step stands at op ${this.#line}: ${this.training.plan.words(this.#line)}.`,
+      `no computation ahead is at ${JSON.stringify(target)}; the step stands at op ${this.#line}: ${this.steppable.plan.words(this.#line)}.`,
     )
   }
 
   /** Values of a buffer where it stands now: on the device when it is there, else on the host. Throws FpdtError `not_resident`. */
   peek(name: string, rank = 0): Peek {
     this.#refuseClosed()
-    const { ranks } = this.training.plan
+    const { ranks } = this.steppable.plan
     if (!Number.isInteger(rank) || rank < 0 || rank >= ranks)
       throw new FpdtError('config', `rank ${String(rank)} is not one of the ${ranks} ranks, 0 to ${ranks - 1}.`)
-    const value = this.training.values.known.get(name)
+    const value = this.steppable.values.known.get(name)
     const base = name.replace(/\.[^.\]]*$/, '')
-    if (!value && base !== name && this.training.values.known.has(base)) throw new FpdtError('not_resident', `${name} is a part of ${base}; peek at that.`)
-    if (!value) throw new FpdtError('not_resident', `no value is called ${name}; names look like ${[...this.training.values.known.keys()].slice(-1)[0]}.`)
-    const { plan, ops, standing } = this.training
+    if (!value && base !== name && this.steppable.values.known.has(base)) throw new FpdtError('not_resident', `${name} is a part of ${base}; peek at that.`)
+    if (!value) throw new FpdtError('not_resident', `no value is called ${name}; names look like ${[...this.steppable.values.known.keys()].slice(-1)[0]}.`)
+    const { plan, ops, standing } = this.steppable
     const valid = validTiers(take(ops(), this.#line + 1), standing).get(whole(value).name) ?? new Set()
     const tier = TIERS.find((candidate) => valid.has(candidate))
     if (!tier) {
@@ -143,7 +144,7 @@ export class Stepper<Result = StepSummary> {
     this.#open = false
     this.native.cancel()
     await this.#running
-    const updating = this.#line >= this.training.firstUpdate
+    const updating = this.#line >= this.steppable.firstUpdate
     if (updating && this.#line < this.#last) await this.#runTo(this.#last)
     await this.#end(updating ? 'completed' : 'dropped')
   }
@@ -163,14 +164,14 @@ export class Stepper<Result = StepSummary> {
     return this.finish(end)
   }
   get #last(): number {
-    return this.training.plan.listing.length - 1
+    return this.steppable.plan.listing.length - 1
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
-    return `Stepper at op ${this.#line} of ${this.#last}: ${this.training.plan.words(this.#line)}`
+    return `Stepper at op ${this.#line} of ${this.#last}: ${this.steppable.plan.words(this.#line)}`
   }
 
   #refuseClosed(): void {
-    if (!this.#open) throw new FpdtError('closed', 'this stepper is closed; make another with await run.stepper(text).')
+    if (!this.#open) throw new FpdtError('closed', `this stepper is closed; make another with await ${this.another}.`)
   }
 }
 

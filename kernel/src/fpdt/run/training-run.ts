@@ -2,7 +2,7 @@
 
 import type { RunError } from '@fpdt/native'
 import { MFU_FORMULA, mfu, modelFlops } from '../../cost/flops.js'
-import { DISPLAY_ID, displayHost, type MimeBundle, TO_MIME } from '../../display.js'
+import { DISPLAY_ID, type MimeBundle, TO_MIME } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import { NativeStep } from '../../execute/native.js'
 import { type SaveOptions, saveHuggingFace } from '../../files/huggingface.js'
@@ -12,13 +12,14 @@ import type { GroupValues } from '../../schedule/step-values.js'
 import { type StepTokens, stepTokens } from '../../text/sequences.js'
 import { type LongText, longText, type TextSource } from '../../text/tokens.js'
 import type { RunHead, StepSummary, Tier } from '../../trace/schema.js'
-import { joinColumns, type Spans, type StepSpans } from '../../trace/spans.js'
+import { joinColumns, KEPT_STEPS, type Spans, type StepSpans, sinceOrigin } from '../../trace/spans.js'
 import { summarize, type TimeSummary } from '../../trace/summary.js'
 import type { Device } from '../device.js'
 import { PlannedRun } from '../plan/planned-run.js'
 import type { TrainingPlan } from '../plan/training-plan.js'
 import { checkSave, type SaveRunOptions, saveCheckpoint } from './checkpoint.js'
 import { beginPass, checkEvaluation, type EvaluateOptions, type Evaluation, lossOf } from './evaluation.js'
+import { Following } from './following.js'
 import { newHead } from './head.js'
 import { sequenceShape, writeInputs } from './inputs.js'
 import { interruptible } from './interrupt.js'
@@ -30,11 +31,7 @@ import type { Start } from './start.js'
 import { Stepper } from './stepper.js'
 import { TextPositions } from './text-positions.js'
 
-/** Steps whose spans are kept; a saved picture holds fewer still (`trace/saved.ts`). */
-const KEPT_STEPS = 16
 const ADAMW = KERNEL_NAMES.indexOf('adamW')
-/** Least time between two updates of the picture while steps follow each other. */
-const UPDATE_MS = 2000
 
 interface Step {
   readonly number: number
@@ -59,11 +56,9 @@ export class TrainingRun {
   #busy: string | undefined // what is under way, in words
   #stepper: Stepper | undefined
   #settled: Promise<unknown> = Promise.resolve() // until nothing of an interrupted call runs any more
-  #shown = false
-  #updated_ms = 0
-  #nextUpdate: NodeJS.Timeout | undefined
   #arenaAllocations = 0
   readonly #progress: Progress
+  readonly #picture: Following
   #closed = false
 
   private constructor(
@@ -79,6 +74,7 @@ export class TrainingRun {
     this.#texts = new TextPositions(texts)
     this.plan = new PlannedRun(training, device)
     this.head = newHead(training, device.description, 'measured')
+    this.#picture = new Following(this.head.run_id, () => this.bundle())
     this.#progress = new Progress(native.program, `${this.head.run_id}/progress`)
     for (const row of this.head.tiers) row.allocated_bytes = native.allocated(row.tier)
   }
@@ -120,17 +116,17 @@ export class TrainingRun {
     const step = this.#next(longText(text))
     this.#busy = 'a step'
     this.#setState('running')
-    let waits = false
+    let failed = true
     try {
       const summary = await this.#execute(step)
-      waits = true
+      failed = false
       return summary
     } catch (error) {
       this.#fail(error)
       throw error
     } finally {
       this.#busy = undefined
-      await this.#follow(waits)
+      await this.#picture.follow(failed)
     }
   }
 
@@ -139,7 +135,7 @@ export class TrainingRun {
     const whole = longText(text)
     for (let i = 0; i < count; i++) yield await this.step(whole)
     this.#restateMfu()
-    if (this.#shown) await this.update()
+    await this.#picture.redraw()
   }
 
   /** A step that stops where it is told to, so that any value can be looked at. Until it is closed no other step may run. */
@@ -148,7 +144,7 @@ export class TrainingRun {
     this.#refuse('a stepper')
     const step = this.#next(longText(text))
     this.#busy = 'a stepper'
-    this.#stepper = new Stepper(this.#native, this.training, step.parameters, async (end) => {
+    this.#stepper = new Stepper(this.#native, this.training, step.parameters, 'run.stepper(text)', async (end) => {
       try {
         if (end === 'dropped') {
           this.#drop()
@@ -157,7 +153,7 @@ export class TrainingRun {
         const recording = this.#record(step, [], () => this.#closed)
         this.#settled = recording.catch(() => {}) // it may search for a while
         const summary = await recording
-        await this.#follow()
+        await this.#picture.follow()
         return summary
       } finally {
         this.#busy = this.#stepper = undefined
@@ -284,8 +280,7 @@ export class TrainingRun {
     await this.#stepper?.close()
     this.#native.close()
     if (this.head.state === 'running' || this.head.state === 'planned') this.head.state = 'done'
-    clearTimeout(this.#nextUpdate)
-    if (this.#shown) await this.update()
+    await this.#picture.end()
     for (const closer of this.#closers) closer()
   }
   /** @internal */
@@ -295,29 +290,14 @@ export class TrainingRun {
 
   /** Draws the run again with all that is known now. */
   async update(): Promise<void> {
-    const host = displayHost()
-    if (!host || host.wordsOnly) return
-    const update = this.#shown
-    this.#shown = true
-    this.#updated_ms = Date.now()
-    host.display(await this.bundle(), { displayId: this.head.run_id, update })
-  }
-  /** Draws after a step: at once, or, when steps follow each other quickly, a little later and once for all of them. */
-  async #follow(waits = true): Promise<void> {
-    const host = displayHost()
-    if (!host || host.wordsOnly || this.#closed) return
-    clearTimeout(this.#nextUpdate)
-    const rest = this.#updated_ms + UPDATE_MS - Date.now()
-    if (rest <= 0 && waits) return this.update()
-    this.#nextUpdate = setTimeout(() => void this.update(), Math.max(rest, 0))
-    this.#nextUpdate.unref()
+    await this.#picture.draw()
   }
   /** The output of a cell whose last value is this run is kept up to date by later steps. */
   get [DISPLAY_ID](): string {
     return this.head.run_id
   }
   async [TO_MIME](): Promise<MimeBundle> {
-    this.#shown = displayHost() !== undefined
+    this.#picture.shownAsValue()
     return this.bundle()
   }
   /** The run as a MIME bundle: `application/vnd.fpdt.run.v1+json`, `image/png`, `text/plain`. Before its first step that is its plan. */
@@ -420,9 +400,8 @@ export class TrainingRun {
     this.#done = step.number
     const first = taken.start_ns.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY)
     this.#origin_ns ??= first
-    const origin = this.#origin_ns
-    const spans = { ...taken, start_ns: taken.start_ns.map((time) => time - origin), end_ns: taken.end_ns.map((time) => time - origin) }
-    const start_ns = Math.round(first - origin)
+    const spans = sinceOrigin(taken, this.#origin_ns)
+    const start_ns = Math.round(first - this.#origin_ns)
     const duration_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), 0)) - start_ns
     const seconds = duration_ns / 1e9
     const tokens = stepTokenCount(config)

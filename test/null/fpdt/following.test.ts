@@ -1,0 +1,65 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { DISPLAY_HOST, type DisplayHost } from '../../../kernel/src/display.js'
+import { Following } from '../../../kernel/src/fpdt/run/following.js'
+
+const world = globalThis as { [DISPLAY_HOST]?: DisplayHost | undefined }
+const before = world[DISPLAY_HOST]
+
+/** A notebook that notes whether each drawing replaces an earlier one. */
+function notebook(rest: Pick<DisplayHost, 'wordsOnly'> = {}): boolean[] {
+  const updates: boolean[] = []
+  world[DISPLAY_HOST] = { ...rest, display: (_, options) => void updates.push(options?.update === true), onInterrupt: () => () => {} }
+  return updates
+}
+const picture = (): Following => new Following('run', async () => ({ 'text/plain': 'run' }))
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  vi.useRealTimers()
+  world[DISPLAY_HOST] = before
+})
+
+describe('a picture that follows steps', () => {
+  it('is drawn at once, and then once for all steps of the next two seconds', async () => {
+    const updates = notebook()
+    const drawn = picture()
+    await drawn.follow()
+    expect(updates).toEqual([false])
+    for (let step = 0; step < 5; step++) await drawn.follow()
+    expect(updates).toEqual([false])
+    await vi.advanceTimersByTimeAsync(2000)
+    expect(updates).toEqual([false, true])
+  })
+  it('does not keep a caller who asks for it soon', async () => {
+    const updates = notebook()
+    const drawn = picture()
+    await drawn.follow(true)
+    expect(updates).toEqual([])
+    await vi.advanceTimersByTimeAsync(0)
+    expect(updates).toEqual([false])
+  })
+  it('is drawn a last time at its end, if it ever was, and follows nothing after it', async () => {
+    const updates = notebook()
+    const drawn = picture()
+    await drawn.follow()
+    await drawn.end()
+    await drawn.follow()
+    await vi.advanceTimersByTimeAsync(5000)
+    expect(updates).toEqual([false, true])
+    const never = picture()
+    await never.follow(true)
+    await never.end()
+    await vi.advanceTimersByTimeAsync(5000)
+    expect(updates).toHaveLength(2)
+  })
+  it('is not drawn for a terminal, which shows words alone', async () => {
+    const updates = notebook({ wordsOnly: true })
+    const drawn = picture()
+    await drawn.draw()
+    await drawn.follow()
+    await drawn.end()
+    expect(updates).toEqual([])
+  })
+})
