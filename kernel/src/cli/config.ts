@@ -5,6 +5,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { basename, dirname, resolve } from 'node:path'
 import { FpdtError } from '../errors.js'
+import { OPTIMIZER_DEFAULTS } from '../fpdt/plan/optimizer.js'
 import { nearest } from '../nearest.js'
 import { HIDDEN } from '../schedule/config.js'
 import { SYSTEM_NAMES } from '../schedule/systems.js'
@@ -101,17 +102,17 @@ export const TRAIN = {
   feedForwardRows: key(WHOLE, 'half of a local chunk', 'rows the feed-forward layer takes at a time'),
   lossRows: key(WHOLE, 'by the vocabulary', 'rows the loss head takes at a time'),
   optimizer: {
-    rate: key(NUMBER, '0.0003', 'highest rate'),
-    warmup: key(WHOLE, '0', 'steps of linear rise'),
+    rate: key(NUMBER, `${OPTIMIZER_DEFAULTS.rate}`, 'highest rate'),
+    warmup: key(WHOLE, `${OPTIMIZER_DEFAULTS.warmup}`, 'steps of linear rise'),
     steps: key(WHOLE, 'no fall', 'steps after which a cosine has brought the rate down to floor'),
-    floor: key(NUMBER, '0.1', 'share of the rate that is left then'),
-    tier: key(oneOf('device', 'host', 'disk'), 'device', 'where master weights and moments live'),
-    beta1: key(NUMBER, '0.9', 'of the first moment'),
-    beta2: key(NUMBER, '0.95', 'of the second moment'),
-    eps: key(NUMBER, '1e-8', 'added to the root of the second moment'),
-    decay: key(NUMBER, '0.1', 'decoupled weight decay of matrices'),
-    decayEmbeddings: key(FLAG, 'true', 'whether embedding and position tables decay too'),
-    maxNorm: key(LIMIT, '1', 'gradients are clipped to this global norm; null: not at all'),
+    floor: key(NUMBER, `${OPTIMIZER_DEFAULTS.floor}`, 'share of the rate that is left then'),
+    tier: key(oneOf('device', 'host', 'disk'), OPTIMIZER_DEFAULTS.tier, 'where master weights and moments live'),
+    beta1: key(NUMBER, `${OPTIMIZER_DEFAULTS.beta1}`, 'of the first moment'),
+    beta2: key(NUMBER, `${OPTIMIZER_DEFAULTS.beta2}`, 'of the second moment'),
+    eps: key(NUMBER, `${OPTIMIZER_DEFAULTS.eps}`, 'added to the root of the second moment'),
+    decay: key(NUMBER, `${OPTIMIZER_DEFAULTS.decay}`, 'decoupled weight decay of matrices'),
+    decayEmbeddings: key(FLAG, `${OPTIMIZER_DEFAULTS.decayEmbeddings}`, 'whether embedding and position tables decay too'),
+    maxNorm: key(LIMIT, `${OPTIMIZER_DEFAULTS.maxNorm}`, 'gradients are clipped to this global norm; null: not at all'),
   },
   device: {
     memory: key(BYTES, "an eighth of the machine's", 'device memory a rank may take'),

@@ -1,6 +1,6 @@
 /** AdamW with its learning rate: the words a notebook uses. */
 import { FpdtError } from '../../errors.js'
-import type { AdamWConfig } from '../../schedule/config.js'
+import { ADAMW_DEFAULTS, type AdamWConfig } from '../../schedule/config.js'
 import type { Tier } from '../../trace/schema.js'
 import { refuseUnknown } from '../sizes.js'
 
@@ -18,16 +18,15 @@ export interface Optimizer extends AdamWConfig {
   readonly tier: Tier
 }
 
-const KNOWN = ['rate', 'warmup', 'steps', 'floor', 'tier', 'beta1', 'beta2', 'eps', 'decay', 'decayEmbeddings', 'maxNorm']
+export const OPTIMIZER_DEFAULTS: Optimizer = { rate: 3e-4, warmup: 0, steps: undefined, floor: 0.1, tier: 'device', ...ADAMW_DEFAULTS }
 
 /**
  * AdamW (arXiv 1711.05101): decoupled decay of matrices, gradients clipped to the global norm `maxNorm` (Infinity: not at all).
  * `warmup` and `steps` shape the rate: linear rise, then a cosine down to `floor` of it (arXiv 1608.03983). Throws FpdtError `config`.
  */
 export function adamW(options: Partial<Optimizer> = {}): Optimizer {
-  refuseUnknown('adamW', options, KNOWN)
-  const defaults = { rate: 3e-4, warmup: 0, steps: undefined, floor: 0.1, tier: 'device' as const }
-  const made = { ...defaults, beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1, decayEmbeddings: true, maxNorm: 1, ...options }
+  refuseUnknown('adamW', options, Object.keys(OPTIMIZER_DEFAULTS))
+  const made = { ...OPTIMIZER_DEFAULTS, ...options }
   checkOptimizer(made)
   return made
 }

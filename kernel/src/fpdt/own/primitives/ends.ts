@@ -3,6 +3,7 @@
  * for nothing.
  */
 import { FpdtError } from '../../../errors.js'
+import { ADAMW_DEFAULTS as usual } from '../../../schedule/config.js'
 import { compute } from '../../../schedule/emit.js'
 import type { Op } from '../../../schedule/ops.js'
 import type { Value } from '../../../schedule/values.js'
@@ -24,13 +25,11 @@ export interface AdamWOptions {
   readonly rate: number
   /** From 1: corrects m and v for having begun at 0. Default 1. */
   readonly step?: number
-  /** Default 0.9. */
+  /** This and the next three: as in training by default (`ADAMW_DEFAULTS`). */
   readonly beta1?: number
-  /** Default 0.95. */
   readonly beta2?: number
-  /** Default 1e-8. */
   readonly eps?: number
-  /** Share of the rate by which parameters shrink. Default 0.1. */
+  /** Share of the rate by which parameters shrink. */
   readonly decay?: number
   /** Gradients of a larger norm are scaled down to it. Default: none are. */
   readonly maxNorm?: number
@@ -101,7 +100,8 @@ export function endPrimitives(device: Device) {
      */
     async adamW(state: AdamWState, options: AdamWOptions): Promise<{ master: Tensor; m: Tensor; v: Tensor; gradientNorm: number; weight?: Tensor }> {
       refuseUnknown('adamW', options, ['rate', 'step', 'beta1', 'beta2', 'eps', 'decay', 'maxNorm', 'dtype'])
-      const { rate, step = 1, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, decay = 0.1, maxNorm = Number.POSITIVE_INFINITY, dtype } = options
+      const { rate, step = 1, maxNorm = Number.POSITIVE_INFINITY, dtype } = options
+      const { beta1 = usual.beta1, beta2 = usual.beta2, eps = usual.eps, decay = usual.decay } = options
       fit('adamW', { master: [state.master, 'f32'] })
       const { master, gradient, m = zeros(master), v = zeros(master) } = state
       const axes = master.shape.map((_, axis) => `extent${axis}`).join(' ')
