@@ -16,6 +16,7 @@ export interface AdamWConfig {
   /** Gradients are scaled down to this global norm. */
   readonly maxNorm: number
 }
+export const ADAMW_DEFAULTS: AdamWConfig = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1, decayEmbeddings: true, maxNorm: 1 }
 
 /** What the forward of a layer leaves for its backward, and where things wait. Systems are names for these (`systems.ts`). */
 export interface Policy {
@@ -32,6 +33,8 @@ export interface Policy {
   /** Where the optimizer's states live (and, unless on the device, gradient partitions wait on the host). */
   readonly states: Tier
 }
+
+export const BACKWARD_ORDERS: readonly Policy['backwardOrder'][] = ['kv', 'q']
 
 export interface StepConfig extends Policy {
   readonly model: ModelConfig
@@ -160,7 +163,7 @@ export function stepConfig(options: StepOptions): StepConfig {
   wholeNumber('feedForwardRows', feedForwardRows, 1, local, localRows)
   const lossRows = options.lossRows ?? Math.max(1, Math.min(local, 2 ** Math.floor(Math.log2(LOGITS_BYTES / (4 * model.vocabulary)))))
   wholeNumber('lossRows', lossRows, 1, local, localRows)
-  const adamW = { beta1: 0.9, beta2: 0.95, eps: 1e-8, decay: 0.1, decayEmbeddings: true, maxNorm: 1, ...options.adamW }
+  const adamW = { ...ADAMW_DEFAULTS, ...options.adamW }
   checkAdamW(adamW)
   const sizes = {
     model,
@@ -190,7 +193,7 @@ function policyOf(options: StepOptions): Policy {
   oneOf('offload', policy.offload, ['device', 'host'])
   oneOf('checkpoints', policy.checkpoints, ['device', 'host', 'disk'])
   oneOf('keep', policy.keep, ['recompute', 'device', 'host', 'disk', 'all'])
-  oneOf('backwardOrder', policy.backwardOrder, ['kv', 'q'])
+  oneOf('backwardOrder', policy.backwardOrder, BACKWARD_ORDERS)
   oneOf('parameters', policy.parameters, ['device', 'host'])
   oneOf('states', policy.states, ['device', 'host', 'disk'])
   if (policy.keep === 'all' && (offload !== 'device' || policy.checkpoints !== 'device'))

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { llama } from '../../../kernel/src/model/llama.js'
-import { type StepConfig, stepConfig } from '../../../kernel/src/schedule/config.js'
-import { attentionBackwardBytes, cheaperOrder } from '../../../kernel/src/schedule/link-bytes.js'
+import { cheaperOrder } from '../../../kernel/src/schedule/backward-order.js'
+import { BACKWARD_ORDERS, type StepConfig, stepConfig } from '../../../kernel/src/schedule/config.js'
+import { attentionBackwardBytes } from '../../../kernel/src/schedule/link-bytes.js'
 
 const HEAD = 128
 /** A layer of 8 query heads. */
@@ -11,7 +12,7 @@ function layer(kvHeads: number, chunks: number, rest: { offload?: 'device'; pref
 }
 /** Bytes with key/value chunks outside, for each byte with query chunks outside. */
 function ratio(config: StepConfig): number {
-  const [kv, q] = (['kv', 'q'] as const).map((order) => attentionBackwardBytes(config, order)).map((bytes) => bytes.in + bytes.out)
+  const [kv, q] = BACKWARD_ORDERS.map((order) => attentionBackwardBytes(config, order)).map((bytes) => bytes.in + bytes.out)
   return kv / q
 }
 
