@@ -1,7 +1,8 @@
-// The device contract: all that the executor and the addon know of a device. CPU and CUDA fill it, file for file.
+// The device contract: all that the executor and the addon know of a device. The CPU fills it
+// (native/cpu); nothing in it supposes that a device computes on the caller's threads, or in memory that the host can read.
 //
 // A backend owns streams and memory. A *stream* is an ordered queue of one rank; what is put on two streams is ordered only
-// by events. `run`, `copy`, `spill`, `load` and `exchange` may return before the work is done (CUDA) or after (CPU): the
+// by events. `run`, `copy`, `spill`, `load` and `exchange` may return before the work is done (a GPU's) or after (CPU): the
 // executor assumes neither and orders by events alone. One host thread drives one stream; a stream is not used from two threads at once.
 //
 // Errors: every function may throw fpdt::Error (core/error.h) with the call, the value and what to try. Nothing here aborts.
@@ -32,7 +33,7 @@ class Arena {
   Arena() = default;
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
-  // First byte; nullptr on the disk tier. Device arenas of CUDA are not readable by the host: use Backend::read and write.
+  // First byte; nullptr on the disk tier. Device arenas need not be readable by the host: use Backend::read and write.
   virtual std::byte* data() = 0;
   virtual size_t bytes() const = 0;
   virtual Medium medium() const { return Medium::memory; }
@@ -83,9 +84,9 @@ class Stream {
 };
 
 struct DeviceInfo {
-  std::string backend;   // "cpu", "cuda"
+  std::string backend;   // "cpu"
   std::string name;      // the processor, in words
-  std::string path;      // instruction path in use: "avx512bf16", "avx2", "scalar"; "sm_90"
+  std::string path;      // instruction path in use: "avx512bf16", "avx2" or "scalar"
   int threads;           // of the compute pool (CPU); 1 otherwise
   size_t memory_bytes;   // of the whole device
   std::string disk_folder;  // where arenas of the disk tier lie; "" = there is no disk tier

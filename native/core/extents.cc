@@ -136,8 +136,9 @@ std::vector<Extent> kernel_extents(const KernelInfo& info, std::span<const doubl
       n.from_zero("qStart");
       n.from_zero("kvStart");
       const double T = n.element(), q = rows * h.q * h.size, k = columns * h.kv * h.size, statistics = rows * h.q * kF32;
-      n.flag("first");
-      if (info.kernel == Kernel::attend) return {{rows * h.q * (h.size + 2) * kF32}, {q * T}, {k * T}, {k * T}, {rows * kI32, true}};
+      const bool backward = info.kernel == Kernel::attendBackward;
+      n.flag(backward ? "firstQ" : "first");
+      if (!backward) return {{rows * h.q * (h.size + 2) * kF32}, {q * T}, {k * T}, {k * T}, {rows * kI32, true}};
       n.flag("firstKv");
       return {{q * kF32}, {k * kF32}, {k * kF32}, {q * T}, {k * T}, {k * T}, {q * T}, {statistics}, {statistics}, {rows * kI32, true}};
     }

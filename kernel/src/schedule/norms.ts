@@ -1,4 +1,4 @@
-/** The norms of a layer and of the head, RMSNorm or LayerNorm, and the projections with or without bias: what differs between families. */
+/** The norms of a layer and of the head, RMSNorm or LayerNorm: what differs between families. */
 import type { Context } from './context.js'
 import { compute, type Ops } from './emit.js'
 import type { Place } from './ops.js'
