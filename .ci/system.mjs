@@ -16,7 +16,7 @@ function probe(command, args, input = '') {
 }
 
 /** Full path of the first of `names` on PATH, or null. */
-export function findProgram(...names) {
+function findProgram(...names) {
   for (const name of names) {
     for (const folder of (process.env.PATH ?? '').split(delimiter)) {
       const path = join(folder, name)

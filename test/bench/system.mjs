@@ -3,9 +3,8 @@
 import { NativeStep } from '../../kernel/lib/execute/native.js'
 import { planTraining } from '../../kernel/lib/fpdt/plan/training-plan.js'
 import { sequenceShape, writeInputs } from '../../kernel/lib/fpdt/run/inputs.js'
-import { writeConstants, writeParameters } from '../../kernel/lib/fpdt/run/parameters.js'
+import { writeConstants, writeGroup } from '../../kernel/lib/fpdt/run/parameters.js'
 import { initialGroup } from '../../kernel/lib/model/initialise.js'
-import { groupsOf } from '../../kernel/lib/model/parameters.js'
 import { KERNEL_NAMES } from '../../kernel/lib/schedule/kernels.js'
 import { stepTokens } from '../../kernel/lib/text/sequences.js'
 import { longText } from '../../kernel/lib/text/tokens.js'
@@ -26,8 +25,10 @@ export function openSystem(model, options, text) {
   const training = planTraining(model, options, { budgets: {}, threads })
   const native = new NativeStep(device, training.plan)
   writeConstants(native, training)
-  const first = groupsOf(training.values.layout).map((group) => [group.name, initialGroup(model, group, training.seed)])
-  writeParameters(native, training, new Map(first))
+  for (const group of training.values.groups) {
+    const master = initialGroup(model, group.group, training.seed)
+    writeGroup(native, training, group, { master, m: new Float32Array(master.length), v: new Float32Array(master.length) })
+  }
   const shape = sequenceShape(training.config)
   const inputs = (n) => writeInputs(native, training, stepTokens(text, (n - 1) * shape.sequences * shape.tokens, shape), n)
   const parameters = inputs(1)

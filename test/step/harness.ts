@@ -4,7 +4,7 @@ import { NativeStep } from '../../kernel/src/execute/native.js'
 import { adamW } from '../../kernel/src/fpdt/plan/optimizer.js'
 import { planTraining, type TrainingPlan, type TrainOptions } from '../../kernel/src/fpdt/plan/training-plan.js'
 import { sequenceShape, writeInputs } from '../../kernel/src/fpdt/run/inputs.js'
-import { type ParameterValues, readGradients, tensor, writeConstants, writeParameters } from '../../kernel/src/fpdt/run/parameters.js'
+import { type ParameterValues, readGradients, tensor, writeConstants, writeGroup } from '../../kernel/src/fpdt/run/parameters.js'
 import type { ModelConfig } from '../../kernel/src/model/config.js'
 import { groupsOf } from '../../kernel/src/model/parameters.js'
 import { randomSource } from '../../kernel/src/model/random.js'
@@ -60,7 +60,11 @@ export async function engine({ model, options, weights, sequences }: Given & { o
   try {
     native.poison() // whatever is read before it is written shows
     writeConstants(native, training)
-    writeParameters(native, training, byGroup(training, weights))
+    const masters = byGroup(training, weights)
+    for (const group of values.groups) {
+      const master = masters.get(group.group.name) as Float32Array
+      writeGroup(native, training, group, { master, m: new Float32Array(master.length), v: new Float32Array(master.length) })
+    }
     const parameters = writeInputs(native, training, stepTokens(asText(sequences), 0, sequenceShape(config)), 1)
     await native.run(parameters, training.gradientsDone)
     const gradients = byTensor(training, readGradients(native, training, training.gradientsDone))

@@ -12,7 +12,7 @@ import { type TensorToSave, writeSafetensors } from '../files/safetensors-write.
 import type { Group, Part } from '../model/parameters.js'
 
 /** What is kept of each parameter between steps: the parameter itself, and AdamW's two moments. */
-export const STATES = ['master', 'm', 'v'] as const
+const STATES = ['master', 'm', 'v'] as const
 export type State = (typeof STATES)[number]
 /** f32 values of one group: `group.padded` of each, pads zero. */
 export type StateValues = Readonly<Record<State, Float32Array>>

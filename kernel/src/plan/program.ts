@@ -1,6 +1,6 @@
 /**
- * The flat program: a plan lowered once to typed arrays, run by native threads (`native/core/program.h` is its twin), by the
- * simulator and by the null executor. It holds every op that runs (frees do not), in list order; `op[i]` is the line of the
+ * The flat program: a plan lowered once to typed arrays, run by native threads (`native/core/program.h` is its twin) and by
+ * the simulator. It holds every op that runs (frees do not), in list order; `op[i]` is the line of the
  * listing. All ranks run the same program; offsets are into each rank's own arenas.
  *
  * Variable-length fields are in compressed rows: those of entry i lie at `xStart[i] .. xStart[i + 1]`.

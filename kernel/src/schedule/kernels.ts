@@ -57,7 +57,7 @@ const start = (o: Operands, role: string): number => o[role]?.start ?? 0
 const flag = (f: Flags, name: string): number => f[name] ?? 0
 
 /** Query rows times key rows that a causal mask leaves, for rows at these positions of the sequence. */
-export function causalPairs(qStart: number, qRows: number, kvStart: number, kvRows: number): number {
+function causalPairs(qStart: number, qRows: number, kvStart: number, kvRows: number): number {
   // Row r sees min(kvRows, max(0, qStart + r + 1 - kvStart)) keys: none, then a ramp, then all.
   const seen = (r: number): number => Math.min(kvRows, Math.max(0, qStart + r + 1 - kvStart))
   const rampFrom = Math.min(qRows, Math.max(0, kvStart - qStart))

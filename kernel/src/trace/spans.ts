@@ -18,7 +18,7 @@ export function sinceOrigin(spans: Spans, origin_ns: number): Spans {
 }
 
 /** Rows of the span table: the spans of one step, with the program's tags. Times are rounded to whole nanoseconds. */
-export function spanColumns(program: Program, spans: Spans, step: number): SpanColumns {
+function spanColumns(program: Program, spans: Spans, step: number): SpanColumns {
   const rows = spans.entry.length
   const tag = <T extends Uint8Array | Uint16Array | Uint32Array | Float64Array>(column: T): T => {
     const out = new (column.constructor as new (length: number) => T)(rows)

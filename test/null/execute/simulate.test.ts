@@ -2,7 +2,6 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { rates } from '../../../kernel/src/cost/durations.js'
 import { FpdtError } from '../../../kernel/src/errors.js'
-import { runNothing } from '../../../kernel/src/execute/null.js'
 import { simulate } from '../../../kernel/src/execute/simulate.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
 import { plan } from '../../../kernel/src/plan/plan.js'
@@ -140,13 +139,5 @@ describe('rates', () => {
     const duration = rates(program, { flopsPerSecond, memoryBytesPerSecond: 2e9, copyBytesPerSecond: 1e9, linkBytesPerSecond: 4e9, opOverhead_ns: 7 })
     expect(duration(0, 0)).toBe(7 + 512 / 2) // zero: no operations, 512 bytes
     expect(duration(1, 0)).toBe(7 + 256 / 4) // half of 512 bytes goes to the other rank
-  })
-})
-
-describe('runNothing', () => {
-  it('gives the spans of the simulator, in no time or in unit time', () => {
-    const program = doubleBuffered()
-    expect(times(runNothing(program, 0))).toEqual(Array.from({ length: program.length }, () => [0, 0]))
-    expect(runNothing(program).entry).toEqual(simulate(program, () => 5).entry)
   })
 })

@@ -16,16 +16,6 @@ export function writeConstants(step: NativeStep, { config, values }: TrainingPla
   if (rotary) for (let rank = 0; rank < config.ranks; rank++) step.write(values.frequencies, 'device', rank, rotary.frequencies)
 }
 
-/** Writes weights and masters of every rank, and zero moments. */
-export function writeParameters(step: NativeStep, training: TrainingPlan, values: ParameterValues): void {
-  for (const group of training.values.groups) {
-    const all = values.get(group.group.name)
-    if (!all) throw new Error(`group ${group.group.name} has no values`)
-    const zeros = new Float32Array(all.length)
-    writeGroup(step, training, group, { master: all, m: zeros, v: zeros })
-  }
-}
-
 /** Writes one group: weights as T(master), and its states. Each of `group.padded` elements. */
 export function writeGroup(step: NativeStep, training: TrainingPlan, group: GroupValues, states: StateValues): void {
   const { ranks, dtype, parameters } = training.config

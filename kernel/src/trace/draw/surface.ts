@@ -65,7 +65,7 @@ export interface TextStyle {
   readonly plate?: boolean
 }
 
-export const TEXT_SIZE = 11
+const TEXT_SIZE = 11
 
 export function textWidth(surface: Surface, text: string, style: { size?: number; bold?: boolean } = {}): number {
   surface.context.font = fontOf(surface.theme, style)
