@@ -14,7 +14,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { FpdtError } from '../errors.js'
-import { asDiskError, syncFolder, writeWhole } from '../files/safetensors-write.js'
+import { asDiskError, syncFolder, writeWhole } from '../files/whole-file.js'
 
 /** A checkpoint of a folder. Checkpoints of one run follow each other; those of other runs are left alone. */
 export interface Saved {

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FpdtError } from '../errors.js'
-import { writeWhole } from '../files/safetensors-write.js'
+import { writeWhole } from '../files/whole-file.js'
 import type { FileMark } from './states.js'
 
 /** How far a text has been read. */

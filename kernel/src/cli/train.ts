@@ -9,7 +9,7 @@ import { accessSync, constants, existsSync, mkdirSync, readdirSync, statSync } f
 import { dirname } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { FpdtError } from '../errors.js'
-import { asDiskError } from '../files/safetensors-write.js'
+import { asDiskError } from '../files/whole-file.js'
 import { Device } from '../fpdt/device.js'
 import { adamW } from '../fpdt/plan/optimizer.js'
 import type { TrainOptions } from '../fpdt/plan/training-plan.js'

@@ -7,7 +7,8 @@ import { type Group, groupsOf, parameterLayout } from '../model/parameters.js'
 import { type Json, writeConfig } from './huggingface-config.js'
 import type { GroupValues } from './huggingface-load.js'
 import { checkFamily, type StoredPart, storedParts } from './huggingface-names.js'
-import { asDiskError, savedBytes, syncFolder, type TensorToSave, writeSafetensors, writeWhole } from './safetensors-write.js'
+import { savedBytes, type TensorToSave, writeSafetensors } from './safetensors-write.js'
+import { asDiskError, syncFolder, writeWhole } from './whole-file.js'
 
 export interface SaveOptions {
   /** Of the tensors in the files; bf16 rounds to nearest even. Default f32. */

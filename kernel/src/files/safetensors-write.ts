@@ -1,11 +1,6 @@
-/**
- * Writing safetensors files, tensor by tensor: the header is known before the values are, so a model of any size costs one piece.
- * A file is written beside its place and renamed when it is whole and on the disk: a reader sees all of it or none.
- */
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { FpdtError } from '../errors.js'
+/** Writing safetensors files, tensor by tensor: the header is known before the values are, so a model of any size costs one piece. */
 import { toBf16 } from '../model/bf16.js'
+import { writeWhole } from './whole-file.js'
 
 export type SavedDtype = 'F32' | 'BF16'
 
@@ -46,59 +41,6 @@ export async function writeSafetensors(
       }
       if (done !== due) throw new Error(`${tensor.name} came with ${done} bytes of ${tensor.dtype}, not the ${due} of its shape`)
     }
-  })
-}
-
-/** Puts a file in its place whole: written beside, synced, renamed, and the folder synced. Throws FpdtError `disk_full`, `disk`. */
-export async function writeWhole(path: string, write: (append: (bytes: Uint8Array) => Promise<void>) => Promise<void>): Promise<void> {
-  const beside = `${path}.${process.pid}.part`
-  let written = 0
-  let file: FileHandle | undefined
-  try {
-    file = await open(beside, 'w')
-    const handle = file
-    await write(async (bytes) => {
-      for (let done = 0; done < bytes.byteLength; ) {
-        const { bytesWritten } = await handle.write(bytes, done)
-        done += bytesWritten
-      }
-      written += bytes.byteLength
-    })
-    await file.sync()
-    await file.close()
-    file = undefined
-    await rename(beside, path)
-    await syncFolder(dirname(path))
-  } catch (error) {
-    await file?.close()
-    await rm(beside, { force: true })
-    throw asDiskError(error, path, written)
-  }
-}
-
-/** A rename is on the disk when its folder is. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
-}
-
-const FULL: Readonly<Record<string, string>> = {
-  ENOSPC: 'the disk is full; free some space or give another folder',
-  EDQUOT: 'the quota of this user is full; free some space or give another folder',
-  EFBIG: 'a file may not grow that large here (`ulimit -f`, or the file system); raise the limit or give another folder',
-}
-
-/** What the system said of a path, in words; an error that is not of the system stays as it is. */
-export function asDiskError(error: unknown, path: string, written = 0): unknown {
-  const { code, syscall } = error as NodeJS.ErrnoException
-  if (error instanceof FpdtError || typeof code !== 'string' || !syscall) return error
-  const problem = FULL[code] ?? `the system says ${code} to ${syscall}; is the path right?`
-  return new FpdtError(code in FULL ? 'disk_full' : 'disk', `${path} could not be written${written > 0 ? ` after ${written} bytes` : ''}: ${problem}`, {
-    cause: error,
   })
 }
 
