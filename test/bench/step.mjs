@@ -3,7 +3,7 @@
  * well the plan foretold it. The ranks share one compute pool, so the step's time is the sum of their kernels and the pool's idle time.
  */
 
-import { rates } from '../../kernel/lib/cost/durations.js'
+import { durations } from '../../kernel/lib/cost/durations.js'
 import { mfu, modelFlops } from '../../kernel/lib/cost/flops.js'
 import { measureMachine } from '../../kernel/lib/cost/machine.js'
 import { simulate } from '../../kernel/lib/execute/simulate.js'
@@ -53,7 +53,7 @@ function report(sequence, chunk, systems, { peakFlopsPerSecond, rates: machine }
   const families = new Map()
   for (const [name, { training, native, seconds, spans, cores }] of Object.entries(systems)) {
     const { program } = native
-    const predicted = simulate(program, rates(program, machine), { sharedCompute: true })
+    const predicted = simulate(program, durations(program, machine), { sharedCompute: true })
     const [measuredTimes, predictedTimes] = [byKernel(program, spans), byKernel(program, predicted)]
     const busy = sum([...measuredTimes.values()].map(({ seconds }) => seconds))
     summary.push([

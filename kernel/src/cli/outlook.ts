@@ -33,7 +33,7 @@ export interface Outlook {
 }
 
 /** A step of more ops is planned with fewer chunks to see what makes its peak: some seconds. */
-const MOST_OPS = 200_000
+const OUTLOOK_OPS = 200_000
 
 /** `progress` is told in words what takes time. */
 export function outlookOf({ model, options: given, budgets, threads }: Asked, system: SystemName, progress: (words: string) => void): Outlook {
@@ -56,7 +56,7 @@ export function outlookOf({ model, options: given, budgets, threads }: Asked, sy
 
 function peakOf(model: ModelConfig, options: TrainOptions, config: StepConfig, threads: number): Outlook['peak'] {
   let chunks = config.chunks
-  while (chunks > config.prefetch + 3 && aboutOps({ ...config, chunks }) > MOST_OPS) chunks--
+  while (chunks > config.prefetch + 3 && aboutOps({ ...config, chunks }) > OUTLOOK_OPS) chunks--
   const sequence = chunks < config.chunks ? chunks * config.chunk : config.tokens
   const { plan } = planTraining(model, { ...options, sequence }, { budgets: {}, threads })
   const { bytes, line, residencies } = plan.peaks.device

@@ -21,7 +21,7 @@ export interface MachineRates {
 }
 
 /** Duration of each entry on such a machine: the slower of its operations and its bytes, and the overhead. */
-export function rates(program: Program, machine: MachineRates): Duration {
+export function durations(program: Program, machine: MachineRates): Duration {
   const { flopsPerSecond, copyBytesPerSecond, linkBytesPerSecond, opOverhead_ns } = machine
   const { memoryBytesPerSecond = Number.POSITIVE_INFINITY, diskBytesPerSecond = copyBytesPerSecond } = machine
   const bytesPerSecond: Record<Stream, number> = {

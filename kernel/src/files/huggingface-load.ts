@@ -10,7 +10,7 @@ import { BUFFER, EMBEDDING, HEAD, PREFIX, type StoredPart, storedParts } from '.
 import { openSafetensors, readPieces, type SafetensorsFile, type StoredTensor } from './safetensors.js'
 
 /** f32 values of one group of parameters: `group.padded` of them, or at least `group.count`. One group at a time is in memory. */
-export type GroupValues = (group: Group) => Float32Array | Promise<Float32Array>
+export type ReadGroup = (group: Group) => Float32Array | Promise<Float32Array>
 
 export interface LoadedModel {
   readonly model: ModelConfig

@@ -5,7 +5,7 @@ import { FpdtError } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
 import { type Group, groupsOf, parameterLayout } from '../model/parameters.js'
 import { type Json, writeConfig } from './huggingface-config.js'
-import type { GroupValues } from './huggingface-load.js'
+import type { ReadGroup } from './huggingface-load.js'
 import { checkFamily, type StoredPart, storedParts } from './huggingface-names.js'
 import { savedBytes, type TensorToSave, writeSafetensors } from './safetensors-write.js'
 import { asDiskError, syncFolder, writeWhole } from './whole-file.js'
@@ -41,7 +41,7 @@ export interface Tensor extends TensorToSave {
  * to the end there is no `config.json`, so that no kill leaves a mixture that loads. Other files in `dir` are left alone.
  * Throws FpdtError `layout` for a model that no family of files can describe, `disk_full` or `disk` when the disk refuses.
  */
-export async function saveHuggingFace(dir: string, model: ModelConfig, values: GroupValues, options: SaveOptions = {}): Promise<void> {
+export async function saveHuggingFace(dir: string, model: ModelConfig, values: ReadGroup, options: SaveOptions = {}): Promise<void> {
   const { dtype = 'f32', shardBytes = SHARD_BYTES, carried, keys } = options
   checkFamily(model)
   if (dtype !== 'bf16' && dtype !== 'f32') throw new FpdtError('config', `dtype ${JSON.stringify(dtype)} is not one of 'bf16', 'f32'.`)
@@ -108,7 +108,7 @@ function indexOf(shards: readonly Shard[]): Json {
 }
 
 /** Values of a tensor, in pieces. Tensors come group by group, so the last group is all that is kept. */
-export function piecesOf(values: GroupValues): (tensor: Tensor) => AsyncGenerator<Float32Array> {
+export function piecesOf(values: ReadGroup): (tensor: Tensor) => AsyncGenerator<Float32Array> {
   let last: { group: Group; values: Float32Array } | undefined
   return async function* ({ group, part, shape }) {
     if (last?.group !== group) {

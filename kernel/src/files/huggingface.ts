@@ -5,7 +5,7 @@ import { FpdtError } from '../errors.js'
 import { type LoadedModel, loadHuggingFace } from './huggingface-load.js'
 import { type SaveOptions, saveHuggingFace } from './huggingface-save.js'
 
-export { type GroupValues, type LoadedModel, loadHuggingFace } from './huggingface-load.js'
+export { type LoadedModel, loadHuggingFace, type ReadGroup } from './huggingface-load.js'
 export { type SaveOptions, saveHuggingFace } from './huggingface-save.js'
 
 /** Files beside the model that belong to it, copied as they are. */

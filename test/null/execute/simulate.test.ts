@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { rates } from '../../../kernel/src/cost/durations.js'
+import { durations } from '../../../kernel/src/cost/durations.js'
 import { FpdtError } from '../../../kernel/src/errors.js'
 import { simulate } from '../../../kernel/src/execute/simulate.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
@@ -132,11 +132,11 @@ describe('simulate', () => {
   })
 })
 
-describe('rates', () => {
+describe('durations', () => {
   it('takes the slower of operations and bytes, and the overhead', () => {
     const program = exchange()
     const flopsPerSecond = Object.fromEntries(FAMILIES.map((family) => [family, 1e9])) as Record<Family, number>
-    const duration = rates(program, { flopsPerSecond, memoryBytesPerSecond: 2e9, copyBytesPerSecond: 1e9, linkBytesPerSecond: 4e9, opOverhead_ns: 7 })
+    const duration = durations(program, { flopsPerSecond, memoryBytesPerSecond: 2e9, copyBytesPerSecond: 1e9, linkBytesPerSecond: 4e9, opOverhead_ns: 7 })
     expect(duration(0, 0)).toBe(7 + 512 / 2) // zero: no operations, 512 bytes
     expect(duration(1, 0)).toBe(7 + 256 / 4) // half of 512 bytes goes to the other rank
   })

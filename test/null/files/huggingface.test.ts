@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import { convert, type GroupValues, loadHuggingFace, saveHuggingFace } from '../../../kernel/src/files/huggingface.js'
+import { convert, loadHuggingFace, type ReadGroup, saveHuggingFace } from '../../../kernel/src/files/huggingface.js'
 import { openSafetensors } from '../../../kernel/src/files/safetensors.js'
 import { type TensorToSave, writeSafetensors } from '../../../kernel/src/files/safetensors-write.js'
 import { fromBf16, toBf16 } from '../../../kernel/src/model/bf16.js'
@@ -25,7 +25,7 @@ const sizes = { layers: 2, width: 16, heads: 2, vocab: 11 }
 const tinyLlama = llama({ ...sizes, feedForward: 24, kvHeads: 1, tied: false })
 const tinyGpt = gpt({ ...sizes, positions: 8 })
 const seeded =
-  (model: ModelConfig): GroupValues =>
+  (model: ModelConfig): ReadGroup =>
   (group) =>
     initialGroup(model, group, 3)
 
@@ -155,7 +155,7 @@ describe('a saved model', () => {
   })
   it('leaves the former one whole when its own values do not come', async () => {
     await save(tinyLlama)
-    const failing: GroupValues = (group: Group) => {
+    const failing: ReadGroup = (group: Group) => {
       if (group.name === 'layer 1') throw new Error('no values')
       return initialGroup(tinyGpt, group, 3)
     }
@@ -213,7 +213,7 @@ describe('a folder', () => {
   })
   it('with a head beside a tied table is read when they are equal, and refused when not', async () => {
     const tied = { ...tinyLlama, tied: true }
-    const twice: GroupValues = (group) => {
+    const twice: ReadGroup = (group) => {
       const table = initialGroup(tied, parameterLayout(tied, 1).embedding, 3)
       if (group.name !== 'head') return initialGroup(tied, group, 3)
       const values = new Float32Array(group.padded).fill(1, 0, 16)

@@ -4,7 +4,7 @@
  * running would tell is made up: losses, gradient norms, and that the bytes touched are those planned.
  */
 
-import { rates } from '../../../kernel/src/cost/durations.js'
+import { durations } from '../../../kernel/src/cost/durations.js'
 import { MFU_FORMULA, mfu, modelFlops } from '../../../kernel/src/cost/flops.js'
 import { simulate } from '../../../kernel/src/execute/simulate.js'
 import { planTraining } from '../../../kernel/src/fpdt/plan/training-plan.js'
@@ -44,7 +44,7 @@ export function fixture({ ranks = 2, layers = 2, chunks = 8, steps = 2, origin =
   const model = llama({ layers, width: 256, heads: 8, headSize: 32, feedForward: 688, vocab: 2048 })
   const training = planTraining(
     model,
-    { sequence: chunks * CHUNK, chunk: CHUNK, ranks, feedForwardRows: CHUNK / ranks / 2 },
+    { sequence: chunks * CHUNK, chunk: CHUNK, ranks, feedForwardRows: CHUNK / ranks / 2, hidden: 'bf16' },
     { budgets: {}, threads: DEVICE.threads },
   )
   const { plan, config } = training
@@ -53,7 +53,7 @@ export function fixture({ ranks = 2, layers = 2, chunks = 8, steps = 2, origin =
   const head = newHead(training, DEVICE, origin)
   const records: StepSpans[] = []
   for (let step = 1, start_ns = 0; step <= steps; step++) {
-    const spans = simulate(program, rates(program, RATES), { sharedCompute: true, start_ns })
+    const spans = simulate(program, durations(program, RATES), { sharedCompute: true, start_ns })
     const end_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), start_ns))
     const duration_ns = end_ns - start_ns
     head.steps.push({

@@ -8,7 +8,7 @@ import { duration } from '../../trace/draw/format.js'
 import type { Device } from '../device.js'
 import { interruptible } from '../run/interrupt.js'
 import { refuseUnknown } from '../sizes.js'
-import { nameOf, type Residence, type SchedulePlan } from './schedule-plan.js'
+import { type NamedPlace, nameOf, type SchedulePlan } from './schedule-plan.js'
 import { describe, fromBytes, Tensor } from './tensor.js'
 
 /** By the value's name: a tensor that every rank gets, or one tensor a rank, in order. */
@@ -129,7 +129,7 @@ export function parameterBlock({ plan }: SchedulePlan, scalars: Scalars): Float6
   return Float64Array.from(STEP_PARAMETERS, (name) => block[name])
 }
 
-function tensorsOf({ value, tier }: Residence, given: Inputs[string] | undefined, ranks: number): readonly Tensor[] {
+function tensorsOf({ value, tier }: NamedPlace, given: Inputs[string] | undefined, ranks: number): readonly Tensor[] {
   const expected = `${value.name} is given as ${describe(value)}`
   if (given === undefined) throw new FpdtError('config', `run lacks its input ${nameOf({ value, tier })}: ${expected}.`)
   const tensors = Array.isArray(given) ? (given as readonly Tensor[]) : Array<Tensor>(ranks).fill(given as Tensor)

@@ -15,7 +15,7 @@ import type { Standing } from '../../schedule/standing.js'
 import { validTiers } from '../../schedule/validity.js'
 import { DTYPE_BYTES, type Dtype, type Value, whole } from '../../schedule/values.js'
 import { CATEGORIES, type Category, KINDS, NONE, PHASES, TIERS, type Tier } from '../../trace/schema.js'
-import { type Budgets, MOST_OPS } from '../plan/training-plan.js'
+import { type Budgets, PLANNED_OPS } from '../plan/training-plan.js'
 import { refuseUnknown } from '../sizes.js'
 import { Tensor } from './tensor.js'
 
@@ -37,7 +37,7 @@ export interface ScheduleOptions {
 }
 
 /** Where a value of the user's stands. */
-export interface Residence {
+export interface NamedPlace {
   readonly value: Value
   readonly tier: Tier
 }
@@ -47,8 +47,8 @@ export interface SchedulePlan {
   readonly ops: () => Iterable<Op>
   readonly plan: Plan
   readonly standing: readonly Standing[]
-  readonly inputs: readonly Residence[]
-  readonly results: readonly Residence[]
+  readonly inputs: readonly NamedPlace[]
+  readonly results: readonly NamedPlace[]
   readonly values: { readonly known: ReadonlyMap<string, Value> }
   /** What its kernels compute in: what a prediction takes the rates of. */
   readonly dtype: 'bf16' | 'f32'
@@ -78,8 +78,8 @@ export function planSchedule(source: OpSource, options: ScheduleOptions, { budge
   const ops = collected(source)
   const known = new Map<string, Value>()
   for (const op of ops) for (const named of valuesOf(op)) if (!known.has(named.name)) known.set(named.name, named)
-  const inputs = residences('inputs', given, known)
-  const results = residences('results', asked, known)
+  const inputs = namedPlaces('inputs', given, known)
+  const results = namedPlaces('results', asked, known)
   const standing = standingOf(ops, inputs, results)
   const made = plan(ops, { ranks, initial: standing, workspace: (kernel, parameters) => workspaceBytes(kernel, parameters, threads), budgets })
   refuseUnwritten(ops, standing, results)
@@ -99,7 +99,7 @@ export function planSchedule(source: OpSource, options: ScheduleOptions, { budge
 }
 
 /** Inputs and results in one list. An input is persistent unless an op frees it; a result always is. */
-function standingOf(ops: readonly Op[], inputs: readonly Residence[], results: readonly Residence[]): Standing[] {
+function standingOf(ops: readonly Op[], inputs: readonly NamedPlace[], results: readonly NamedPlace[]): Standing[] {
   const freed = new Set(ops.flatMap((op) => (op.kind === 'free' ? [nameOf(op)] : [])))
   const isInput = new Set(inputs.map(nameOf))
   const isResult = new Set(results.map(nameOf))
@@ -114,7 +114,7 @@ function standingOf(ops: readonly Op[], inputs: readonly Residence[], results: r
   ]
 }
 
-function residences(what: string, byTier: ByTier, known: Map<string, Value>): Residence[] {
+function namedPlaces(what: string, byTier: ByTier, known: Map<string, Value>): NamedPlace[] {
   if (typeof byTier !== 'object' || byTier === null || Array.isArray(byTier))
     throw new FpdtError('config', `${what} says what is on which tier: { host: ['q[0]'] }.`)
   refuseUnknown(what, byTier, TIERS)
@@ -133,7 +133,7 @@ function residences(what: string, byTier: ByTier, known: Map<string, Value>): Re
 }
 
 /** A result of which nothing was written would be read as whatever its bytes held. */
-function refuseUnwritten(ops: readonly Op[], standing: readonly Standing[], results: readonly Residence[]): void {
+function refuseUnwritten(ops: readonly Op[], standing: readonly Standing[], results: readonly NamedPlace[]): void {
   const valid = validTiers(ops, standing)
   for (const { value, tier } of results) {
     const there = valid.get(whole(value).name)
@@ -143,7 +143,7 @@ function refuseUnwritten(ops: readonly Op[], standing: readonly Standing[], resu
   }
 }
 /** `k[0]@host`. */
-export function nameOf({ value, tier }: Residence): string {
+export function nameOf({ value, tier }: NamedPlace): string {
   return `${whole(value).name}@${tier}`
 }
 
@@ -156,7 +156,7 @@ function collected(source: OpSource): readonly Op[] {
   if (!isIterable(items)) refuse(`a schedule is a listing, ops, or a generator of ops (function* () { yield fetch(…) }); got ${String(items)}`)
   const ops: Op[] = []
   for (const op of items) {
-    if (ops.length >= MOST_OPS) refuse(`a plan holds at most ${MOST_OPS} ops, and this schedule goes on`)
+    if (ops.length >= PLANNED_OPS) refuse(`a plan holds at most ${PLANNED_OPS} ops, and this schedule goes on`)
     const wrong = misshapen(op)
     if (wrong) refuse(`op ${ops.length} ${wrong}`)
     ops.push(op as Op)

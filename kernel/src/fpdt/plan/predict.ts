@@ -1,5 +1,5 @@
 /** A plan on a clock: what would run when, by the rates measured on a device. */
-import { rates } from '../../cost/durations.js'
+import { durations } from '../../cost/durations.js'
 import { simulate } from '../../execute/simulate.js'
 import { lower } from '../../plan/lower.js'
 import type { Plan } from '../../plan/plan.js'
@@ -17,5 +17,5 @@ export function predict(plan: Plan, device: Device, dtype: 'bf16' | 'f32'): Pred
   const program = lower(plan)
   const { rates: measured } = device.rates(dtype)
   // Ranks on the CPU take turns on one compute pool.
-  return { program, spans: simulate(program, rates(program, measured), { sharedCompute: device.description.backend === 'cpu' }) }
+  return { program, spans: simulate(program, durations(program, measured), { sharedCompute: device.description.backend === 'cpu' }) }
 }

@@ -27,13 +27,13 @@ export interface StepBytes extends Readonly<Record<Tier, number>> {
 }
 
 /** Ops that are walked one by one: a second or two. */
-const MOST_OPS = 500_000
+const WALKED_OPS = 500_000
 
 /**
  * Arena bytes per rank of a step, of each tier. Throws FpdtError `config` for what cannot work; nothing is too long, and nothing is
  * allocated. Steps of at most `mostOps` ops are walked whole.
  */
-export function bytesOfStep(model: ModelConfig, options: TrainOptions, { threads }: Pick<Budgets, 'threads'>, mostOps = MOST_OPS): StepBytes {
+export function bytesOfStep(model: ModelConfig, options: TrainOptions, { threads }: Pick<Budgets, 'threads'>, mostOps = WALKED_OPS): StepBytes {
   return stepBytes(threads)(stepOf(model, options), mostOps)
 }
 
@@ -51,7 +51,7 @@ export function stepBytes(threads: number): (config: StepConfig, mostOps?: numbe
     walks.set(key, bytes)
     return bytes
   }
-  return (config, mostOps = MOST_OPS) => {
+  return (config, mostOps = WALKED_OPS) => {
     const of = config.chunks
     const long = enoughChunks(config) + ((of - enoughChunks(config)) & 1) + 2
     if (of <= long || aboutOps(config) <= mostOps) {

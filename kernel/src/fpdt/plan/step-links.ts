@@ -13,11 +13,11 @@ export type LinkTotals = Readonly<Record<Exclude<Stream, 'compute'>, number>>
 const LINKS = ['fetch', 'offload', 'load', 'spill', 'collective'] as const
 
 /** Ops that are counted one by one: a second. */
-const MOST_OPS = 500_000
+const COUNTED_OPS = 500_000
 /** Chunks of the shortest of three walks, beyond those fetched ahead: the ends of a pipeline are then apart from each other. */
 const ENOUGH = 4
 
-export function linksOfStep(config: StepConfig, mostOps = MOST_OPS): LinkTotals {
+export function linksOfStep(config: StepConfig, mostOps = COUNTED_OPS): LinkTotals {
   const of = config.chunks
   // The backward's inner loop turns round from row to row: even and odd numbers of chunks follow squares of their own.
   const first = ENOUGH + config.prefetch + ((of - ENOUGH - config.prefetch) & 1)

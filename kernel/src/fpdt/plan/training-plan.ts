@@ -1,6 +1,6 @@
 /** From a model and options to a plan: what will run, where everything lies, whether it fits. Pure: no device is touched. */
 import { FpdtError } from '../../errors.js'
-import type { GroupValues } from '../../files/huggingface.js'
+import type { ReadGroup } from '../../files/huggingface.js'
 import type { ModelConfig } from '../../model/config.js'
 import { workspaceBytes } from '../../plan/cpu-workspace.js'
 import { type Plan, plan } from '../../plan/plan.js'
@@ -52,7 +52,7 @@ export interface TrainOptions {
   /** Seed of the first parameters. */
   readonly seed?: number
   /** First parameters, those of a saved model, in place of drawn ones: `const { model, weights } = await load(dir)`. */
-  readonly weights?: GroupValues
+  readonly weights?: ReadGroup
 }
 
 export interface TrainingPlan {
@@ -148,7 +148,7 @@ function refuseGiven(options: TrainOptions, system: SystemName): void {
 }
 
 /** Ops a plan holds at most: each takes about half a kilobyte and 20 µs to plan. */
-export const MOST_OPS = 2_000_000
+export const PLANNED_OPS = 2_000_000
 
 /** About as many ops as a step has, seldom fewer. */
 export function aboutOps(config: StepConfig): number {
@@ -161,11 +161,11 @@ function refuseTooManyOps(config: StepConfig): void {
   const { model, chunks, chunk } = config
   const layers = model.layers * sequencesOf(config)
   const ops = aboutOps(config)
-  if (ops <= MOST_OPS) return
-  const fitting = Math.floor(Math.sqrt(MOST_OPS / (12 * layers) + 11) - 3.4)
+  if (ops <= PLANNED_OPS) return
+  const fitting = Math.floor(Math.sqrt(PLANNED_OPS / (12 * layers) + 11) - 3.4)
   throw new FpdtError(
     'config',
-    `${chunks} chunks of ${chunk} tokens in ${layers} layers make about ${Math.round(ops / 1e6)} million ops, more than a plan holds (${MOST_OPS / 1e6} million). Try ${fitting > 0 ? `chunk ${Math.ceil((chunks * chunk) / fitting)} or more: ${fitting} chunks` : 'fewer sequences in a step'}.`,
+    `${chunks} chunks of ${chunk} tokens in ${layers} layers make about ${Math.round(ops / 1e6)} million ops, more than a plan holds (${PLANNED_OPS / 1e6} million). Try ${fitting > 0 ? `chunk ${Math.ceil((chunks * chunk) / fitting)} or more: ${fitting} chunks` : 'fewer sequences in a step'}.`,
   )
 }
 

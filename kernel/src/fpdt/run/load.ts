@@ -5,11 +5,11 @@
  *   const run = await device.train(model, { sequence: '8K', weights })
  *   await run.saveModel('SmolLM2-135M-long')
  */
-import { type GroupValues, type LoadedModel, loadHuggingFace } from '../../files/huggingface.js'
+import { type LoadedModel, loadHuggingFace, type ReadGroup } from '../../files/huggingface.js'
 
 export interface Loaded extends Omit<LoadedModel, 'values'> {
   /** For `device.train(model, { weights })`: read from the files group by group, when the run is made. */
-  readonly weights: GroupValues
+  readonly weights: ReadGroup
 }
 
 /** Opens a model in Hugging Face layout. Throws FpdtError `checkpoint` when its files are not whole, `unsupported` naming what is not there. */
