@@ -12,7 +12,7 @@ import { FpdtError } from '../errors.js'
 import type { Tier } from '../trace/schema.js'
 import { EXTENTS } from './extents.js'
 import { type KernelSpec, kernelSpec } from './kernels.js'
-import { type Access, type AllToAll, accesses, type Compute, type Op, presentOperands } from './ops.js'
+import { type Access, type AllToAll, accesses, type Compute, isCopy, type Op, presentOperands } from './ops.js'
 import { printOp, valuesOf } from './print.js'
 import { covers, exclude, include, overlap, type Range } from './ranges.js'
 import type { Standing } from './standing.js'
@@ -174,11 +174,6 @@ class Residencies {
     if (residencies) residencies.push(state)
     else this.byValue.set(state.value.name, [state])
   }
-}
-
-/** A copy makes two residencies alike: it leaves neither stale. */
-function isCopy(op: Op): boolean {
-  return op.kind === 'offload' || op.kind === 'fetch' || op.kind === 'spill' || op.kind === 'load'
 }
 
 // ---- one op --------------------------------------------------------------------------------------------------------

@@ -205,6 +205,11 @@ export function bytesMoved(op: Op, ranks: number): number {
   }
 }
 
+/** A copy makes two residencies alike: it leaves neither stale. */
+export function isCopy(op: Op): boolean {
+  return op.kind === 'offload' || op.kind === 'fetch' || op.kind === 'spill' || op.kind === 'load'
+}
+
 /** Useful floating-point operations of an op on one rank. */
 export function flopsOf(op: Op): number {
   return op.kind === 'compute' ? kernelSpec(op.kernel).flops(op.operands, op.flags) : 0

@@ -1,6 +1,6 @@
 /** Where a value's bytes mean something at a point of a schedule. */
 import type { Tier } from '../trace/schema.js'
-import { accesses, type Op } from './ops.js'
+import { accesses, isCopy, type Op } from './ops.js'
 import type { Standing } from './standing.js'
 import { whole } from './values.js'
 
@@ -10,11 +10,10 @@ export function validTiers(ops: Iterable<Op>, standing: Iterable<Standing>): Map
   for (const { value, tier, written } of standing) if (written) valid.set(whole(value).name, new Set([tier]))
   for (const op of ops) {
     if (op.kind === 'free') valid.get(whole(op.value).name)?.delete(op.tier)
-    const copies = op.kind === 'offload' || op.kind === 'fetch' || op.kind === 'spill' || op.kind === 'load'
     for (const { value, tier, writes } of accesses(op)) {
       if (!writes) continue
       const there = valid.get(value.name)
-      if (copies && there) there.add(tier)
+      if (isCopy(op) && there) there.add(tier)
       else valid.set(value.name, new Set([tier]))
     }
   }
