@@ -146,6 +146,16 @@ interface Addon {
     readonly parameters: number
   }[]
   readonly opcodes: Readonly<Record<string, number>>
+  readonly streams: readonly string[]
+  readonly tiers: readonly Tier[]
+  kernelExtents(kernel: number, parameters: Float64Array): Extent[]
+}
+
+/** What a kernel touches of an operand, from its first byte on. */
+export interface Extent {
+  readonly bytes: number
+  /** The operand may be absent. */
+  readonly optional: boolean
 }
 
 const addon = loadAddon()
@@ -154,6 +164,17 @@ const addon = loadAddon()
 export const kernels = addon.kernels
 /** Codes of copies and collectives: twin of OPCODES in kernel/src/plan/program.ts. */
 export const opcodes = addon.opcodes
+/** Streams and tiers by their numbers: twins of STREAMS and TIERS in kernel/src/trace/schema.ts. */
+export const streams = addon.streams
+export const tiers = addon.tiers
+
+/**
+ * What a kernel touches of each of its operands (the workspace is not one), by its parameters: twin of kernel/src/schedule/extents.ts.
+ * Throws `argument` for a code that no kernel has, `shape` for parameters that cannot be.
+ */
+export function kernelExtents(kernel: number, parameters: Float64Array): readonly Extent[] {
+  return addon.kernelExtents(kernel, parameters)
+}
 
 /** Throws `native` for a backend that is not in this build or a path that the processor lacks. */
 export function openDevice(options: DeviceOptions): Device {

@@ -1,8 +1,11 @@
 // Exports of the addon, and how an environment ends.
 #include <napi.h>
 
+#include "../core/extents.h"
 #include "../core/kernels.h"
+#include "../core/memory.h"
 #include "../core/program.h"
+#include "arguments.h"
 #include "device.h"
 #include "environment.h"
 #include "executor.h"
@@ -38,6 +41,31 @@ Napi::Object opcode_table(Napi::Env env) {
   return table;
 }
 
+// names[i] is that of the enumerator with value i.
+template <class Enum>
+Napi::Array enum_names(Napi::Env env, int count, const char* (*name)(Enum)) {
+  Napi::Array names = Napi::Array::New(env);
+  for (int i = 0; i < count; i++) names[i] = Napi::String::New(env, name(static_cast<Enum>(i)));
+  return names;
+}
+
+Napi::Value extents_of(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const auto code = static_cast<uint16_t>(integer(info[0], "kernel", 0, UINT16_MAX));
+    const KernelInfo* kernel = find_kernel(code);
+    if (!kernel) throw Error("argument", "no kernel has code " + std::to_string(code));
+    Napi::Array rows = Napi::Array::New(env);
+    for (const Extent& extent : kernel_extents(*kernel, items<double>(info[1], "parameters"))) {
+      Napi::Object row = Napi::Object::New(env);
+      row.Set("bytes", extent.bytes);
+      row.Set("optional", extent.optional);
+      rows[rows.Length()] = row;
+    }
+    return rows;
+  });
+}
+
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment;
   env.SetInstanceData(environment);
@@ -55,6 +83,9 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("Device", device);
   exports.Set("kernels", kernel_table(env));
   exports.Set("opcodes", opcode_table(env));
+  exports.Set("streams", enum_names(env, kStreams, stream_name));
+  exports.Set("tiers", enum_names(env, kTiers, tier_name));
+  exports.Set("kernelExtents", Napi::Function::New(env, extents_of, "kernelExtents"));
   return exports;
 }
 

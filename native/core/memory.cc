@@ -26,8 +26,12 @@ void fill(std::vector<uint64_t>& words, size_t first) {
 }  // namespace
 
 const char* tier_name(Tier tier) {
-  static const char* const names[] = {"device", "host", "disk"};
-  return names[static_cast<int>(tier)];
+  switch (tier) {
+    case Tier::device: return "device";
+    case Tier::host: return "host";
+    case Tier::disk: return "disk";
+  }
+  return "unknown";
 }
 
 Memory::Memory(std::shared_ptr<Backend> backend, const Program& program, const Budgets& budgets) : backend_(std::move(backend)), ranks_(program.ranks) {

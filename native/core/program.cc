@@ -135,6 +135,18 @@ const char* op_name(uint16_t code) {
   return info ? info->name : "unknown";
 }
 
+const char* stream_name(StreamKind stream) {
+  switch (stream) {
+    case StreamKind::compute: return "compute";
+    case StreamKind::fetch: return "fetch";
+    case StreamKind::offload: return "offload";
+    case StreamKind::collective: return "collective";
+    case StreamKind::load: return "load";
+    case StreamKind::spill: return "spill";
+  }
+  return "unknown";
+}
+
 std::string entry_name(const Program& program, uint32_t entry) {
   return "entry " + std::to_string(entry) + " (" + op_name(program.code[entry]) + ", op " + std::to_string(program.op[entry]) + ")";
 }

@@ -52,6 +52,7 @@ struct Program {
 inline bool is_collective(uint16_t code) { return code >= opcode::allToAll && code <= opcode::allReduce; }
 // Name of a kernel, copy or collective: "attend", "fetch", "allToAll".
 const char* op_name(uint16_t code);
+const char* stream_name(StreamKind stream);
 // "entry 12 (attend, op 40)": how an error names a place of the program.
 std::string entry_name(const Program& program, uint32_t entry);
 

@@ -1,8 +1,9 @@
-/** The three twins between TypeScript and C++ hold the same rows: a kernel added on one side alone fails here. */
-import { kernels, opcodes } from '@fpdt/native'
+/** The tables that TypeScript and C++ both have hold the same rows: a kernel added on one side alone fails here. */
+import { kernels, opcodes, streams, tiers } from '@fpdt/native'
 import { describe, expect, it } from 'vitest'
 import { OPCODES } from '../../kernel/src/plan/program.js'
 import { KERNEL_NAMES, kernelSpec } from '../../kernel/src/schedule/kernels.js'
+import { STREAMS, TIERS } from '../../kernel/src/trace/schema.js'
 
 describe('kernel table', () => {
   it('has the same names, codes, operand and parameter counts in TypeScript and in the addon, and the same operands are written', () => {
@@ -21,5 +22,9 @@ describe('kernel table', () => {
   })
   it('has the same codes of copies and collectives', () => {
     expect(opcodes).toEqual(OPCODES)
+  })
+  it('numbers streams and tiers alike', () => {
+    expect(streams).toEqual(STREAMS)
+    expect(tiers).toEqual(TIERS)
   })
 })
