@@ -444,7 +444,7 @@ describe('a schedule that is wrong', () => {
       'schedule: value "x" has dtype "f16", which is not one of bf16, f32, f64, i32.',
     )
     expect(await refusal(() => value('x', [2], { categroy: 'hidden' } as never))).toBe(
-      'config: value({ categroy }) is not known; known are dtype, category, start.',
+      'config: value({ categroy }) is not known; known are dtype, category, start. The nearest is category.',
     )
     expect(await refusal(() => value('x', [2], { start: -1 }))).toBe('schedule: value "x" has start -1, which is not a position in a sequence.')
   })

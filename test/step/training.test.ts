@@ -229,7 +229,13 @@ describe('bad input', () => {
     [{ sequence: 64, chunk: 16, optimizer: adamW({ eps: 0 }) }, /^config: adamW eps 0 is not a number above 0/],
     [{ sequence: 64, chunk: 16, optimizer: adamW({ beta1: 1 }) }, /^config: adamW beta1 1 is not a number from 0 up to, not with, 1/],
     [{ sequence: 64, chunk: 16, optimizer: adamW({ maxNorm: 0 }) }, /^config: adamW maxNorm 0 is not a number above 0; give Infinity for no clipping/],
+    [{ sequence: 64, chunk: 16, optimizer: adamW({ maxNorm: 1e-46 }) }, /^config: adamW maxNorm 1e-46 is below 1.2e-38, where f32 ends/],
     [{ sequence: 64, chunk: 16, optimizer: { ...adamW(), rate: Number.NaN } }, /^config: adamW rate NaN is not a number of 0 or more/],
+    [
+      { sequence: 64, chunk: 16, optimizer: { ...adamW(), warmupp: 5 } as never },
+      /^config: optimizer\(\{ warmupp \}\) is not known; .* The nearest is warmup\.$/,
+    ],
+    [{ sequence: 64, chunk: 16, documents: 'yes' as never }, /^config: documents "yes" is neither true nor false/],
     [
       { sequence: '4M', chunk: 1024 },
       /^config: 4096 chunks of 1024 tokens in 2 layers make about \d+ million ops, more than a plan holds .* Try chunk \d+ or more/,
@@ -257,6 +263,28 @@ describe('bad input', () => {
     expect(await code(() => llama({ layers: 2, width: 32, heads: 4, vocabulary: 5 } as never))).toMatch(
       /^config: llama\(\{ vocabulary \}\) is not a size of the model/,
     )
+  })
+  it.each<[object, RegExp]>([
+    [{ tied: 1 }, /^config: tied 1 of the model is not a boolean/],
+    [{ family: 'lama' }, /^config: family "lama" of the model is not one of 'llama', 'gpt2'; the nearest is 'llama'/],
+    [{ layer: 3 }, /^config: model \{ layer \} is not known; the nearest is layers/],
+    [{ bias: undefined }, /^config: bias undefined of the model is not an object/],
+    [{ bias: { attention: true, feedforward: true } }, /^config: bias \{ feedforward \} is not known; the nearest is feedForward/],
+    [{ bias: { attention: 'no', feedForward: true } }, /^config: bias attention "no" is neither true nor false/],
+    [{ positions: { kind: 'rotary', theta: 1e4, scale: 2 } }, /^config: positions \{ scale \} is not known; the nearest is scaling/],
+    [{ positions: { kind: 'alibi' } }, /^config: positions \{"kind":"alibi"\} are of neither kind/],
+  ])('a model written by hand with %o is refused in words', async (changes, words) => {
+    expect(await code(() => device.train({ ...model, ...changes } as never, { sequence: 64, chunk: 16 }))).toMatch(words)
+    expect(await code(() => device.train(undefined as never, { sequence: 64, chunk: 16 }))).toMatch(/^config: the model is undefined; make one with/)
+  })
+  it('an option of a run that is none, and steps without a count, are refused in words', async () => {
+    const run = await device.train(model, { sequence: 64, chunk: 16 })
+    expect(await code(() => run.saveModel('nowhere', { dtpe: 'bf16' } as never))).toMatch(
+      /^config: saveModel\(\{ dtpe \}\) is not known; .* The nearest is dtype/,
+    )
+    const steps = run.steps('lib.dom.d.ts', undefined as never)
+    expect(await code(() => steps.next())).toMatch(/^config: run.steps\(text, undefined\) needs a whole number of steps/)
+    await run.close()
   })
   it('a text that is missing, empty or foreign to the vocabulary is refused before anything runs', async () => {
     const run = await device.train(model, { sequence: 64, chunk: 16, ranks: 2 })

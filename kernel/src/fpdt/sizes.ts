@@ -1,5 +1,6 @@
 /** Options as people write them: sizes such as `'1 GiB'` and `'32K'` tokens, and names that may be misspelt. */
 import { FpdtError } from '../errors.js'
+import { nearest } from '../nearest.js'
 
 const BYTES: Record<string, number> = { '': 1, b: 1, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30, tib: 2 ** 40, kb: 1e3, mb: 1e6, gb: 1e9, tb: 1e12 }
 const TOKENS: Record<string, number> = { '': 1, k: 2 ** 10, m: 2 ** 20 }
@@ -18,7 +19,8 @@ export function refuseUnknown(what: string, options: unknown, known: readonly st
   if (typeof options !== 'object' || options === null)
     throw new FpdtError('config', `${what}() needs its options as an object, { ${known[0]}: … }; got ${String(options)}.`)
   for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw new FpdtError('config', `${what}({ ${name} }) is not known; known are ${known.join(', ')}.`)
+    const meant = known.length > 1 ? ` The nearest is ${nearest(name, known)}.` : ''
+    if (!known.includes(name)) throw new FpdtError('config', `${what}({ ${name} }) is not known; known are ${known.join(', ')}.${meant}`)
   }
 }
 

@@ -34,6 +34,7 @@ export function adamW(options: Partial<Optimizer> = {}): Optimizer {
 /** Throws FpdtError `config`: an optimizer may also be written by hand. */
 export function checkOptimizer(optimizer: Optimizer): void {
   if (typeof optimizer !== 'object' || optimizer === null) refuse(`optimizer ${JSON.stringify(optimizer)} is not made by adamW({ rate: 3e-4 }).`)
+  refuseUnknown('optimizer', optimizer, Object.keys(OPTIMIZER_DEFAULTS))
   const { rate, warmup, steps, floor, tier } = optimizer
   if (!(rate >= 0 && Number.isFinite(rate))) refuse(`adamW rate ${String(rate)} is not a number of 0 or more.`)
   if (!(Number.isInteger(warmup) && warmup >= 0)) refuse(`adamW warmup ${String(warmup)} is not a whole number of steps of 0 or more.`)

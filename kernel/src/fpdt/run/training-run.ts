@@ -17,6 +17,7 @@ import { summarize, type TimeSummary } from '../../trace/summary.js'
 import type { Device } from '../device.js'
 import { PlannedRun } from '../plan/planned-run.js'
 import type { TrainingPlan } from '../plan/training-plan.js'
+import { refuseUnknown } from '../sizes.js'
 import { checkSave, type SaveRunOptions, saveCheckpoint } from './checkpoint.js'
 import { beginPass, checkEvaluation, type EvaluateOptions, type Evaluation, lossOf } from './evaluation.js'
 import { Following } from './following.js'
@@ -132,6 +133,8 @@ export class TrainingRun {
 
   /** `count` steps, one after the other: `for await (const s of run.steps(text, 100))`. The peak rate is measured again at the end, and MFU stated against the better of both. */
   async *steps(text: TextSource, count: number): AsyncGenerator<StepSummary, void, undefined> {
+    if (!(Number.isInteger(count) && count >= 0))
+      throw new FpdtError('config', `run.steps(text, ${String(count)}) needs a whole number of steps: for await (const step of run.steps(text, 100)).`)
     const whole = longText(text)
     for (let i = 0; i < count; i++) yield await this.step(whole)
     this.#restateMfu()
@@ -235,6 +238,7 @@ export class TrainingRun {
 
   /** Saves the parameters alone, in Hugging Face layout, for other tools. Throws FpdtError `layout` for a model that has none, `disk_full`, `disk`, `stopped`. */
   async saveModel(dir: string, options: SaveOptions = {}): Promise<void> {
+    refuseUnknown('saveModel', options, ['dtype', 'shardBytes', 'carried', 'keys'])
     const groups = new Map(this.training.values.groups.map((group) => [group.group.name, group]))
     return this.#alone('a save', (halted) =>
       saveHuggingFace(

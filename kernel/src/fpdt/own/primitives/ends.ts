@@ -3,7 +3,7 @@
  * for nothing.
  */
 import { FpdtError } from '../../../errors.js'
-import { ADAMW_DEFAULTS as usual } from '../../../schedule/config.js'
+import { LEAST_NORM, ADAMW_DEFAULTS as usual } from '../../../schedule/config.js'
 import { compute } from '../../../schedule/emit.js'
 import type { Op } from '../../../schedule/ops.js'
 import type { Value } from '../../../schedule/values.js'
@@ -107,7 +107,7 @@ export function endPrimitives(device: Device) {
       const axes = master.shape.map((_, axis) => `extent${axis}`).join(' ')
       fit('adamW', { master: [master, `f32 ${axes}`], gradient: [gradient, `f32 ${axes}`], m: [m, `f32 ${axes}`], v: [v, `f32 ${axes}`] })
       if (!(Number.isInteger(step) && step >= 1)) throw new FpdtError('config', `adamW step ${String(step)} is not a whole number of 1 or more.`)
-      if (!(maxNorm > 0)) throw new FpdtError('config', `adamW maxNorm ${String(maxNorm)} is not a number above 0.`)
+      if (!(maxNorm >= LEAST_NORM)) throw new FpdtError('config', `adamW maxNorm ${String(maxNorm)} is not a number of ${LEAST_NORM} or more.`)
       if (dtype !== undefined && dtype !== 'bf16') throw new FpdtError('dtype', `adamW gives weights in bf16 beside the f32 master; not in ${String(dtype)}.`)
       const given = { master, m, v, gradient, loss: tensor([0], { dtype: 'f64' }) }
       const values = Object.fromEntries(Object.entries(given).map(([name, one]) => [name, like(name, one)])) as Record<keyof typeof given, Value>
