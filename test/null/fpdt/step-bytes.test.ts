@@ -29,8 +29,8 @@ describe('bytes of a step', () => {
     fc.assert(
       fc.property(anySizes({ layers: 3, chunks: 5, local: 9 }), fc.integer({ min: 1, max: 9 }), (sizes, chunks) => {
         const [model, options] = withChunks(sizes, chunks)
-        const { arenaBytes } = planTraining(model, options, { budgets: {}, threads }).plan
-        expect(bytes(model, options)).toMatchObject({ ...arenaBytes, walked: { chunks, of: chunks } })
+        const { plan, config } = planTraining(model, options, { budgets: {}, threads })
+        expect(bytes(model, options)).toMatchObject({ ...plan.arenaBytes, walked: { chunks: config.chunks, of: config.chunks } })
       }),
       { numRuns: 20 },
     )
@@ -53,6 +53,20 @@ describe('bytes of a step', () => {
     expect(Math.max(...apart)).toBeLessThan(0.08)
     expect(apart.filter((share) => share === 0).length / apart.length).toBeGreaterThan(0.8)
   })
+
+  it('are foretold to the byte however many chunks are fetched ahead', () => {
+    fc.assert(
+      fc.property(anySizes({ layers: 2, chunks: 1, local: 2 }), fc.integer({ min: 4, max: 64 }), fc.integer({ min: 1, max: 8 }), (sizes, prefetch, more) => {
+        const small: AnySizes = { ...sizes, options: { ...sizes.options, prefetch, batch: 1, accumulate: 1 } }
+        const chunks = 2 * prefetch + 11 + more
+        const [model, options] = withChunks(small, chunks)
+        const [foretold, walked] = [bytes(model, options, 0), bytes(model, options, WHOLE)]
+        expect(foretold.walked.chunks).toBeLessThan(chunks)
+        expect(foretold.alive).toEqual(walked.alive)
+      }),
+      { numRuns: 8 },
+    )
+  }, 60_000)
 
   it('are foretold exactly for sizes of published models', () => {
     const model = namedModel('llama-3.2-1b', { layers: 2 })
