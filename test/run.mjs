@@ -17,7 +17,7 @@ const reports = join(cache, 'reports')
 
 /** Suites by what they need. Only those that need nothing share the machine: the others use all cores, or measure time. `apart`: not of `npm test`. */
 const suites = {
-  null: { needs: 'nothing but TypeScript', files: ['test/map.test.ts', 'test/null/'], minutes: 6, together: true },
+  null: { needs: 'nothing but TypeScript', files: ['test/null/'], minutes: 6, together: true },
   backend: { needs: 'the addon', files: ['test/backend/'], minutes: 5, together: false },
   step: { needs: 'the addon', files: ['test/step/'], minutes: 6, together: false },
   kernel: { needs: 'Jupyter', files: ['test/kernel/'], minutes: 6, together: false },

@@ -1,10 +1,10 @@
 /** The documents that lead through the code name only what exists, and leave out no folder of it. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { dirname, join, normalize } from 'node:path'
+import { join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const root = fileURLToPath(new URL('../../../', import.meta.url))
 /** Folders that are made, not written: a path through one of them is not checked. */
 const generated = new Set(['node_modules', '.git', '.venv', '.cache', 'lib', 'build', 'dist', 'executed', 'test-results'])
 
@@ -84,6 +84,6 @@ describe('the reading of paths', () => {
     expect(drawnFolders('```\nkernel/    words\n  src/plan/  more\n```\n```ts\nnot/ a tree\n```\n')).toEqual(['kernel/', 'src/plan/'])
   })
   it('takes links within the repository only', () => {
-    expect(linksOf('[a](test/map.test.ts#x) [b](https://example.org/a) [c](#here)')).toEqual(['test/map.test.ts'])
+    expect(linksOf('[a](test/run.mjs#x) [b](https://example.org/a) [c](#here)')).toEqual(['test/run.mjs'])
   })
 })
