@@ -1,5 +1,5 @@
 /** Checkpoints: what is resumed is the run that was interrupted, to the bit, whatever happened meanwhile. */
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -8,7 +8,7 @@ import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { addCheckpoint, listCheckpoints } from '../../kernel/src/checkpoint/folder.js'
+import { addCheckpoint, isBegun, listCheckpoints } from '../../kernel/src/checkpoint/folder.js'
 import { type Manifest, readManifest, writeManifest } from '../../kernel/src/checkpoint/manifest.js'
 import { DISPLAY_HOST, type DisplayHost } from '../../kernel/src/display.js'
 import { Device } from '../../kernel/src/fpdt/device.js'
@@ -187,6 +187,43 @@ describe('a folder of checkpoints', () => {
     for (const one of [run, back, newest]) await one.close()
   })
 
+  it('that a kill left with checkpoints and no list is gone on with from the newest whole one, and cleaned by the next save', async () => {
+    const run = await device.train(model, small)
+    for (let i = 0; i < 3; i++) {
+      await losses(run, 1, tokens)
+      await run.save(dir, { keep: 3 })
+    }
+    rmSync(join(dir, 'checkpoints.json'))
+    writeFileSync(join(dir, 'checkpoints.json.123.part'), '{')
+    truncateSync(join(dir, 'step-000003', 'head.safetensors'), 100)
+    expect(isBegun(dir)).toBe(true)
+    const resumed = await device.resume(dir)
+    expect(resumed.stepsDone).toBe(2)
+    await losses(resumed, 2, tokens)
+    await resumed.save(dir)
+    expect(readdirSync(dir).sort()).toEqual(['checkpoints.json', 'step-000002', 'step-000004'])
+    await Promise.all([run.close(), resumed.close()])
+  })
+
+  it('that a kill left without a checkpoint is not begun', async () => {
+    mkdirSync(join(dir, '.saving-0123'), { recursive: true })
+    writeFileSync(join(dir, 'checkpoints.json.123.part'), '{')
+    expect(isBegun(dir)).toBe(false)
+    expect(isBegun(join(dir, 'nowhere'))).toBe(false)
+  })
+
+  it('loses the checkpoints of the run that no list names, and no others', async () => {
+    const [run, other] = [await device.train(model, small), await device.train(model, { ...small, seed: 12 })]
+    await run.save(dir)
+    await other.save(dir)
+    cpSync(join(dir, 'step-000000'), join(dir, 'step-000007'), { recursive: true })
+    cpSync(join(dir, 'step-000000.2'), join(dir, 'step-000008'), { recursive: true })
+    await losses(run, 1, tokens)
+    await run.save(dir)
+    expect(readdirSync(dir).sort()).toEqual(['checkpoints.json', 'step-000000', 'step-000000.2', 'step-000001', 'step-000008'])
+    await Promise.all([run.close(), other.close()])
+  })
+
   it('has nothing of a checkpoint whose files are written and that cannot be named', async () => {
     const write = async (): Promise<void> => void mkdirSync(join(dir, 'checkpoints.json')) // where the list is to be
     expect(await failure(() => addCheckpoint(dir, { run: 'a', step: 3 }, 2, write))).toMatch(/^FpdtError disk: \S+\/checkpoints\.json could not be written/)
@@ -224,6 +261,11 @@ describe('a folder of checkpoints', () => {
   })
 })
 
+/** Its second line is said after the first save. */
+async function saved(child: ChildProcess): Promise<void> {
+  for await (const said of child.stdout!) if (String(said).includes('saved')) return
+}
+
 describe('a process that is killed', () => {
   const KILLS = 20
   it(`leaves a checkpoint of an uninterrupted run's step, ${KILLS} times`, async () => {
@@ -232,7 +274,7 @@ describe('a process that is killed', () => {
     for (let kill = 0; kill < KILLS; kill++) {
       const child = spawn(process.execPath, [program('train-for-ever'), dir], { stdio: ['ignore', 'pipe', 'inherit'] })
       const exit = once(child, 'exit')
-      await Promise.race([once(child.stdout, 'data'), exit])
+      await Promise.race([saved(child), exit])
       await setTimeout(Math.random() * 60)
       child.kill('SIGKILL')
       expect((await exit)[1]).toBe('SIGKILL') // and not because of an error of its own
@@ -243,8 +285,28 @@ describe('a process that is killed', () => {
       await run.close()
     }
     expect(steps.size).toBe(KILLS) // each child went on from where the one before it was killed
-    await reference.close()
+    const run = await device.resume(dir)
+    await losses(run, 1, tokens)
+    await run.save(dir)
+    expect(readdirSync(dir)).toHaveLength(3) // the list and two checkpoints: nothing that kills left
+    await Promise.all([run.close(), reference.close()])
   }, 240_000)
+
+  it('in its first save leaves nothing, or what can be gone on from', async () => {
+    for (let kill = 0; kill < 8; kill++) {
+      const folder = join(dir, String(kill))
+      const child = spawn(process.execPath, [program('train-for-ever'), folder], { stdio: ['ignore', 'pipe', 'inherit'] })
+      const exit = once(child, 'exit')
+      await Promise.race([once(child.stdout, 'data'), exit])
+      await setTimeout(kill * 2)
+      child.kill('SIGKILL')
+      expect((await exit)[1]).toBe('SIGKILL')
+      if (!isBegun(folder)) continue
+      const run = await device.resume(folder)
+      expect(run.stepsDone).toBeGreaterThan(0)
+      await run.close()
+    }
+  }, 120_000)
 })
 
 describe('a full disk', () => {
@@ -347,9 +409,21 @@ describe('a damaged checkpoint', () => {
 
   it.each<[string, (at: string) => void, RegExp]>([
     [
-      'no list',
-      (at) => rmSync(join(at, 'checkpoints.json')),
-      /has no checkpoints\.json, .* It has step-000001, step-000002: .* give its own path, \S+step-000002\.$/,
+      'no list and nothing whole',
+      (at) => {
+        rmSync(join(at, 'checkpoints.json'))
+        truncateSync(join(at, 'step-000001/layer-0.safetensors'), 100)
+        rmSync(join(at, 'step-000002/checkpoint.json'))
+      },
+      /has no checkpoints\.json, and none of step-000001, step-000002 is whole/,
+    ],
+    [
+      'no list and no checkpoint',
+      (at) => {
+        rmSync(at, { recursive: true })
+        mkdirSync(at)
+      },
+      /has no checkpoints\.json, and no checkpoint was saved there/,
     ],
     ['a list that is none', (at) => writeFileSync(join(at, 'checkpoints.json'), 'null'), /checkpoints\.json says format undefined/],
     ['half a list', (at) => truncateSync(join(at, 'checkpoints.json'), 40), /checkpoints\.json is not JSON/],

@@ -3,18 +3,21 @@
  *
  *   run/
  *     checkpoints.json          names the whole ones, newest first; replaced by a rename: that instant is when a checkpoint is saved
- *     step-000120/              never changed once it has this name
+ *     step-000120/              whole, and never changed, once it has this name
  *     step-000110/
- *     .saving-5f1c…/            on its way, or left by a kill: the next save takes it away
+ *     .saving-5f1c…/            on its way, or left by a kill
  *
- * Knows nothing of what a checkpoint holds.
+ * What a kill left, the run's next save takes away: also a folder that got its name and was not yet in the list, or no longer. A kill
+ * in the first save may leave folders and no list: then the folders are the list.
  */
 import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { FpdtError } from '../errors.js'
 import { asDiskError, syncFolder, writeWhole } from '../files/whole-file.js'
+import { type Manifest, readManifest } from './manifest.js'
+import { checkSize, type FileMark } from './states.js'
 
 /** A checkpoint of a folder. Checkpoints of one run follow each other; those of other runs are left alone. */
 export interface Saved {
@@ -30,6 +33,8 @@ const FORMAT = { format: 'fpdt checkpoints', version: 1 }
 const NAME = /^step-\d{6,16}(\.\d{1,6})?$/
 /** Folders on their way in, and on their way out: whatever has such a name may be deleted. */
 const [COMING, GOING] = ['.saving-', '.removing-']
+/** A list that a kill kept from its place. */
+const HALF_LIST = /^checkpoints\.json\.\d+\.part$/
 /** A list names a handful of folders. */
 const LONGEST_LIST = 2 ** 20
 
@@ -43,8 +48,9 @@ export async function addCheckpoint(dir: string, { run, step }: Omit<Saved, 'nam
   try {
     const made = await mkdir(dir, { recursive: true })
     if (made) await syncFolder(dirname(resolve(made)))
-    const before = existsSync(join(dir, LIST)) ? await listCheckpoints(dir) : []
-    for (const name of await readdir(dir)) if (name.startsWith(COMING) || name.startsWith(GOING)) await rm(join(dir, name), { recursive: true })
+    const before = existsSync(join(dir, LIST)) ? await readList(dir) : await wholeOnes(dir)
+    for (const name of await readdir(dir))
+      if (name.startsWith(COMING) || name.startsWith(GOING) || HALF_LIST.test(name)) await rm(join(dir, name), { recursive: true })
     there = join(dir, `${COMING}${randomBytes(6).toString('hex')}`)
     await mkdir(there) // not mkdtemp, whose folder nobody else may read
     await write(there)
@@ -57,7 +63,11 @@ export async function addCheckpoint(dir: string, { run, step }: Omit<Saved, 'nam
     const staying = before.filter((saved) => saved.run !== run || ofRun.includes(saved))
     await writeList(dir, [{ name, run, step }, ...staying])
     there = undefined
-    for (const saved of before) if (!staying.includes(saved)) await remove(dir, saved.name)
+    const listed = [name, ...staying.map((saved) => saved.name)]
+    for (const other of await namesIn(dir)) {
+      const own = before.some((saved) => saved.name === other) || (await identify(dir, other))?.run === run
+      if (own && !listed.includes(other)) await remove(dir, other)
+    }
     return join(dir, name)
   } catch (error) {
     if (there) await rm(there, { recursive: true, force: true })
@@ -65,18 +75,49 @@ export async function addCheckpoint(dir: string, { run, step }: Omit<Saved, 'nam
   }
 }
 
-/** Checkpoints of a folder, newest first. Throws FpdtError `checkpoint` when there is no list, or none that can be understood. */
+/** Whether a run was saved there, or may have been: `listCheckpoints` says whether any of it is whole. */
+export function isBegun(dir: string): boolean {
+  return existsSync(dir) && readdirSync(dir).some((name) => name === LIST || NAME.test(name))
+}
+
+/** Checkpoints of a folder, newest first. Throws FpdtError `checkpoint` when there is none, or the list cannot be understood. */
 export async function listCheckpoints(dir: string): Promise<Saved[]> {
-  const path = join(dir, LIST)
-  if (!existsSync(path)) {
-    if (!existsSync(dir)) throw new FpdtError('checkpoint', `there is no folder ${dir}; give the one that run.save() was given.`)
-    const names = (await readdir(dir)).filter((name) => NAME.test(name)).sort()
-    const last = names.at(-1)
-    throw new FpdtError(
-      'checkpoint',
-      `${dir} has no ${LIST}, so no checkpoint was saved there. ${last ? `It has ${names.join(', ')}: to resume from one of them give its own path, ${join(dir, last)}.` : 'Give the folder that run.save() was given.'}`,
-    )
+  if (existsSync(join(dir, LIST))) return readList(dir)
+  if (!existsSync(dir)) throw new FpdtError('checkpoint', `there is no folder ${dir}; give the one that run.save() was given.`)
+  const whole = await wholeOnes(dir)
+  if (whole.length > 0) return whole
+  const names = await namesIn(dir)
+  throw new FpdtError(
+    'checkpoint',
+    `${dir} has no ${LIST}, and ${names.length > 0 ? `none of ${names.join(', ')} is whole` : 'no checkpoint was saved there'}. Give the folder that run.save() was given.`,
+  )
+}
+
+/** The folders that hold all of a checkpoint, newest first. Values are checked by their checksums when they are read. */
+async function wholeOnes(dir: string): Promise<Saved[]> {
+  const found: (Saved & { readonly created: string })[] = []
+  for (const name of await namesIn(dir)) {
+    const manifest = await identify(dir, name)
+    if (manifest && (await hasAll(join(dir, name), manifest.files))) found.push({ name, run: manifest.run, step: manifest.step, created: manifest.created })
   }
+  found.reverse().sort((a, b) => Number(a.created < b.created) - Number(a.created > b.created))
+  return found.map(({ created: _, ...saved }) => saved)
+}
+async function hasAll(folder: string, files: readonly FileMark[]): Promise<boolean> {
+  const found = await Promise.allSettled(files.map((file) => checkSize(folder, file)))
+  return found.every(({ status }) => status === 'fulfilled')
+}
+
+async function namesIn(dir: string): Promise<string[]> {
+  return (await readdir(dir)).filter((name) => NAME.test(name)).sort()
+}
+/** What a folder says that it is, if it says so. */
+function identify(dir: string, name: string): Promise<Manifest | undefined> {
+  return readManifest(join(dir, name)).catch(() => undefined)
+}
+
+async function readList(dir: string): Promise<Saved[]> {
+  const path = join(dir, LIST)
   const refuse = (problem: string): never => {
     throw new FpdtError('checkpoint', `${path} ${problem}. It names the checkpoints of ${dir}; give the path of one of them instead, ${join(dir, 'step-…')}.`)
   }

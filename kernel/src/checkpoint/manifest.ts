@@ -36,10 +36,14 @@ const FORMAT = { format: 'fpdt checkpoint', version: 1 }
 /** A few hundred bytes a layer, a text and a file. */
 const LONGEST = 64 * 2 ** 20
 
-/** Throws FpdtError `disk_full`, `disk`. */
-export function writeManifest(folder: string, manifest: Manifest): Promise<void> {
-  const text = JSON.stringify({ ...FORMAT, sha256: checksum(manifest), checkpoint: manifest }, null, 2)
-  return writeWhole(join(folder, MANIFEST), (append) => append(Buffer.from(`${text}\n`)))
+/** Throws FpdtError `disk_full`, `disk`; `checkpoint` for one that could not be read again. */
+export async function writeManifest(folder: string, manifest: Manifest): Promise<void> {
+  const text = `${JSON.stringify({ ...FORMAT, sha256: checksum(manifest), checkpoint: manifest }, null, 2)}\n`
+  const bytes = Buffer.from(text)
+  const path = join(folder, MANIFEST)
+  if (bytes.length > LONGEST)
+    throw new FpdtError('checkpoint', `${path} would have ${bytes.length} bytes, and more than ${LONGEST} are not read again; are the sources of texts long?`)
+  return writeWhole(path, (append) => append(bytes))
 }
 
 /** Throws FpdtError `checkpoint`, naming the file and what is wrong with it. */

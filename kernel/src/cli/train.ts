@@ -5,20 +5,24 @@
  *
  * An interrupt ends it between two ops: the run's state is saved where there is a folder for it, and nothing else is left behind.
  */
-import { accessSync, constants, existsSync, mkdirSync, readdirSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
+import { isBegun } from '../checkpoint/folder.js'
 import { FpdtError } from '../errors.js'
+import { checkFamily } from '../files/huggingface-names.js'
 import { asDiskError } from '../files/whole-file.js'
 import { Device } from '../fpdt/device.js'
-import { adamW } from '../fpdt/plan/optimizer.js'
+import { adamW, type Optimizer } from '../fpdt/plan/optimizer.js'
 import type { TrainOptions } from '../fpdt/plan/training-plan.js'
+import { checkHeldOut } from '../fpdt/run/evaluation.js'
 import type { TrainingRun } from '../fpdt/run/training-run.js'
 import { formatBytes } from '../fpdt/sizes.js'
+import type { LongText } from '../text/tokens.js'
 import { type Arguments, type Command, readArguments, UsageError } from './command.js'
 import { configInWords, readTrainConfig, type TrainConfig, type TrainFile } from './config.js'
 import { modelOf, textOf } from './inputs.js'
-import { follow, type Printing } from './steps.js'
+import { evaluationOf, follow, type Printing } from './steps.js'
 import { INTERRUPTED, Terminal } from './terminal.js'
 
 const options = {
@@ -74,6 +78,8 @@ async function trainAs(file: TrainFile, printing: Printing): Promise<number | un
   const device = await Device.cpu({ ...config.device, ...(config.device?.diskFolder ? { diskFolder: path(config.device.diskFolder) } : {}) })
   try {
     const run = await begin(device, file, printing.terminal)
+    if (held) checkEvaluation(file, run, held)
+    if (config.save) checkFamily(run.training.config.model)
     printing.terminal.listen()
     return await follow(run, file, { text, held }, printing)
   } finally {
@@ -91,12 +97,21 @@ function checkCounts({ steps = 1, evaluation, checkpoint, save }: TrainConfig): 
   if (evaluation && evaluation.text === undefined) throw new FpdtError('config', 'evaluation needs its text: { "text": "held-out.txt" }.')
 }
 
+/** What the first evaluation would find out, maybe after hours. */
+function checkEvaluation({ config, placed }: TrainFile, { training }: TrainingRun, held: LongText): void {
+  try {
+    checkHeldOut(training, held, evaluationOf(config.evaluation))
+  } catch (error) {
+    throw placed(error, error instanceof FpdtError && error.code === 'config' ? 'evaluation.sequences' : 'evaluation.text')
+  }
+}
+
 /** Options of the library; what a configuration leaves out stays out, so that a resumed run keeps its own. */
-function optionsOf(config: TrainConfig): TrainOptions {
+function optionsOf(config: TrainConfig): Omit<TrainOptions, 'optimizer'> & { readonly optimizer?: Partial<Optimizer> } {
   const { model: _, text, evaluation, steps, device, checkpoint, save, optimizer, ...given } = config
   if (optimizer === undefined) return given
   const { maxNorm, ...rest } = optimizer
-  return { ...given, optimizer: adamW({ ...rest, ...(maxNorm === undefined ? {} : { maxNorm: maxNorm ?? Number.POSITIVE_INFINITY }) }) }
+  return { ...given, optimizer: { ...rest, ...(maxNorm === undefined ? {} : { maxNorm: maxNorm ?? Number.POSITIVE_INFINITY }) } }
 }
 
 /** What went wrong with the value of a key, with its place. */
@@ -128,8 +143,13 @@ async function begin(device: Device, file: TrainFile, terminal: Terminal): Promi
   const { folder, resume } = config.checkpoint ?? {}
   const from = folder === undefined ? undefined : path(folder)
   if (resume && from !== undefined && isBegun(from)) {
-    const { seed: _, ...overrides } = optionsOf(config)
+    const { seed, ...overrides } = optionsOf(config)
     const run = await device.resume(from, overrides)
+    if (seed !== undefined && seed !== run.training.seed)
+      throw new FpdtError(
+        'config',
+        `seed ${seed} cannot be given to the run in ${from}, which began with ${run.training.seed} and has its parameters; leave it, or give another checkpoint.folder.`,
+      )
     if (!isDeepStrictEqual(run.training.config.model, model))
       throw new FpdtError('config', `model is not the one of the checkpoint in ${from}; resume with that one, or give another checkpoint.folder.`)
     terminal.say(`${run.head.title}: goes on after step ${run.stepsDone}`)
@@ -137,12 +157,8 @@ async function begin(device: Device, file: TrainFile, terminal: Terminal): Promi
   }
   if (resume) terminal.say(`note: ${from ?? 'checkpoint.folder'} has no checkpoint, so the run begins`)
   for (const note of notes) terminal.say(`note: ${note}`)
-  const run = await device.train(model, { ...optionsOf(config), ...(weights ? { weights } : {}) })
+  const { optimizer, ...options } = optionsOf(config)
+  const run = await device.train(model, { ...options, optimizer: adamW(optimizer), ...(weights ? { weights } : {}) })
   terminal.say(`${run.head.title}; ${run.head.tiers.map(({ tier, predicted_bytes }) => `${tier} ${formatBytes(predicted_bytes)}`).join(', ')} a rank`)
   return run
-}
-
-/** Whether a run was saved there, or a part of one: that is for `resume` to say. A kill in the middle of the first save leaves a hidden folder. */
-function isBegun(folder: string): boolean {
-  return readdirSync(folder).some((name) => !name.startsWith('.'))
 }
