@@ -7,6 +7,7 @@ import type { ModelConfig } from '../model/config.js'
 import { type Group, groupsOf, parameterLayout } from '../model/parameters.js'
 import { type Json, readConfig } from './huggingface-config.js'
 import { BUFFER, EMBEDDING, HEAD, PREFIX, type StoredPart, storedParts } from './huggingface-names.js'
+import { wholeModelIn } from './model-folder.js'
 import { openSafetensors, readPieces, type SafetensorsFile, type StoredTensor } from './safetensors.js'
 
 /** f32 values of one group of parameters: `group.padded` of them, or at least `group.count`. One group at a time is in memory. */
@@ -37,15 +38,16 @@ type Catalogue = ReadonlyMap<string, { readonly file: SafetensorsFile; readonly 
  * Opens the model in a folder: reads its config and the headers of its weights, and checks that all tensors are there with the right
  * shapes; `values` reads them. Throws FpdtError `checkpoint` when the files are not whole, `unsupported` naming what is not there.
  */
-export async function loadHuggingFace(dir: string): Promise<LoadedModel> {
-  const configPath = join(dir, 'config.json')
-  if (!existsSync(configPath))
+export async function loadHuggingFace(from: string): Promise<LoadedModel> {
+  const dir = wholeModelIn(from)
+  if (dir === undefined)
     throw new FpdtError(
       'checkpoint',
-      existsSync(dir)
-        ? `${dir} has no config.json; give the folder of a model in Hugging Face layout. A save that was interrupted leaves one without it.`
-        : `there is no folder ${dir}; give that of a model in Hugging Face layout, with config.json and model.safetensors.`,
+      existsSync(from)
+        ? `${from} has no config.json; give the folder of a model in Hugging Face layout. A first save that was interrupted leaves one without it.`
+        : `there is no folder ${from}; give that of a model in Hugging Face layout, with config.json and model.safetensors.`,
     )
+  const configPath = join(dir, 'config.json')
   const { model, notes, carried } = readConfig(await readJson(configPath), configPath)
   const files = await openShards(dir)
   const catalogue = catalogueOf(files)
@@ -64,7 +66,7 @@ export async function loadHuggingFace(dir: string): Promise<LoadedModel> {
   if (model.tied && catalogue.has(HEAD)) await checkTied(dir, model, find)
 
   const stored = [...catalogue.values()].map(({ tensor }) => tensor)
-  const tokenizer = join(dir, 'tokenizer.json')
+  const tokenizer = join(from, 'tokenizer.json')
   return {
     model,
     values: async (group) => {

@@ -1,5 +1,5 @@
 /** Writing a model in Hugging Face layout, which every tool of the field reads. */
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { FpdtError } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
@@ -7,8 +7,9 @@ import { type Group, groupsOf, parameterLayout } from '../model/parameters.js'
 import { type Json, writeConfig } from './huggingface-config.js'
 import type { ReadGroup } from './huggingface-load.js'
 import { checkFamily, type StoredPart, storedParts } from './huggingface-names.js'
+import { newStage, takeStage } from './model-folder.js'
 import { savedBytes, type TensorToSave, writeSafetensors } from './safetensors-write.js'
-import { asDiskError, syncFolder, writeWhole } from './whole-file.js'
+import { asDiskError, writeWhole } from './whole-file.js'
 
 export interface SaveOptions {
   /** Of the tensors in the files; bf16 rounds to nearest even. Default f32. */
@@ -24,9 +25,6 @@ export interface SaveOptions {
 const SHARD_BYTES = 5e9
 /** Elements of a transposed matrix that are gathered at a time. */
 const PIECE = 2 ** 20
-/** Files of weights that a save replaces. */
-const WEIGHTS = /^model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?$/
-const STAGE = '.saving-'
 
 export interface Tensor extends TensorToSave {
   readonly group: Group
@@ -37,8 +35,8 @@ export interface Tensor extends TensorToSave {
  * Saves a model into a folder: `config.json` and `model.safetensors`, or shards with their index. `values` gives the f32 values of a
  * group and is asked once a group, in the order of the layout.
  *
- * All files are written and synced in a folder within, then moved: until then a former model in `dir` stays as it was, and from there
- * to the end there is no `config.json`, so that no kill leaves a mixture that loads. Other files in `dir` are left alone.
+ * All files are written and synced in a folder within, then put in their places. Until then a former model in `dir` stays as it was,
+ * and from there on the new one loads, also after a kill. Other files in `dir` are left alone.
  * Throws FpdtError `layout` for a model that no family of files can describe, `disk_full` or `disk` when the disk refuses.
  */
 export async function saveHuggingFace(dir: string, model: ModelConfig, values: ReadGroup, options: SaveOptions = {}): Promise<void> {
@@ -50,8 +48,7 @@ export async function saveHuggingFace(dir: string, model: ModelConfig, values: R
   const pieces = piecesOf(values)
   try {
     await mkdir(dir, { recursive: true })
-    for (const left of (await readdir(dir)).filter((name) => name.startsWith(STAGE))) await rm(join(dir, left), { recursive: true })
-    const stage = await mkdtemp(join(dir, STAGE))
+    const stage = await newStage(dir)
     try {
       for (const { file, tensors } of shards) {
         const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]))
@@ -59,7 +56,7 @@ export async function saveHuggingFace(dir: string, model: ModelConfig, values: R
       }
       if (shards.length > 1) await writeJson(join(stage, 'model.safetensors.index.json'), indexOf(shards))
       await writeJson(join(stage, 'config.json'), writeConfig(model, dtype === 'bf16' ? 'bfloat16' : 'float32', carried, keys))
-      await replace(dir, stage)
+      await takeStage(dir, stage)
     } finally {
       await rm(stage, { recursive: true, force: true })
     }
@@ -136,16 +133,4 @@ function* transposed(values: Float32Array, [rows, columns]: readonly [number, nu
 
 function writeJson(path: string, value: Json): Promise<void> {
   return writeWhole(path, (append) => append(Buffer.from(`${JSON.stringify(value, null, 2)}\n`)))
-}
-
-/** Moves the staged files in: the config last, without which a folder is no model. */
-async function replace(dir: string, stage: string): Promise<void> {
-  const staged = await readdir(stage)
-  await rm(join(dir, 'config.json'), { force: true })
-  await syncFolder(dir)
-  for (const former of (await readdir(dir)).filter((name) => WEIGHTS.test(name))) await rm(join(dir, former))
-  for (const name of staged.filter((other) => other !== 'config.json')) await rename(join(stage, name), join(dir, name))
-  await syncFolder(dir)
-  await rename(join(stage, 'config.json'), join(dir, 'config.json'))
-  await syncFolder(dir)
 }

@@ -31,8 +31,11 @@ export async function writeWhole(path: string, write: (append: (bytes: Uint8Arra
 }
 
 /** A rename is on the disk when its folder is. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r')
+export function syncFolder(folder: string): Promise<void> {
+  return syncFile(folder)
+}
+export async function syncFile(path: string): Promise<void> {
+  const handle = await open(path, 'r')
   try {
     await handle.sync()
   } finally {

@@ -153,6 +153,28 @@ describe('a saved model', () => {
     expect(readdirSync(dir).sort()).toEqual(['config.json', 'model.safetensors', 'notes.txt'])
     expect((await loadHuggingFace(dir)).model).toEqual(tinyGpt)
   })
+  it('is whole where a kill left it half in its places, and is put there by the next save before anything else', async () => {
+    await save(tinyLlama)
+    await save(tinyGpt, { shardBytes: 500 }, join(dir, '.saved'))
+    expect((await loadHuggingFace(dir)).model).toEqual(tinyLlama) // the former one still has its config, so it is whole
+    rmSync(join(dir, 'config.json'))
+    expect((await loadHuggingFace(dir)).model).toEqual(tinyGpt)
+    await expect(
+      saveHuggingFace(dir, tinyLlama, () => {
+        throw new Error('no values')
+      }),
+    ).rejects.toThrow('no values')
+    expect((await loadHuggingFace(dir)).model).toEqual(tinyGpt)
+    expect(readdirSync(dir)).toContain('model.safetensors.index.json')
+    expect(readdirSync(dir).filter((name) => /^\.|^model\.safetensors$/.test(name))).toEqual([])
+  })
+  it('drops what a kill left of a new one as long as the former was in its places', async () => {
+    await save(tinyLlama)
+    await save(tinyGpt, {}, join(dir, '.saved'))
+    await save(tinyLlama)
+    expect(readdirSync(dir).sort()).toEqual(['config.json', 'model.safetensors'])
+    expect((await loadHuggingFace(dir)).model).toEqual(tinyLlama)
+  })
   it('leaves the former one whole when its own values do not come', async () => {
     await save(tinyLlama)
     const failing: ReadGroup = (group: Group) => {
