@@ -64,7 +64,7 @@ describe('bytes of a step', () => {
         expect(foretold.walked.chunks).toBeLessThan(chunks)
         expect(foretold.alive).toEqual(walked.alive)
       }),
-      { numRuns: 8 },
+      { numRuns: 5 },
     )
   }, 60_000)
 

@@ -16,6 +16,18 @@ it('three short walks foretell what a long step moves, to the byte, under any po
   )
 })
 
+it('however many chunks are fetched ahead', () => {
+  fc.assert(
+    fc.property(anySizes({ layers: 1, chunks: 1, local: 2 }), fc.integer({ min: 4, max: 64 }), fc.integer({ min: 9, max: 16 }), (sizes, prefetch, more) => {
+      const { model, options } = sizes
+      const chunks = prefetch + more
+      const config = { ...stepConfig({ ...options, model, prefetch, batch: 1, accumulate: 1, dtype: 'bf16' }), chunks, tokens: chunks * options.chunk }
+      expect(linksOfStep(config, 0)).toEqual(linksOfStep(config, Number.POSITIVE_INFINITY))
+    }),
+    { numRuns: 20 },
+  )
+})
+
 it('are the totals of the plan', () => {
   const model = llama({ layers: 2, width: 32, heads: 4, kvHeads: 2, headSize: 16, feedForward: 40, vocab: 97 })
   const { config, plan } = planTraining(model, { sequence: 500, chunk: 64, ranks: 2 }, { budgets: {}, threads: 1 })
