@@ -85,6 +85,8 @@ export interface StepOptions extends Partial<Policy> {
 }
 
 export const MAX_RANKS = 64
+/** Smallest normal f32. A factor that underflows to 0 would read as `not finite`, and no parameter would move. */
+export const LEAST_NORM = 2 ** -126
 /** H in bf16 mode, unless given: half the bytes to keep and to move. f32 keeps deep models as near to fp64 as autocast is, whose hidden state is f32. */
 export const HIDDEN: StepConfig['hidden'] = 'bf16'
 /** Rows below which a matrix product loses much of its rate: a part of the feed-forward layer has no fewer by default. */
@@ -143,6 +145,8 @@ export function stepConfig(options: StepOptions): StepConfig {
     refuse(
       `sequence ${sequence} is longer than the model's ${model.positions.length} learned positions; try sequence ${model.positions.length}, or a model with positions: ${sequence}.`,
     )
+  const documents = options.documents ?? false
+  if (typeof documents !== 'boolean') refuse(`documents ${JSON.stringify(documents)} is neither true nor false.`)
   const batch = options.batch ?? 1
   const accumulate = options.accumulate ?? 1
   wholeNumber('batch', batch, 1, 2 ** 16)
@@ -175,7 +179,7 @@ export function stepConfig(options: StepOptions): StepConfig {
     chunks: Math.ceil(sequence / chunk),
     batch,
     accumulate,
-    documents: options.documents ?? false,
+    documents,
   }
   return { ...sizes, lookAhead, prefetch, feedForwardRows, lossRows, adamW, ...policyOf(options) }
 }
@@ -209,6 +213,8 @@ function checkAdamW({ beta1, beta2, eps, decay, decayEmbeddings, maxNorm }: Adam
   if (!(decay >= 0 && Number.isFinite(decay))) refuse(`adamW decay ${String(decay)} is not a number of 0 or more.`)
   if (typeof decayEmbeddings !== 'boolean') refuse(`adamW decayEmbeddings ${String(decayEmbeddings)} is neither true nor false.`)
   if (!(maxNorm > 0)) refuse(`adamW maxNorm ${String(maxNorm)} is not a number above 0; give Infinity for no clipping.`)
+  if (maxNorm < LEAST_NORM)
+    refuse(`adamW maxNorm ${String(maxNorm)} is below 1.2e-38, where f32 ends: every gradient would be scaled to 0. Give Infinity for no clipping.`)
 }
 
 /** Numbers of ranks that a model's heads can be shared by. */
