@@ -2,7 +2,7 @@
 import { bytesOfStep } from '../fpdt/plan/step-bytes.js'
 import { type LinkTotals, linksOfStep } from '../fpdt/plan/step-links.js'
 import { aboutOps, planTraining, stepOf, type TrainOptions } from '../fpdt/plan/training-plan.js'
-import { longestSequence } from '../fpdt/plan/what-fits.js'
+import { longestInMemory, longestPlanned } from '../fpdt/plan/what-fits.js'
 import type { ModelConfig } from '../model/config.js'
 import { largestInWords } from '../plan/words.js'
 import type { StepConfig } from '../schedule/config.js'
@@ -29,6 +29,8 @@ export interface Outlook {
   readonly links: LinkTotals
   /** Undefined where no device budget is given: nothing is asked then. */
   readonly longest: number | undefined
+  /** Tokens at which a plan of this chunk has as many ops as it holds; training ends there, whatever the memory. Infinity un-chunked. */
+  readonly planned: number
   readonly fits: boolean | undefined
 }
 
@@ -49,9 +51,11 @@ export function outlookOf({ model, options: given, budgets, threads }: Asked, sy
   const peak = peakOf(model, options, config, threads)
   progress(`${system}: the longest sequence`)
   const { sequence, ...sizes } = options
-  const longest = budgets.device === undefined ? undefined : longestSequence(model, SYSTEMS[system].chunked ? { ...sizes, chunk } : sizes, { budgets, threads })
+  const cut = SYSTEMS[system].chunked ? { ...sizes, chunk } : sizes
+  const longest = budgets.device === undefined ? undefined : longestInMemory(model, cut, { budgets, threads })
+  const planned = longestPlanned(model, cut)
   const within = (tier: Tier): boolean => bytes[tier] <= (budgets[tier] ?? Number.POSITIVE_INFINITY)
-  return { system, chunk, chunks, bytes, peak, links, longest, fits: Object.keys(budgets).length === 0 ? undefined : TIERS.every(within) }
+  return { system, chunk, chunks, bytes, peak, links, longest, planned, fits: Object.keys(budgets).length === 0 ? undefined : TIERS.every(within) }
 }
 
 function peakOf(model: ModelConfig, options: TrainOptions, config: StepConfig, threads: number): Outlook['peak'] {

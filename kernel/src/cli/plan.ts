@@ -128,7 +128,7 @@ function headOf({ name, model, options }: Asked): string[] {
   ]
 }
 
-function inFull({ budgets }: Asked, { system, chunks, chunk, bytes, peak, links, longest, fits }: Outlook): string[] {
+function inFull({ budgets }: Asked, { system, chunks, chunk, bytes, peak, links, longest, planned, fits }: Outlook): string[] {
   const tiers = TIERS.filter((tier) => bytes[tier] > 0).map((tier) => {
     const budget = budgets[tier]
     const verdict =
@@ -144,18 +144,26 @@ function inFull({ budgets }: Asked, { system, chunks, chunk, bytes, peak, links,
     ['peak', `${formatBytes(peak.bytes)} alive on the device at once${peak.chunks < chunks ? ` (with ${peak.chunks} chunks)` : ''}, at ${peak.words}`],
     ['made of', peak.largest],
     ['links', linksInWords(links)],
-    ...(longest === undefined ? [] : [['longest', longestInWords(longest)] as const]),
+    ...(longest === undefined
+      ? []
+      : [
+          [
+            'longest',
+            `${longestInWords(longest)}${longest > planned ? `; with chunk ${count(chunk)} a plan holds ${tokens(planned)}, with a larger chunk more` : ''}`,
+          ] as const,
+        ]),
     ['time', 'not predicted: that would need the rates of the machine that is planned for'],
   ])
 }
 
 function compared(outlooks: readonly Outlook[]): string[] {
-  const head = ['system', ...TIERS.map(String), 'fits', 'longest sequence', 'to host', 'from host']
-  const rows = outlooks.map(({ system, bytes, fits, longest, links }) => [
+  const head = ['system', ...TIERS.map(String), 'fits', 'longest sequence', 'a plan holds', 'to host', 'from host']
+  const rows = outlooks.map(({ system, bytes, fits, longest, planned, links }) => [
     system,
     ...TIERS.map((tier) => (bytes[tier] === 0 ? '-' : formatBytes(bytes[tier]))),
     fits === undefined ? '-' : fits ? 'yes' : 'no',
     longest === undefined ? '-' : longestInWords(longest),
+    planned === Number.POSITIVE_INFINITY ? '-' : tokens(planned),
     formatBytes(links.offload),
     formatBytes(links.fetch),
   ])
@@ -177,8 +185,16 @@ function longestInWords(longest: number): string {
   return longest === Number.POSITIVE_INFINITY ? 'not limited by these budgets' : longest === 0 ? 'none' : tokens(longest)
 }
 
-function tokens(count: number): string {
-  return `${count.toLocaleString('en')} tokens`
+function tokens(number: number): string {
+  return `${count(number)} tokens`
+}
+function count(number: number): string {
+  return number.toLocaleString('en')
+}
+
+/** JSON has no infinity: null where nothing limits it. */
+function orNull(longest: number): number | null {
+  return longest === Number.POSITIVE_INFINITY ? null : longest
 }
 
 function asJson({ name, model, options, budgets, threads }: Asked, outlooks: readonly Outlook[]): object {
@@ -189,7 +205,7 @@ function asJson({ name, model, options, budgets, threads }: Asked, outlooks: rea
     ...asked,
     threads,
     budget_bytes: budgets,
-    systems: outlooks.map(({ system, chunk, chunks, bytes, peak, links, longest, fits }) => ({
+    systems: outlooks.map(({ system, chunk, chunks, bytes, peak, links, longest, planned, fits }) => ({
       system,
       chunk,
       chunks,
@@ -197,8 +213,7 @@ function asJson({ name, model, options, budgets, threads }: Asked, outlooks: rea
       ...(fits === undefined ? {} : { fits }),
       peak,
       link_bytes: links,
-      // JSON has no infinity: null where nothing limits it.
-      ...(longest === undefined ? {} : { longest_sequence: longest === Number.POSITIVE_INFINITY ? null : longest }),
+      ...(longest === undefined ? {} : { longest_sequence: orNull(longest), planned_sequence: orNull(planned) }),
     })),
   }
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
 import { main } from '../../../kernel/src/cli/main.js'
 import { bytesOfStep } from '../../../kernel/src/fpdt/plan/step-bytes.js'
-import { longestSequence } from '../../../kernel/src/fpdt/plan/what-fits.js'
+import { longestInMemory, longestPlanned } from '../../../kernel/src/fpdt/plan/what-fits.js'
 import { gpt } from '../../../kernel/src/model/gpt.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'fpdt-main-'))
@@ -85,14 +85,23 @@ describe('fpdt plan', () => {
     expect(code).toBe(0)
     const { walked: _, ...bytes } = bytesOfStep(model, options, { threads: 2 })
     const { sequence: __, ...sizes } = options
-    const longest_sequence = longestSequence(model, sizes, { budgets, threads: 2 })
+    const longest_sequence = longestInMemory(model, sizes, { budgets, threads: 2 })
+    const planned_sequence = longestPlanned(model, sizes)
     const { systems, ...rest } = JSON.parse(out)
-    expect(systems).toMatchObject([{ system: 'fpdt', chunk: 128, chunks: 4, bytes, fits: bytes.device <= 2 ** 30 && bytes.host <= 3e8, longest_sequence }])
+    expect(systems).toMatchObject([
+      { system: 'fpdt', chunk: 128, chunks: 4, bytes, fits: bytes.device <= 2 ** 30 && bytes.host <= 3e8, longest_sequence, planned_sequence },
+    ])
     expect(systems[0].peak.bytes).toBeLessThanOrEqual(bytes.device)
     expect(rest).toEqual({ model: 'gpt-2', parameters: 124_439_808, sequence: 512, chunk: 128, ranks: 2, threads: 2, budget_bytes: budgets })
     expect((await said('plan', ...asked)).out).toMatch(
       /^gpt-2: 124,439,808 parameters; 512 tokens on 2 ranks, bf16; .*\n {2}system +FPDT, 4 chunks of 128 tokens; .*\n {2}device +[\d.]+ [KMG]iB of 1\.00 GiB: /,
     )
+  })
+
+  it('says where the ops of a plan end, whatever the memory', async () => {
+    const asked = ['--model', 'gpt-2.7b', '--sequence', '64K', '--chunk', '8K', '--memory', '1 TB']
+    const { out } = await said('plan', ...asked)
+    expect(out).toMatch(/ longest +not limited by these budgets; with chunk 8,192 a plan holds 557,056 tokens, with a larger chunk more\n/)
   })
 
   it('has no word on what fits where no budget is given', async () => {

@@ -2,8 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { adamW } from '../../../kernel/src/fpdt/plan/optimizer.js'
 import { bytesOfStep, type StepBytes } from '../../../kernel/src/fpdt/plan/step-bytes.js'
-import { planTraining, stepOf, type TrainOptions } from '../../../kernel/src/fpdt/plan/training-plan.js'
-import { longestSequence } from '../../../kernel/src/fpdt/plan/what-fits.js'
+import { aboutOps, PLANNED_OPS, planTraining, stepOf, type TrainOptions } from '../../../kernel/src/fpdt/plan/training-plan.js'
+import { longestInMemory, longestPlanned, longestSequence } from '../../../kernel/src/fpdt/plan/what-fits.js'
 import type { ModelConfig } from '../../../kernel/src/model/config.js'
 import { llama } from '../../../kernel/src/model/llama.js'
 import { namedModel } from '../../../kernel/src/model/named.js'
@@ -115,24 +115,35 @@ describe('the longest sequence', () => {
       const needed = bytes(model, { ...options, sequence }, WHOLE)
       return TIERS.every((tier) => needed[tier] <= (budgets[tier] ?? Number.POSITIVE_INFINITY))
     }
-    const longest = longestSequence(model, options, { budgets, threads })
+    const longest = longestInMemory(model, options, { budgets, threads })
     expect(longest).toBeGreaterThan(0)
     expect(fits(longest)).toBe(true)
     expect(fits(longest + 256)).toBe(false)
   })
 
   it('is endless where nothing grows, nothing where not one chunk fits, and no longer than positions are learned', () => {
-    expect(longestSequence(model, sizes, { budgets: { device: 8 * MIB }, threads })).toBe(Number.POSITIVE_INFINITY)
-    expect(longestSequence(model, { system: 'ulysses' }, { budgets: {}, threads })).toBe(Number.POSITIVE_INFINITY)
-    expect(longestSequence(model, sizes, { budgets: { device: 2 ** 16 }, threads })).toBe(0)
-    expect(longestSequence({ ...model, positions: { kind: 'learned', length: 1000 } }, sizes, { budgets: {}, threads })).toBe(768)
+    expect(longestInMemory(model, sizes, { budgets: { device: 8 * MIB }, threads })).toBe(Number.POSITIVE_INFINITY)
+    expect(longestInMemory(model, { system: 'ulysses' }, { budgets: {}, threads })).toBe(Number.POSITIVE_INFINITY)
+    expect(longestInMemory(model, sizes, { budgets: { device: 2 ** 16 }, threads })).toBe(0)
+    expect(longestInMemory({ ...model, positions: { kind: 'learned', length: 1000 } }, sizes, { budgets: {}, threads })).toBe(768)
+  })
+
+  it('can be trained: memory beyond what a plan holds is of no use, and one chunk more is refused', () => {
+    const long = (sequence: number) => () => planTraining(model, { ...sizes, sequence }, { budgets: {}, threads })
+    const planned = longestPlanned(model, sizes)
+    expect(longestSequence(model, sizes, { budgets: { device: 8 * MIB }, threads })).toBe(planned)
+    expect(long(planned + 256)).toThrow(`more than a plan holds (2 million). Try chunk 257 or more: ${planned / 256} chunks`)
+    expect(aboutOps(stepOf(model, { ...sizes, sequence: planned }))).toBeLessThanOrEqual(PLANNED_OPS)
+    expect(longestPlanned(model, { ...sizes, chunk: 512 })).toBe(2 * planned)
+    expect(longestSequence(model, sizes, { budgets: { device: 8 * MIB, host: 6 * MIB }, threads })).toBeLessThan(planned)
+    expect(longestPlanned(model, { system: 'ulysses' })).toBe(Number.POSITIVE_INFINITY)
   })
 
   it('is found for sequences far beyond what can be walked', () => {
     const budgets = { device: 40 * GIB, host: 240 * GIB }
     const options = { chunk: 65536, ranks: 4, optimizer: adamW({ tier: 'host' }) } as const
     const big = namedModel('llama-3-8b')
-    const longest = longestSequence(big, options, { budgets, threads })
+    const longest = longestInMemory(big, options, { budgets, threads })
     expect(stepOf(big, { ...options, sequence: longest }).chunks).toBeGreaterThan(16)
     expect(bytes(big, { ...options, sequence: longest }, 0).host).toBeLessThanOrEqual(budgets.host)
     expect(bytes(big, { ...options, sequence: longest + 65536 }, 0).host).toBeGreaterThan(budgets.host)

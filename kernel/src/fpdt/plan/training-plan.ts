@@ -147,6 +147,12 @@ function refuseGiven(options: TrainOptions, system: SystemName): void {
     )
 }
 
+/** Options of a run that goes on under another system: an un-chunked one leaves those of chunks out, which the run chose for itself or was given. */
+export function optionsUnder(options: TrainOptions, system = options.system): TrainOptions {
+  if (system === undefined || SYSTEMS[system]?.chunked !== false) return options
+  return Object.fromEntries(Object.entries(options).filter(([name]) => !CHUNKED.some((chunked) => chunked === name))) as unknown as TrainOptions
+}
+
 /** Ops a plan holds at most: each takes about half a kilobyte and 20 µs to plan. */
 export const PLANNED_OPS = 2_000_000
 
@@ -156,13 +162,19 @@ export function aboutOps(config: StepConfig): number {
   return model.layers * sequencesOf(config) * (12 * chunks * chunks + 80 * chunks)
 }
 
+/** Chunks that a sequence can have for a plan to hold the ops of a step: `aboutOps`, turned round. */
+export function plannedChunks(config: StepConfig): number {
+  const ops = PLANNED_OPS / (config.model.layers * sequencesOf(config))
+  return Math.floor((Math.sqrt(80 * 80 + 4 * 12 * ops) - 80) / (2 * 12))
+}
+
 /** The number of ops grows with the square of the number of chunks: says so before anything takes a minute. */
 function refuseTooManyOps(config: StepConfig): void {
   const { model, chunks, chunk } = config
   const layers = model.layers * sequencesOf(config)
   const ops = aboutOps(config)
   if (ops <= PLANNED_OPS) return
-  const fitting = Math.floor(Math.sqrt(PLANNED_OPS / (12 * layers) + 11) - 3.4)
+  const fitting = plannedChunks(config)
   throw new FpdtError(
     'config',
     `${chunks} chunks of ${chunk} tokens in ${layers} layers make about ${Math.round(ops / 1e6)} million ops, more than a plan holds (${PLANNED_OPS / 1e6} million). Try ${fitting > 0 ? `chunk ${Math.ceil((chunks * chunk) / fitting)} or more: ${fitting} chunks` : 'fewer sequences in a step'}.`,

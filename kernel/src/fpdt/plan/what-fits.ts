@@ -5,7 +5,7 @@ import { SYSTEMS } from '../../schedule/systems.js'
 import type { Tier } from '../../trace/schema.js'
 import { formatBytes, parseTokens } from '../sizes.js'
 import { bytesOfStep, stepBytes } from './step-bytes.js'
-import { type Budgets, planTraining, stepOf, type TrainingPlan, type TrainOptions } from './training-plan.js'
+import { type Budgets, plannedChunks, planTraining, stepOf, type TrainingPlan, type TrainOptions } from './training-plan.js'
 
 type Sizes = Omit<TrainOptions, 'sequence'>
 
@@ -19,13 +19,25 @@ export function planThatFits(model: ModelConfig, options: TrainOptions, machine:
   }
 }
 
+/** The longest sequence that can be trained, in tokens: it fits the budgets (`longestInMemory`), and a plan holds its ops. */
+export function longestSequence(model: ModelConfig, sizes: Sizes, machine: Budgets): number {
+  return Math.min(longestInMemory(model, sizes, machine), longestPlanned(model, sizes))
+}
+
+/** The longest sequence whose ops a plan holds, in tokens, of whole chunks; Infinity un-chunked. With a larger chunk it is longer. */
+export function longestPlanned(model: ModelConfig, sizes: Sizes): number {
+  const chunk = chunkOf(sizes)
+  const planned = plannedChunks(stepOf(model, { ...sizes, sequence: Math.max(2, sizes.ranks ?? 1) }))
+  return planned === 0 ? 0 : planned * (chunk ?? Number.POSITIVE_INFINITY)
+}
+
 /**
  * The longest sequence that fits the budgets, in tokens; 0 when none does, Infinity when nothing limits it. FPDT: whole chunks (4096
  * tokens unless given), found by the bytes that short walks foretell and then, where whole walks are affordable, by theirs.
  * Un-chunked: the largest multiple of 256 tokens.
  */
-export function longestSequence(model: ModelConfig, sizes: Sizes, { budgets, threads }: Budgets): number {
-  const chunk = isChunked(sizes) ? parseTokens(sizes.chunk ?? 4096, 'chunk') : undefined
+export function longestInMemory(model: ModelConfig, sizes: Sizes, { budgets, threads }: Budgets): number {
+  const chunk = chunkOf(sizes)
   const unit = chunk ?? UNIT
   const step = stepBytes(threads)
   const limits = Object.entries(budgets) as [Tier, number][]
@@ -49,6 +61,9 @@ const UNIT = 256
 /** Longest sequence that a step can have. */
 const MOST_TOKENS = 2 ** 40
 
+function chunkOf(sizes: Sizes): number | undefined {
+  return isChunked(sizes) ? parseTokens(sizes.chunk ?? 4096, 'chunk') : undefined
+}
 function isChunked({ system = 'fpdt' }: Sizes): boolean {
   return SYSTEMS[system].chunked
 }
