@@ -139,6 +139,36 @@ describe('a resumed run', () => {
     await Promise.all([run.close(), resumed.close()])
   })
 
+  it('may go on under another system, whose only chunk is the sequence', async () => {
+    const run = await device.train(model, { ...small, dtype: 'f32', lookAhead: 0, prefetch: 1, feedForwardRows: 4, backwardOrder: 'q' })
+    await losses(run, 1, tokens)
+    await run.save(dir)
+    const expected = await losses(run, 2, tokens)
+    for (const system of ['ulysses', 'ulysses-checkpoint', 'fpdt-device'] as const) {
+      const other = await device.resume(dir, { system })
+      expect(other.training.system).toBe(system)
+      const found = await losses(other, 2, tokens)
+      for (const [i, loss] of found.entries()) expect(Math.abs(loss / expected[i]! - 1)).toBeLessThan(1e-5)
+      await other.save(join(dir, system))
+      const back = await device.resume(join(dir, system), { system: 'fpdt' })
+      expect(back.stepsDone).toBe(3)
+      await Promise.all([other.close(), back.close()])
+    }
+    expect(await failure(() => device.resume(dir, { system: 'ulysses', chunk: 16 }))).toMatch(/^FpdtError config: chunk cannot be given with system 'ulysses'/)
+    await run.close()
+  })
+
+  it('of a data loader that gives another array at every step is known by its last texts', async () => {
+    const loader = (n: number): Uint32Array => randomTokens(50, 97, n)
+    const run = await device.train(model, small)
+    for (let n = 0; n < 6; n++) await run.step(loader(n))
+    await run.save(dir)
+    const resumed = await device.resume(dir)
+    await resumed.step(loader(9))
+    expect(resumed.head.message).toMatch(/\(50 tokens to token \d+, 50 tokens to token \d+, 50 tokens to token \d+ and 3 before\)/)
+    await Promise.all([run.close(), resumed.close()])
+  })
+
   it('has what shapes its parameters from the checkpoint alone', async () => {
     const run = await device.train(model, small)
     await run.save(dir)
@@ -169,6 +199,14 @@ describe('a folder of checkpoints', () => {
     expect((await listCheckpoints(dir)).map(({ name }) => name)).toEqual(['step-000002.3', 'step-000002.2', 'step-000001'])
     expect(readdirSync(dir).sort()).toEqual(['checkpoints.json', 'notes.txt', 'step-000001', 'step-000002.2', 'step-000002.3'])
     await Promise.all([first.close(), second.close()])
+  })
+
+  it('refuses a checkpoint.json that it would not read again', async () => {
+    mkdirSync(dir)
+    const source = 'x'.repeat(2 ** 26)
+    const manifest = { run: 'a', step: 0, created: '', model: {}, options: {}, texts: [{ source, length: 2, sha256: '', position: 0 }], files: [] }
+    expect(await failure(() => writeManifest(dir, manifest))).toMatch(/^FpdtError checkpoint: \S+checkpoint\.json would have \d+ bytes/)
+    expect(readdirSync(dir)).toEqual([])
   })
 
   it('is that of the run also after a step back: what was saved last is the newest', async () => {
@@ -445,7 +483,7 @@ describe('a damaged checkpoint', () => {
     const path = join(dir, 'step-000002')
     const manifest = await readManifest(path)
     for (const [what, wrong, words] of [
-      ['model', {}, /^FpdtError config: layers undefined is not a whole number/],
+      ['model', {}, /^FpdtError config: family undefined of the model is not a string/],
       ['model', { ...manifest.model, layers: 1e9 }, /^FpdtError config: layers 1000000000 is not a whole number from 1 to 1000/],
       ['model', { ...manifest.model, bias: null }, /^FpdtError checkpoint: \S+ describes no model and options that can be trained/],
       ['model', { ...manifest.model, layers: 3 }, /^FpdtError checkpoint: \S+checkpoint\.json names no file for layer 2; it is of another model/],

@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import { Device } from '../../kernel/src/fpdt/device.js'
 import { adamW } from '../../kernel/src/fpdt/plan/optimizer.js'
+import { checkHeldOut } from '../../kernel/src/fpdt/run/evaluation.js'
 import { gpt } from '../../kernel/src/model/gpt.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { longText } from '../../kernel/src/text/tokens.js'
@@ -52,6 +53,45 @@ describe('an evaluation', () => {
     const losses: number[] = []
     for (const from of [0, 80, 160]) losses.push((await run.evaluate(text, { from })).loss)
     expect(Math.abs(losses.reduce((sum, part) => sum + part, 0) / 3 / loss! - 1)).toBeLessThan(1e-12)
+    await run.close()
+  })
+
+  it('counts no label of a stretch that has none, and is refused where no stretch has one', async () => {
+    const run = await device.train(model, { sequence: 40, chunk: 16, ranks: 2, dtype: 'f32', optimizer: still })
+    const words = Array.from(text.slice(0, 120))
+    const next = words.map((_, t) => words[(t + 1) % 120]!)
+    const labelled = longText(words, { labels: next.map((label, t) => (t >= 40 && t < 80 ? -100 : label)) })
+    const parts = [await run.evaluate(labelled), await run.evaluate(labelled, { from: 80 })]
+    const all = await run.evaluate(labelled, { sequences: 3 })
+    expect(all.labels).toBe(80)
+    expect(Math.abs(all.loss / ((parts[0]!.loss + parts[1]!.loss) / 2) - 1)).toBeLessThan(1e-12)
+    expect(() => checkHeldOut(run.training, labelled, { from: 40, sequences: 2 })).not.toThrow()
+    const refusal = { code: 'text', message: expect.stringMatching(/^120 tokens has no label that counts in the 40 tokens from 40 on; evaluate more/) }
+    await expect(run.evaluate(labelled, { from: 40 })).rejects.toMatchObject(refusal)
+    expect(() => checkHeldOut(run.training, labelled, { from: 40 })).toThrow(/no label that counts/)
+    await run.close()
+  })
+
+  it('is not of training, which reads on past what has no label that counts, and is refused only where the text has none', async () => {
+    const run = await device.train(model, { sequence: 40, chunk: 16, ranks: 2, dtype: 'f32', optimizer: still })
+    const words = Array.from(text.slice(0, 200))
+    const labels = words.map((word, t) => (t >= 40 && t < 120 ? -100 : word))
+    const labelled = longText(words, { labels })
+    const at = async (from: number): Promise<number> => (await run.evaluate(labelled, { from })).loss
+    const expected = [await at(0), await at(120), await at(160), await at(0)]
+    const messages: string[] = []
+    const losses: number[] = []
+    for (let i = 0; i < 4; i++) {
+      losses.push((await run.step(labelled)).loss!)
+      messages.push(run.head.message)
+    }
+    expect(losses).toEqual(expected)
+    expect(messages.slice(0, 3)).toEqual(['', 'no label counts in the 80 tokens of 200 tokens from 40 on: they were passed over', ''])
+    const none = longText(words, { labels: labels.map(() => -100) })
+    await expect(run.step(none)).rejects.toMatchObject({
+      code: 'text',
+      message: '200 tokens has no label that counts in all its 200 tokens, so there is nothing to learn.',
+    })
     await run.close()
   })
 

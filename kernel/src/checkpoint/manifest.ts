@@ -11,7 +11,7 @@ import type { FileMark } from './states.js'
 export interface TextPosition {
   /** Where it was from, in words. */
   readonly source: string
-  /** Its tokens, and a checksum of them: by these it is known again, wherever it lies. */
+  /** How many tokens it has, and a checksum of them, its labels and documents (of a text in files, of a sample): by these it is known again, wherever it lies. */
   readonly length: number
   readonly sha256: string
   /** Tokens read of it, more than `length` when it was repeated. */

@@ -7,7 +7,7 @@ import { OwnSchedule } from './own/own-schedule.js'
 import { type Primitives, primitives } from './own/primitives/index.js'
 import { type OpSource, planSchedule, type ScheduleOptions } from './own/schedule-plan.js'
 import { PlannedRun } from './plan/planned-run.js'
-import type { Budgets, TrainingPlan, TrainOptions } from './plan/training-plan.js'
+import { type Budgets, optionsUnder, type TrainingPlan, type TrainOptions } from './plan/training-plan.js'
 import { longestSequence, planThatFits } from './plan/what-fits.js'
 import { openCheckpoint } from './run/checkpoint.js'
 import { newStart, type Start } from './run/start.js'
@@ -126,7 +126,7 @@ export class Device {
     const { model, options, start } = await openCheckpoint(dir)
     let training: TrainingPlan
     try {
-      training = planThatFits(model, { ...options, ...overrides }, this.#machine())
+      training = planThatFits(model, { ...optionsUnder(options, overrides.system), ...overrides }, this.#machine())
     } catch (error) {
       if (error instanceof FpdtError) throw error
       throw new FpdtError('checkpoint', `${dir} describes no model and options that can be trained: ${(error as Error).message}.`, { cause: error })

@@ -21,5 +21,5 @@ export function joinedText(source: string, parts: readonly LongText[], documents
     }
     return tokens
   }
-  return { source, length, read, ...(documents ? { documents } : {}) }
+  return { source, inMemory: parts.every((part) => part.inMemory), words: parts.some((part) => part.words), length, read, ...(documents ? { documents } : {}) }
 }

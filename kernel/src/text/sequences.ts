@@ -43,7 +43,7 @@ export interface StepTokens {
 /**
  * The sequences of a step from `position` of a text on, each where the one before it ended. A text shorter than that is repeated from its
  * start, where a document begins. Throws FpdtError `token` for a token or label outside the vocabulary, naming where it stands; `text` when
- * no label counts or a document is longer than the model's positions; and what the text throws when it cannot be read.
+ * a document is longer than the model's positions; and what the text throws when it cannot be read. There may be no label that counts.
  */
 export function stepTokens(text: LongText, position: number, shape: SequenceShape): StepTokens {
   const { sequences, tokens: count, padded, vocabulary } = shape
@@ -76,8 +76,19 @@ export function stepTokens(text: LongText, position: number, shape: SequenceShap
     if (!text.labels) valid += count - (bounds.length - 1)
     for (let t = count; t < padded; t++) begins[t] = t // a pad sees itself alone
   }
-  if (valid === 0) throw new FpdtError('text', `${text.source} has no label that counts in the tokens from ${position} on, so there is nothing to learn there.`)
   return { tokens, labels, positions, starts, valid, stretches, repeated: position + sequences * count > text.length }
+}
+
+/**
+ * As `stepTokens`, from the first place on, step by step, where a label counts: a long prompt has none. `skipped`: tokens passed over. Throws
+ * FpdtError `text` when there is none in all the text.
+ */
+export function nextToLearn(text: LongText, position: number, shape: SequenceShape): { readonly inputs: StepTokens; readonly skipped: number } {
+  for (let skipped = 0; skipped < text.length; skipped += shape.sequences * shape.tokens) {
+    const inputs = stepTokens(text, position + skipped, shape)
+    if (inputs.valid > 0) return { inputs, skipped }
+  }
+  throw new FpdtError('text', `${text.source} has no label that counts in all its ${text.length} tokens, so there is nothing to learn.`)
 }
 
 /**

@@ -9,8 +9,8 @@ import { joinedText } from './joined-text.js'
 export const GPT2_VOCABULARY = 50257
 /** `<|endoftext|>`: the word of GPT-2's vocabulary that ends a document. */
 export const GPT2_END_OF_TEXT = 50256
-/** Texts and arrays are read once: the same one again gives the same `LongText`, and with it its place in a run. */
-const knownArrays = new WeakMap<object, LongText>()
+/** Texts and arrays are read once: the same one again gives the same `LongText`, while what was copied from it is still in it. */
+const knownArrays = new WeakMap<object, { readonly text: LongText; readonly unchanged: () => boolean }>()
 
 /** Whole numbers from 0, ids of GPT-2's vocabulary unless the model has another. A typed array is read where it lies, others are copied. */
 export type Tokens = readonly number[] | Uint32Array | Int32Array | Uint16Array
@@ -22,6 +22,10 @@ export type TextSource = Document | readonly Document[]
 export interface LongText {
   /** Where it is from, in words. */
   readonly source: string
+  /** All of it lies in memory, so that it costs little to read as a whole. */
+  readonly inMemory?: boolean
+  /** Some of it was words, and was cut into GPT-2's tokens. */
+  readonly words?: boolean
   /** Tokens there are. */
   readonly length: number
   /** `count` tokens from `position`; both lie inside the text. Texts in files are read as they are needed. */
@@ -52,11 +56,12 @@ export interface TextOptions extends DocumentOptions {
  *   longText(tokens, { separator: 50256 })     // documents end with this token
  *   longText([first, second], { beginning: 1 }) // documents are given; 1 is put before each
  *
- * The same text or array gives the same `LongText` again, and a run reads it on from where it was; with options each call makes a new one,
- * to be kept in a variable. Throws FpdtError `text` when there is no text, or labels or documents do not fit it; `token` for what is no token.
+ * The same text or array gives the same `LongText` again, and a run reads it on from where it was; an array with other tokens in it is
+ * another text (but a `Uint32Array` or `Int32Array` is not copied: it is the same text whatever is written into it). With options each call
+ * makes a new one, to be kept in a variable. Throws FpdtError `text` when there is no text, or labels or documents do not fit it; `token` for what is no token.
  */
 export function longText(text: TextSource, options?: TextOptions): LongText {
-  if (options === undefined) return atLeastTwo(isDocuments(text) ? known(text, () => packed(text, {})) : documentOf(text))
+  if (options === undefined) return atLeastTwo(isDocuments(text) ? knownList(text) : documentOf(text))
   refuseUnknownOptions('longText', options, ['labels', ...DOCUMENT_OPTIONS])
   checkDocumentOptions('longText()', options)
   return withLabels(atLeastTwo(isDocuments(text) ? packed(text, options) : withDocuments(documentOf(text), options)), options)
@@ -85,10 +90,10 @@ export function refuseUnknownOptions(word: string, options: object, names: reado
 function documentOf(text: Document): LongText {
   if (typeof text === 'string') {
     const { source, tokens } = cutText(text)
-    return known(tokens, () => inMemory(source, tokens))
+    return knownTokens(source, tokens, true)
   }
   if (isLongText(text)) return text
-  if (isTokens(text)) return known(text, () => inMemory(`${text.length} tokens`, text))
+  if (isTokens(text)) return knownTokens(`${text.length} tokens`, text)
   const hint = (text as unknown) instanceof Promise ? 'it is a promise; put await before it' : WHAT_TO_GIVE
   throw new FpdtError('text', `longText(${String(text)}) is no text; ${hint}`)
 }
@@ -102,9 +107,8 @@ function isTokens(text: unknown): text is Tokens {
   return Array.isArray(text) || text instanceof Uint32Array || text instanceof Int32Array || text instanceof Uint16Array
 }
 
-function inMemory(source: string, tokens: Tokens): LongText {
-  const all = wordsOf(source, tokens)
-  return { source, length: all.length, read: (position, count) => all.subarray(position, position + count) }
+function inMemory(source: string, all: Uint32Array | Int32Array): LongText {
+  return { source, inMemory: true, length: all.length, read: (position, count) => all.subarray(position, position + count) }
 }
 /** Whole numbers that 32 bits hold, or FpdtError `token`: to truncate 1.5 or 2^32 would train on other tokens in silence. */
 function wordsOf(source: string, tokens: Tokens): Uint32Array | Int32Array {
@@ -115,11 +119,33 @@ function wordsOf(source: string, tokens: Tokens): Uint32Array | Int32Array {
   return Uint32Array.from(tokens)
 }
 
-/** An array's text lives as long as the array. */
-function known(array: object, make: () => LongText): LongText {
-  const text = knownArrays.get(array) ?? make()
-  knownArrays.set(array, text)
-  return text
+/** An array's text lives as long as the array, and until it is filled anew: then it is another text. */
+function known(array: object, make: () => { text: LongText; unchanged: () => boolean }): LongText {
+  const before = knownArrays.get(array)
+  if (before?.unchanged()) return before.text
+  const now = make()
+  knownArrays.set(array, now)
+  return now.text
+}
+function knownTokens(source: string, tokens: Tokens, words = false): LongText {
+  return known(tokens, () => {
+    const all = wordsOf(source, tokens)
+    return { text: { ...inMemory(source, all), words }, unchanged: () => all === tokens || isSame(tokens, all) }
+  })
+}
+/** Words are compared as they are written, all else as the text that it gives. */
+function knownList(list: readonly Document[]): LongText {
+  const parts = (): (string | LongText)[] => list.map((one) => (typeof one === 'string' ? one : documentOf(one)))
+  return known(list, () => {
+    const before = parts()
+    return { text: packed(list, {}), unchanged: () => isSame(parts(), before) }
+  })
+}
+/** A plain loop: it is run over a text at every step. */
+function isSame<T>(a: ArrayLike<T>, b: ArrayLike<T>): boolean {
+  if (a.length !== b.length) return false
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
+  return true
 }
 
 /** Documents one after the other, each between the tokens that begin and end it. */
@@ -170,7 +196,7 @@ function withLabels(text: LongText, { labels }: TextOptions): LongText {
 }
 /** A text may be an object with a prototype: its methods are called, not copied. */
 function changedText(text: LongText, changes: Partial<LongText>): LongText {
-  const { source, length, documents } = text
+  const { source, inMemory = false, words = false, length, documents } = text
   const labels = text.labels && { labels: (position: number, count: number) => text.labels?.(position, count) as Int32Array }
-  return { source, length, read: (position, count) => text.read(position, count), ...labels, ...(documents ? { documents } : {}), ...changes }
+  return { source, inMemory, words, length, read: (position, count) => text.read(position, count), ...labels, ...(documents ? { documents } : {}), ...changes }
 }

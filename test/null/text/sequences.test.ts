@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { dealt, IGNORE, type SequenceShape, type StepTokens, stepTokens } from '../../../kernel/src/text/sequences.js'
+import { dealt, IGNORE, nextToLearn, type SequenceShape, type StepTokens, stepTokens } from '../../../kernel/src/text/sequences.js'
 import { type LongText, longText } from '../../../kernel/src/text/tokens.js'
 
 interface Given {
@@ -63,11 +63,23 @@ describe('the tokens of a step', () => {
   it('are those of the naive reading: any text, shape and place, repeated or not, with documents and labels or without', () => {
     fc.assert(
       fc.property(anyText, anyShape, fc.integer({ min: 0, max: 200 }), (given, shape, position) => {
-        const expected = naive(given, position, shape) as { valid: number }
-        if (expected.valid > 0) expect(plain(stepTokens(textOf(given), position, shape))).toEqual(expected)
-        else expect(() => stepTokens(textOf(given), position, shape)).toThrow(/has no label that counts in the tokens from/)
+        expect(plain(stepTokens(textOf(given), position, shape))).toEqual(naive(given, position, shape))
       }),
       { numRuns: 1000 },
+    )
+  })
+  it('to learn from are the first with a label that counts, wherever the reading begins, and there are none only where the text has none', () => {
+    fc.assert(
+      fc.property(anyText, anyShape, fc.integer({ min: 0, max: 200 }), (given, shape, position) => {
+        const text = textOf(given)
+        const size = shape.sequences * shape.tokens
+        const laps = Array.from({ length: Math.ceil(text.length / size) }, (_, lap) => lap * size)
+        const skipped = laps.find((lap) => stepTokens(text, position + lap, shape).valid > 0)
+        if (skipped === undefined) expect(() => nextToLearn(text, position, shape)).toThrow(/has no label that counts in all its \d+ tokens/)
+        else expect(nextToLearn(text, position, shape)).toEqual({ inputs: stepTokens(text, position + skipped, shape), skipped })
+        if (skipped === undefined && given.labels) expect(given.labels.every((label) => label < 0)).toBe(true)
+      }),
+      { numRuns: 300 },
     )
   })
   it('cover every token once: stretches add up, and a sequence begins where the one before it ended', () => {

@@ -70,6 +70,34 @@ describe('packed documents', () => {
 })
 
 describe('a text', () => {
+  it('is another text when its array has other tokens, alone and in a list', () => {
+    const sixteen = Uint16Array.of(1, 2, 3)
+    const plain = [1, 2, 3]
+    const list = [plain, [4, 5]]
+    const before = [longText(sixteen), longText(plain), longText(list)]
+    expect(longText(list)).toBe(before[2])
+    sixteen[1] = plain[1] = 9
+    expect([longText(sixteen), longText(plain), longText(list)].map(all)).toEqual([
+      [1, 9, 3],
+      [1, 9, 3],
+      [1, 9, 3, 4, 5],
+    ])
+    expect(before.map(all)).toEqual([
+      [1, 2, 3],
+      [1, 2, 3],
+      [1, 2, 3, 4, 5],
+    ])
+    plain.push(7)
+    list.push([8, 8])
+    expect([longText(plain), longText(list)].map(all)).toEqual([
+      [1, 9, 3, 7],
+      [1, 9, 3, 7, 4, 5, 8, 8],
+    ])
+    const inPlace = Uint32Array.of(1, 2)
+    const same = longText(inPlace)
+    inPlace[0] = 5
+    expect([longText(inPlace) === same, all(same)]).toEqual([true, [5, 2]])
+  })
   it('is the same text for the same array or words, and a new one with options', () => {
     for (const source of [[1, 2, 3], Uint32Array.of(1, 2), ['a\n', 'b\n'], 'a\nb']) expect(longText(source)).toBe(longText(source))
     const tokens = [1, 2, 3]

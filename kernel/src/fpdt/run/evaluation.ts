@@ -2,7 +2,7 @@
 import { FpdtError } from '../../errors.js'
 import type { NativeStep } from '../../execute/native.js'
 import { KERNEL_NAMES } from '../../schedule/kernels.js'
-import { stepTokens } from '../../text/sequences.js'
+import { type StepTokens, stepTokens } from '../../text/sequences.js'
 import type { LongText } from '../../text/tokens.js'
 import type { TrainingPlan } from '../plan/training-plan.js'
 import { refuseUnknown } from '../sizes.js'
@@ -47,15 +47,40 @@ export function checkEvaluation({ config }: TrainingPlan, options: EvaluateOptio
   return { sequences, from }
 }
 
+/**
+ * Refuses what `run.evaluate` would, before a training of hours ends with it: reads all that it will read. Throws FpdtError `config`,
+ * `text`, `token`.
+ */
+export function checkHeldOut(training: TrainingPlan, text: LongText, options: EvaluateOptions): void {
+  const { sequences, from } = checkEvaluation(training, options)
+  const { batch, tokens } = training.config
+  let labels = 0
+  for (let done = 0; done < sequences; done += batch) labels += tokensOfPass(training, text, from + done * tokens).valid
+  refuseUnlabelled(labels, training, text, { sequences, from })
+}
+
+/** A sequence without a label that counts adds nothing to the mean; without any there is no mean. Throws FpdtError `text`. */
+export function refuseUnlabelled(labels: number, { config }: TrainingPlan, { source }: LongText, { sequences, from }: Required<EvaluateOptions>): void {
+  if (labels === 0)
+    throw new FpdtError(
+      'text',
+      `${source} has no label that counts in the ${sequences * config.tokens} tokens from ${from} on; evaluate more sequences of it, or another place.`,
+    )
+}
+
 /** Writes the inputs of one batch. The batches of a step follow each other in the program, so the first is all of a pass. */
 export function beginPass(native: NativeStep, training: TrainingPlan, text: LongText, position: number): Pass {
   const { config, plan } = training
-  const inputs = stepTokens(text, position, { ...sequenceShape(config), sequences: config.batch })
+  const inputs = tokensOfPass(training, text, position)
   const parameters = writeInputs(native, training, inputs, 1)
   const { kernel, op } = plan.entries
   const crossEntropy = KERNEL_NAMES.indexOf('crossEntropy')
   const lines = op.filter((_, entry) => kernel[entry] === crossEntropy)
   return { parameters, line: lines[lines.length / config.accumulate - 1], labels: inputs.valid, repeated: inputs.repeated }
+}
+
+function tokensOfPass({ config }: TrainingPlan, text: LongText, position: number): StepTokens {
+  return stepTokens(text, position, { ...sequenceShape(config), sequences: config.batch })
 }
 
 /** The loss of a pass that has run to its line: the ranks' parts in rank order, as a step sums them. */

@@ -9,7 +9,7 @@ import { type SaveOptions, saveHuggingFace } from '../../files/huggingface.js'
 import { stepTokenCount } from '../../schedule/config.js'
 import { KERNEL_NAMES } from '../../schedule/kernels.js'
 import type { GroupValues } from '../../schedule/step-values.js'
-import { type StepTokens, stepTokens } from '../../text/sequences.js'
+import { nextToLearn, type StepTokens } from '../../text/sequences.js'
 import { type LongText, longText, type TextSource } from '../../text/tokens.js'
 import type { RunHead, StepSummary, Tier } from '../../trace/schema.js'
 import { joinColumns, KEPT_STEPS, type Spans, type StepSpans, sinceOrigin } from '../../trace/spans.js'
@@ -19,7 +19,7 @@ import { PlannedRun } from '../plan/planned-run.js'
 import type { TrainingPlan } from '../plan/training-plan.js'
 import { refuseUnknown } from '../sizes.js'
 import { checkSave, type SaveRunOptions, saveCheckpoint } from './checkpoint.js'
-import { beginPass, checkEvaluation, type EvaluateOptions, type Evaluation, lossOf } from './evaluation.js'
+import { beginPass, checkEvaluation, type EvaluateOptions, type Evaluation, lossOf, refuseUnlabelled } from './evaluation.js'
 import { Following } from './following.js'
 import { newHead } from './head.js'
 import { sequenceShape, writeInputs } from './inputs.js'
@@ -38,6 +38,8 @@ interface Step {
   readonly number: number
   readonly parameters: Float64Array
   readonly text: LongText
+  /** Tokens of the text that were passed over, as no label of them counts. */
+  readonly skipped: number
   readonly inputs: StepTokens
 }
 
@@ -101,7 +103,8 @@ export class TrainingRun {
 
   /**
    * One training step on the next `sequence` tokens of a text: each text is read on from where this run left it, and from
-   * its start again when it ends (the run then says so). Times and rates of the summary are those of the device, from the
+   * its start again when it ends (the run then says so), past stretches where no label counts. Of the texts the last 1024 are
+   * remembered; one that was read before those is read from its start. Times and rates of the summary are those of the device, from the
    * first op of the step to the last.
    *
    * An interrupt, or closing the run, rejects at once with FpdtError `stopped`; native work ends at the next op boundary, and the
@@ -194,10 +197,13 @@ export class TrainingRun {
       const { batch, tokens } = training.config
       const losses: { loss: number; labels: number }[] = []
       let repeated = false
-      const watched = this.#progress.watch('evaluation', () => (losses.length * batch) / sequences)
+      let done = 0
+      const watched = this.#progress.watch('evaluation', () => done / sequences)
       try {
-        for (let done = 0; done < sequences; done += batch) {
+        for (; done < sequences; done += batch) {
           const pass = beginPass(this.#native, training, read, from + done * tokens)
+          repeated ||= pass.repeated
+          if (pass.labels === 0) continue // it adds nothing to the mean
           const reached = await this.#native.run(pass.parameters, pass.line).catch((error: unknown) => {
             throw placed(error, training, this.#native, 'The evaluation is dropped; training can go on.')
           })
@@ -209,13 +215,13 @@ export class TrainingRun {
             throw new FpdtError('not_finite', `the loss of ${read.source} is not finite. ${where ?? NOWHERE}`)
           }
           losses.push({ loss, labels: pass.labels })
-          repeated ||= pass.repeated
         }
       } finally {
         watched()
         if (!this.#closed) this.#drop()
       }
       const labels = losses.reduce((sum, pass) => sum + pass.labels, 0)
+      refuseUnlabelled(labels, training, read, { sequences, from })
       return { loss: losses.reduce((sum, pass) => sum + pass.loss * (pass.labels / labels), 0), labels, sequences, repeated }
     })
   }
@@ -316,11 +322,13 @@ export class TrainingRun {
   /** Takes the next tokens of a text and writes them to every rank. Throws `token` before anything is written. */
   #next(text: LongText): Step {
     const { config } = this.training
-    const inputs = stepTokens(text, this.#texts.of(text), sequenceShape(config))
+    const from = this.#texts.of(text)
+    const { inputs, skipped } = nextToLearn(text, from, sequenceShape(config))
     const repeated = inputs.repeated ? `${text.source} has ${text.length} tokens, fewer than were read of it: it was repeated` : undefined
-    this.head.message = this.#texts.strange(text) ?? repeated ?? ''
+    const passed = skipped > 0 ? `no label counts in the ${skipped} tokens of ${text.source} from ${from % text.length} on: they were passed over` : undefined
+    this.head.message = [this.#texts.strange(text) ?? repeated, passed].filter(Boolean).join('; ')
     const number = this.#done + 1
-    return { number, text, inputs, parameters: writeInputs(this.#native, this.training, inputs, number) }
+    return { number, text, skipped, inputs, parameters: writeInputs(this.#native, this.training, inputs, number) }
   }
 
   /** Runs the program to its end under the notebook's interrupt, and records it. */
@@ -388,7 +396,7 @@ export class TrainingRun {
     const { config, values } = this.training
     const taken = joinColumns<Spans>([...pieces, this.#native.takeSpans()])
     this.#native.reset()
-    this.#texts.advance(step.text, stepTokenCount(config))
+    this.#texts.advance(step.text, step.skipped + stepTokenCount(config))
     for (const row of this.head.tiers) row.measured_bytes ??= this.#native.touched(row.tier)
     this.#arenaAllocations = this.#native.allocationsDuringRuns()
     const scalar = (bytes: Uint8Array): number => new Float64Array(bytes.buffer, bytes.byteOffset, 1)[0]
