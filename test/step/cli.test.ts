@@ -1,12 +1,12 @@
 /** The shell command, run as a stranger runs it: the built `bin/fpdt.mjs` in a process of its own. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { loadHuggingFace } from '../../kernel/src/files/huggingface.js'
+import { loadHuggingFace, saveHuggingFace } from '../../kernel/src/files/huggingface.js'
 import { openSafetensors, readPieces } from '../../kernel/src/files/safetensors.js'
 import { Device } from '../../kernel/src/fpdt/device.js'
 import { adamW } from '../../kernel/src/fpdt/plan/optimizer.js'
@@ -14,6 +14,7 @@ import type { TrainOptions } from '../../kernel/src/fpdt/plan/training-plan.js'
 import { load } from '../../kernel/src/fpdt/run/load.js'
 import type { ModelConfig } from '../../kernel/src/model/config.js'
 import { gpt } from '../../kernel/src/model/gpt.js'
+import { initialGroup } from '../../kernel/src/model/initialise.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { groupsOf, parameterLayout } from '../../kernel/src/model/parameters.js'
 import { longText } from '../../kernel/src/text/tokens.js'
@@ -177,6 +178,71 @@ describe('a run that lasts', () => {
     expect(err).toMatch(/^fpdt train: run\.json:1:2: model is not the one of the checkpoint in .*saved; .*\n$/m)
   })
 
+  it('keeps the keys of its optimizer that are left out, and refuses another seed', async () => {
+    writeConfig({ checkpoint: { folder: 'saved' } })
+    await run(['train', 'run.json'])
+    writeConfig({ steps: 2, optimizer: { rate: 1e-3 }, checkpoint: { folder: 'saved' } })
+    const { code, out } = await run(['train', 'run.json', '--resume', '--json'])
+    expect(code).toBe(0)
+    expect(linesOf(out)[0]?.rate).toBe(1e-3) // the second of two steps of warmup
+    const there = await device.resume(join(folder, 'saved'))
+    expect(there.training.optimizer).toEqual(adamW({ ...OPTIMIZER, rate: 1e-3 }))
+    await there.close()
+
+    writeConfig({ steps: 3, seed: 8, checkpoint: { folder: 'saved' } })
+    const refused = await run(['train', 'run.json', '--resume'])
+    expect(refused.code).toBe(1)
+    expect(refused.err).toMatch(/^fpdt train: run\.json:1:\d+: seed 8 cannot be given to the run in .*saved, which began with 7 /m)
+  })
+
+  it('refuses before its first step what its evaluation or its model would fail with at the end', async () => {
+    const text = { file: 'tokens.bin', dtype: 'uint32' }
+    const refusals: [more: object, words: RegExp][] = [
+      [{ batch: 3, evaluation: { text, sequences: 2 } }, /run\.json:1:\d+: sequences 2 is not a multiple of this run's batch of 3/],
+      [
+        { evaluation: { text: { file: 'tokens.bin', dtype: 'uint16' }, sequences: 1 }, model: { family: 'llama', ...sizes, vocab: 50 }, text: 'zeros' },
+        /token \d+ at/,
+      ],
+      [
+        { model: { family: 'gpt', layers: 1, width: 32, heads: 4, headSize: 16, vocab: VOCABULARY, positions: 64 }, save: { folder: 'hf' } },
+        /no Hugging Face layout/,
+      ],
+    ]
+    writeFileSync(join(folder, 'zeros.bin'), new Uint32Array(100))
+    for (const [more, words] of refusals) {
+      const held = 'text' in more ? { ...more, text: { file: 'zeros.bin', dtype: 'uint32' } } : more
+      writeConfig({ steps: 2, checkpoint: { folder: 'saved' }, ...held })
+      const { code, out, err } = await run(['train', 'run.json', '--json'])
+      expect([code, out]).toEqual([1, ''])
+      expect(err).toMatch(words)
+    }
+  })
+
+  it('saves the steps that are done when its evaluation fails, and prints the last of them', async () => {
+    writeConfig({ steps: 3, evaluation: { text: { file: 'held.bin', dtype: 'uint32' }, sequences: 60, every: 2 }, checkpoint: { folder: 'saved' } })
+    const held = join(folder, 'held.bin')
+    writeFileSync(held, tokens)
+    // Whoever cuts the file short while it is read has spoilt the evaluation after step 2, and not steps 1 and 2.
+    const { code, out, err } = await run(['train', 'run.json', '--json'], () => truncateSync(held, 400))
+    expect(code).toBe(1)
+    expect(linesOf(out).map(({ step, evaluation_loss }) => [step, evaluation_loss])).toEqual([
+      [1, undefined],
+      [2, undefined],
+    ])
+    expect(err).toMatch(/saved step 2: .*\nfpdt train: /)
+    expect(readdirSync(join(folder, 'saved'))).toContain('step-000002')
+  })
+
+  it('says nothing when there is no longer anything to say of its text', async () => {
+    writeFileSync(join(folder, 'short.bin'), tokens.subarray(0, 122))
+    writeConfig({ checkpoint: { folder: 'saved' } })
+    await run(['train', 'run.json'])
+    writeConfig({ steps: 3, text: { file: 'short.bin', dtype: 'uint32' }, checkpoint: { folder: 'saved' } })
+    const { code, out } = await run(['train', 'run.json', '--resume'])
+    expect(code).toBe(0)
+    expect(out.match(/^note: .*$/gm)).toEqual([expect.stringMatching(/none of the texts that the checkpoint had read/)])
+  })
+
   it('ends when nobody reads its output any more', async () => {
     writeConfig({ steps: 100_000, checkpoint: { folder: 'saved' } })
     const { code } = await run(['train', 'run.json', '--json'], (_, child) => child.stdout?.destroy())
@@ -279,6 +345,29 @@ describe('models', () => {
     expect([small.dtype, small.model]).toEqual(['bf16', saved.model])
     expect(existsSync(join(folder, 'small/model.safetensors.index.json'))).toBe(true)
     expect(leftIn(folder)).toEqual([])
+  })
+
+  it('with words of their own are trained on a text only when that is said', async () => {
+    const theirs = llama({ ...sizes, vocab: 50400 })
+    await saveHuggingFace(join(folder, 'model'), theirs, (group) => initialGroup(theirs, group, 3))
+    writeFileSync(join(folder, 'book.txt'), 'a text that is long enough. '.repeat(40))
+    const train = async (text: unknown, held: unknown): Promise<Ended> => {
+      writeConfig({ model: { load: 'model' }, text, evaluation: { text: held } })
+      return run(['train', 'run.json', '--json'])
+    }
+    const ids = { file: 'tokens.bin', dtype: 'uint32' }
+    for (const [text, held, key] of [
+      ['book.txt', ids, 'text'],
+      [ids, ['book.txt'], 'evaluation.text'],
+    ]) {
+      const { code, out, err } = await train(text, held)
+      expect([code, out]).toEqual([1, ''])
+      expect(err).toMatch(/^fpdt train: run\.json:1:\d+: .* is cut into GPT-2's tokens, and the model of .*\{ "gpt2": .*"book\.txt"/m)
+      expect(err, String(key)).toContain('write { "gpt2"')
+    }
+    const { code, out, err } = await train({ gpt2: 'book.txt' }, { gpt2: ['book.txt'] })
+    expect([code, linesOf(out).length]).toEqual([0, 1])
+    expect(err).toMatch(/^note: .* is cut into GPT-2's tokens/m)
   })
 
   it('are converted only from what is one, to somewhere else', async () => {

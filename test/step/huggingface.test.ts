@@ -83,7 +83,7 @@ describe.skipIf(!there)('transformers', () => {
       await saveHuggingFace(join(folder, `${name}.saved`), model, values, { dtype, carried, keys, shardBytes })
     }
     writeFileSync(join(folder, 'classic.rotary.json'), JSON.stringify(rotary.map((model) => writeConfig(model, 'float32'))))
-    writeFileSync(join(folder, 'v5.rotary.json'), JSON.stringify(rotary.map((model) => writeConfig(model, 'float32', {}, 'v5'))))
+    writeFileSync(join(folder, 'v5.rotary.json'), JSON.stringify(rotary.map((model) => writeConfig(model, 'float32', { keys: 'v5' }))))
     compared = JSON.parse(execFileSync(python, [script, 'compare', folder], { encoding: 'utf8', timeout: 240_000 })) as typeof compared
   }, 500_000)
 

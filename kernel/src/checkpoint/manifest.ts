@@ -28,6 +28,8 @@ export interface Manifest {
   readonly model: object
   readonly options: object
   readonly texts: readonly TextPosition[]
+  /** Where a loaded model was from; like the options no more is known of it here. */
+  readonly source?: object
   readonly files: readonly FileMark[]
 }
 

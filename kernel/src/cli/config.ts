@@ -67,7 +67,7 @@ export const TRAIN = {
   text: key(
     TEXT,
     undefined,
-    'the path of a text, cut into GPT-2 tokens; "lib.dom.d.ts", a long text that comes with TypeScript; paths, each one a document; { "file": "x.bin" or ["a.bin", "b.bin"], "dtype": "uint16" or "uint32", "separator": 50256, "beginning": 1 }, token ids: raw numbers, .npy, or shards of llm.c',
+    'the path of a text, cut into GPT-2 tokens (for a loaded model with words of its own only as { "gpt2": PATH }); "lib.dom.d.ts", a long text that comes with TypeScript; paths, each one a document; { "file": "x.bin" or ["a.bin", "b.bin"], "dtype": "uint16" or "uint32", "separator": 50256, "beginning": 1 }, token ids: raw numbers, .npy, or shards of llm.c',
   ),
   sequence: key(TOKENS, undefined, 'length of a sequence; K is 1024, M is 1024 K'),
   steps: key(WHOLE, '1', 'training steps in all, those before a resumption counted'),
@@ -134,8 +134,8 @@ export const TRAIN = {
     resume: key(FLAG, 'false', 'goes on from the newest checkpoint of the folder, where there is one'),
   },
   save: {
-    folder: key(PATH, 'none', 'where the trained model is saved at the end, in Hugging Face layout'),
-    dtype: key(oneOf('bf16', 'f32'), 'f32', 'of the saved tensors'),
+    folder: key(PATH, 'none', 'where the trained model is saved at the end, in Hugging Face layout, with the tokenizer of a loaded one'),
+    dtype: key(oneOf('bf16', 'f32'), 'that of the loaded model, else f32', 'of the saved tensors'),
   },
 } as const satisfies Table
 

@@ -1,6 +1,7 @@
 /** The model and the texts that a configuration names, as the library takes them. */
 import { existsSync } from 'node:fs'
 import { FpdtError } from '../errors.js'
+import { foreignWords, type ModelSource } from '../files/model-source.js'
 import type { TrainOptions } from '../fpdt/plan/training-plan.js'
 import { load } from '../fpdt/run/load.js'
 import type { ModelConfig } from '../model/config.js'
@@ -50,19 +51,41 @@ export async function modelOf(given: TrainConfig['model'], path: Path): Promise<
 }
 
 const TOKEN_FILE = ['file', 'dtype', 'separator', 'beginning']
+const WORDS = 'gpt2'
 
 /** Throws FpdtError `text` or `config`. */
 export async function textOf(given: TrainConfig['text'], path: Path): Promise<LongText> {
   if (typeof given === 'string') return longText(given.includes('\n') ? given : place(given, path))
   if (Array.isArray(given)) return longText(given.map((one) => place(one, path)))
+  if (WORDS in given) return wordsOf(given as Readonly<Record<string, unknown>>, path)
   const { file, ...options } = given as Readonly<Record<string, unknown>>
   const unknown = Object.keys(given).find((name) => !TOKEN_FILE.includes(name))
   if (unknown !== undefined)
-    throw new FpdtError('config', `text { "${unknown}" } is not known; the nearest is "${nearest(unknown, TOKEN_FILE)}". There are ${TOKEN_FILE.join(', ')}.`)
+    throw new FpdtError(
+      'config',
+      `text { "${unknown}" } is not known; the nearest is "${nearest(unknown, TOKEN_FILE)}". There are ${TOKEN_FILE.join(', ')}, and ${WORDS} alone.`,
+    )
   const files = Array.isArray(file) ? file : [file]
   if (files.length === 0 || !files.every((one) => typeof one === 'string'))
     throw new FpdtError('config', `text { "file": ${JSON.stringify(file)} } is neither a path nor a list of paths.`)
   return tokenFile(files.map(path), options as TokenFileOptions)
+}
+
+/** `{ "gpt2": "book.txt" }`: as `"book.txt"`, also for a model with words of its own. */
+function wordsOf(given: Readonly<Record<string, unknown>>, path: Path): Promise<LongText> {
+  const { [WORDS]: words, ...more } = given
+  const isWords = typeof words === 'string' || (Array.isArray(words) && words.length > 0 && words.every((one) => typeof one === 'string'))
+  if (isWords && Object.keys(more).length === 0) return textOf(words, path)
+  throw new FpdtError('config', `text { "${WORDS}" } takes a path or a list of paths and nothing else; got ${JSON.stringify(given)}.`)
+}
+
+/** Text that is cut into GPT-2's tokens is noise to a model with words of its own. Throws FpdtError `config`. */
+export function refuseForeignWords(given: TrainConfig['text'], text: LongText, source: ModelSource | undefined): void {
+  if (source === undefined || source.gpt2Words || !(typeof given === 'string' || Array.isArray(given))) return
+  throw new FpdtError(
+    'config',
+    `${foreignWords(text.source, source)}: { "file": "tokens.bin", "dtype": "uint32" }. To train on GPT-2's ids all the same, write { "${WORDS}": ${JSON.stringify(given)} }.`,
+  )
 }
 
 /** The text that ships with TypeScript has a name and no path, unless there is a file of that name. */

@@ -1,5 +1,6 @@
 /** The steps of `fpdt train`, with what happens between them: evaluations, checkpoints, lines. */
 import { FpdtError } from '../errors.js'
+import type { EvaluateOptions, Evaluation } from '../fpdt/run/evaluation.js'
 import type { TrainingRun } from '../fpdt/run/training-run.js'
 import type { LongText } from '../text/tokens.js'
 import type { StepSummary } from '../trace/schema.js'
@@ -20,9 +21,6 @@ export interface Texts {
   readonly held: LongText | undefined
 }
 
-/** After these a run stands where the step before left it: the failed one was dropped whole. */
-const DROPPED = ['stopped', 'not_finite', 'token', 'text']
-
 /** Steps until all are done, or one fails, or an interrupt; then saves what there is to save. Gives the exit code. */
 export async function follow(
   run: TrainingRun,
@@ -41,16 +39,20 @@ export async function follow(
     while (run.stepsDone < steps && !terminal.interrupted) {
       const summary = first && gradients !== undefined ? await stepSavingGradients(run, text, gradients) : await run.step(text)
       first = false
-      const sequences = evaluation?.sequences === undefined ? {} : { sequences: evaluation.sequences }
-      const measured = held && due(evaluation?.every) ? await run.evaluate(held, sequences) : undefined
-      if (json) console.log(JSON.stringify(stepAsJson(run, summary, measured?.loss)))
-      else stepInWords(terminal, summary, measured?.loss, steps, pace(summary.step))
-      if (run.head.message !== message) terminal.say(`note: ${run.head.message}`)
+      let measured: Evaluation | undefined
+      try {
+        if (held && due(evaluation?.every)) measured = await run.evaluate(held, evaluationOf(evaluation))
+      } finally {
+        // The step is done, whatever became of its evaluation.
+        if (json) console.log(JSON.stringify(stepAsJson(run, summary, measured?.loss)))
+        else stepInWords(terminal, summary, measured?.loss, steps, pace(summary.step))
+      }
+      if (run.head.message !== message && run.head.message !== '') terminal.say(`note: ${run.head.message}`)
       message = run.head.message
       if (due(checkpoint?.every)) await state.save()
     }
   } catch (error) {
-    if (error instanceof FpdtError && DROPPED.includes(error.code)) await state.save()
+    await state.saveAfter(error)
     throw error
   }
   await state.save()
@@ -60,6 +62,11 @@ export async function follow(
     terminal.say(`saved the model: ${path(save.folder)}`)
   }
   return undefined
+}
+
+/** As the library takes it. */
+export function evaluationOf(evaluation: TrainConfig['evaluation']): EvaluateOptions {
+  return evaluation?.sequences === undefined ? {} : { sequences: evaluation.sequences }
 }
 
 function stepSavingGradients(run: TrainingRun, text: LongText, file: string): Promise<StepSummary> {
@@ -86,5 +93,15 @@ class SavedState {
     const saved = await this.run.save(this.path(folder), keep === undefined ? {} : { keep })
     this.#step = stepsDone
     this.terminal.say(`saved step ${stepsDone}: ${saved}`)
+  }
+
+  /** After an error, which stays the one that is told: the steps that are done can still be gone on from, unless the last one is half updated. */
+  async saveAfter(error: unknown): Promise<void> {
+    try {
+      await this.save()
+    } catch (another) {
+      if (another instanceof FpdtError && another.code === 'half_updated') return
+      if (String(another) !== String(error)) this.terminal.say(`note: step ${this.run.stepsDone} could not be saved: ${(another as Error).message}`)
+    }
   }
 }

@@ -21,8 +21,8 @@ import { formatBytes } from '../fpdt/sizes.js'
 import type { LongText } from '../text/tokens.js'
 import { type Arguments, type Command, readArguments, UsageError } from './command.js'
 import { configInWords, readTrainConfig, type TrainConfig, type TrainFile } from './config.js'
-import { modelOf, textOf } from './inputs.js'
-import { evaluationOf, follow, type Printing } from './steps.js'
+import { modelOf, refuseForeignWords, textOf } from './inputs.js'
+import { evaluationOf, follow, type Printing, type Texts } from './steps.js'
 import { INTERRUPTED, Terminal } from './terminal.js'
 
 const options = {
@@ -72,12 +72,13 @@ function withArguments(config: TrainConfig, given: Arguments['given']): TrainCon
 async function trainAs(file: TrainFile, printing: Printing): Promise<number | undefined> {
   const { config, path } = file
   checkCounts(config)
-  const text = await at(file, 'text', textOf(config.text, path))
-  const held = config.evaluation?.text === undefined ? undefined : await at(file, 'evaluation.text', textOf(config.evaluation.text, path))
+  const text = await at(file, 'text', () => textOf(config.text, path))
+  const heldOut = config.evaluation?.text
+  const held = heldOut === undefined ? undefined : await at(file, 'evaluation.text', () => textOf(heldOut, path))
   for (const folder of [config.checkpoint?.folder, config.save?.folder]) if (folder !== undefined) makeFolder(path(folder))
   const device = await Device.cpu({ ...config.device, ...(config.device?.diskFolder ? { diskFolder: path(config.device.diskFolder) } : {}) })
   try {
-    const run = await begin(device, file, printing.terminal)
+    const run = await begin(device, file, { text, held }, printing.terminal)
     if (held) checkEvaluation(file, run, held)
     if (config.save) checkFamily(run.training.config.model)
     printing.terminal.listen()
@@ -115,9 +116,9 @@ function optionsOf(config: TrainConfig): Omit<TrainOptions, 'optimizer'> & { rea
 }
 
 /** What went wrong with the value of a key, with its place. */
-async function at<T>({ placed }: TrainFile, key: string, work: Promise<T>): Promise<T> {
+async function at<T>({ placed }: TrainFile, key: string, work: () => T | Promise<T>): Promise<T> {
   try {
-    return await work
+    return await work()
   } catch (error) {
     throw placed(error, key)
   }
@@ -137,9 +138,14 @@ function makeFolder(path: string): void {
   }
 }
 
-async function begin(device: Device, file: TrainFile, terminal: Terminal): Promise<TrainingRun> {
+async function begin(device: Device, file: TrainFile, { text, held }: Texts, terminal: Terminal): Promise<TrainingRun> {
   const { config, path } = file
-  const { model, weights, notes } = await at(file, 'model', modelOf(config.model, path))
+  const { model, weights, notes } = await at(file, 'model', () => modelOf(config.model, path))
+  await at(file, 'text', () => refuseForeignWords(config.text, text, weights?.source))
+  if (held && config.evaluation?.text !== undefined) {
+    const given = config.evaluation.text
+    await at(file, 'evaluation.text', () => refuseForeignWords(given, held, weights?.source))
+  }
   const { folder, resume } = config.checkpoint ?? {}
   const from = folder === undefined ? undefined : path(folder)
   if (resume && from !== undefined && isBegun(from)) {

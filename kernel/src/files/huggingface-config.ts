@@ -26,6 +26,8 @@ const CARRIED: Readonly<Record<Family, readonly string[]>> = {
   gpt2: ['bos_token_id', 'eos_token_id', 'pad_token_id', 'initializer_range', 'attn_pdrop', 'embd_pdrop', 'resid_pdrop', 'use_cache'],
 }
 const MOST_LAYERS = 1000
+/** `max_position_embeddings` of a model of which no length is known: the default of transformers. */
+const LONGEST_UNKNOWN = 2048
 
 /** Reads a config; `where` is its path, for errors. Throws FpdtError `unsupported` for what is understood and not there, `checkpoint` for nonsense. */
 export function readConfig(config: Json, where: string): ReadConfig {
@@ -43,9 +45,13 @@ export function readConfig(config: Json, where: string): ReadConfig {
 
 /**
  * The config of a model that `checkFamily` lets pass. `keys`: which of the two styles; every version of transformers reads the
- * classic one.
+ * classic one. `sequence`: the longest that it was trained on.
  */
-export function writeConfig(model: ModelConfig, dtype: 'float32' | 'bfloat16', carried: Json = {}, keys: 'classic' | 'v5' = 'classic'): Json {
+export function writeConfig(
+  model: ModelConfig,
+  dtype: 'float32' | 'bfloat16',
+  { carried = {}, keys = 'classic', sequence = 0 }: { readonly carried?: Json; readonly keys?: 'classic' | 'v5' | undefined; readonly sequence?: number } = {},
+): Json {
   const dtypeKey = keys === 'classic' ? 'torch_dtype' : 'dtype'
   if (model.positions.kind === 'learned') {
     return {
@@ -66,10 +72,11 @@ export function writeConfig(model: ModelConfig, dtype: 'float32' | 'bfloat16', c
   }
   const { theta, scaling } = model.positions
   const rope = scaling && writeScaling(scaling)
-  const original = scaling && 'original' in scaling ? scaling.original * scaling.factor : 2048
+  const stretched = scaling && 'original' in scaling ? scaling.original * scaling.factor : 0
+  const known = carried.max_position_embeddings ?? stretched
   return {
-    max_position_embeddings: original,
     ...carried,
+    max_position_embeddings: Math.max(typeof known === 'number' ? known : 0, sequence) || LONGEST_UNKNOWN,
     architectures: ['LlamaForCausalLM'],
     model_type: 'llama',
     attention_bias: model.bias.attention,

@@ -1,22 +1,27 @@
 /** Reading a model in Hugging Face layout: `config.json`, and `model.safetensors` or its shards with their index. */
 import { existsSync } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { FpdtError } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
 import { type Group, groupsOf, parameterLayout } from '../model/parameters.js'
 import { type Json, readConfig } from './huggingface-config.js'
 import { BUFFER, EMBEDDING, HEAD, PREFIX, type StoredPart, storedParts } from './huggingface-names.js'
 import { wholeModelIn } from './model-folder.js'
+import { hasGpt2Words, type ModelSource } from './model-source.js'
 import { openSafetensors, readPieces, type SafetensorsFile, type StoredTensor } from './safetensors.js'
 
 /** f32 values of one group of parameters: `group.padded` of them, or at least `group.count`. One group at a time is in memory. */
-export type ReadGroup = (group: Group) => Float32Array | Promise<Float32Array>
+export interface ReadGroup {
+  (group: Group): Float32Array | Promise<Float32Array>
+  /** Of a saved model, to be carried on where it is saved again. */
+  readonly source?: ModelSource
+}
 
 export interface LoadedModel {
   readonly model: ModelConfig
   /** Reads the tensors of one group; pads are zero. Throws FpdtError `checkpoint` for a group of another model. */
-  readonly values: (group: Group) => Promise<Float32Array>
+  readonly values: ((group: Group) => Promise<Float32Array>) & { readonly source: ModelSource }
   /** What a reader should know: what training here does differently from what the files ask for. */
   readonly notes: readonly string[]
   /** Keys of `config.json` that take no part in the computation; `saveHuggingFace` can carry them on. */
@@ -67,17 +72,21 @@ export async function loadHuggingFace(from: string): Promise<LoadedModel> {
 
   const stored = [...catalogue.values()].map(({ tensor }) => tensor)
   const tokenizer = join(from, 'tokenizer.json')
+  const dtype = stored.every(({ dtype }) => dtype === 'BF16') ? 'bf16' : 'f32'
+  const ownTokenizer = ['tokenizer.json', 'tokenizer.model'].some((name) => existsSync(join(from, name)))
+  const source: ModelSource = { folder: resolve(from), carried, dtype, gpt2Words: hasGpt2Words(model, ownTokenizer) }
+  const values = async (group: Group): Promise<Float32Array> => {
+    const parts = storedParts(model, group).map((part) => ({ part, ...find(part.name, part.shape) }))
+    const values = new Float32Array(group.padded)
+    for (const { part, file, tensor } of parts) await readPart(values, part, file, tensor)
+    return values
+  }
   return {
     model,
-    values: async (group) => {
-      const parts = storedParts(model, group).map((part) => ({ part, ...find(part.name, part.shape) }))
-      const values = new Float32Array(group.padded)
-      for (const { part, file, tensor } of parts) await readPart(values, part, file, tensor)
-      return values
-    },
+    values: Object.assign(values, { source }),
     notes: [...notes, ...(stored.some(({ dtype }) => dtype === 'F64') ? [`tensors of ${dir} in F64 are rounded to f32.`] : [])],
     carried,
-    dtype: stored.every(({ dtype }) => dtype === 'BF16') ? 'bf16' : 'f32',
+    dtype,
     ...(existsSync(tokenizer) ? { tokenizer } : {}),
   }
 }

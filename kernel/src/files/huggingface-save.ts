@@ -8,16 +8,21 @@ import { type Json, writeConfig } from './huggingface-config.js'
 import type { ReadGroup } from './huggingface-load.js'
 import { checkFamily, type StoredPart, storedParts } from './huggingface-names.js'
 import { newStage, takeStage } from './model-folder.js'
+import { copyCompanions, type ModelSource } from './model-source.js'
 import { savedBytes, type TensorToSave, writeSafetensors } from './safetensors-write.js'
 import { asDiskError, writeWhole } from './whole-file.js'
 
 export interface SaveOptions {
-  /** Of the tensors in the files; bf16 rounds to nearest even. Default f32. */
+  /** Of the tensors in the files; bf16 rounds to nearest even. Default that of the source, else f32. */
   readonly dtype?: 'bf16' | 'f32'
   /** Bytes of tensors in one file at most, unless one tensor is larger. Default 5e9, as transformers has it. */
   readonly shardBytes?: number
   /** Keys for `config.json` that describe the model and take no part in it, as `loadHuggingFace` gives them. */
   readonly carried?: Json
+  /** Length of the sequences that it was trained on; `max_position_embeddings` is at least this. */
+  readonly sequence?: number
+  /** Where the model was loaded from: its dtype, what its `config.json` carries, and the files beside it go with it. */
+  readonly source?: ModelSource
   /** Style of the keys of `config.json`. Default classic: all versions of transformers read it. */
   readonly keys?: 'classic' | 'v5'
 }
@@ -40,7 +45,8 @@ export interface Tensor extends TensorToSave {
  * Throws FpdtError `layout` for a model that no family of files can describe, `disk_full` or `disk` when the disk refuses.
  */
 export async function saveHuggingFace(dir: string, model: ModelConfig, values: ReadGroup, options: SaveOptions = {}): Promise<void> {
-  const { dtype = 'f32', shardBytes = SHARD_BYTES, carried, keys } = options
+  const { source, dtype = source?.dtype ?? 'f32', shardBytes = SHARD_BYTES, keys, sequence = 0 } = options
+  const carried = { ...source?.carried, ...options.carried }
   checkFamily(model)
   if (dtype !== 'bf16' && dtype !== 'f32') throw new FpdtError('config', `dtype ${JSON.stringify(dtype)} is not one of 'bf16', 'f32'.`)
   if (!(shardBytes > 0)) throw new FpdtError('config', `shardBytes ${String(shardBytes)} is not a number of bytes above 0.`)
@@ -55,7 +61,8 @@ export async function saveHuggingFace(dir: string, model: ModelConfig, values: R
         await writeSafetensors(join(stage, file), tensors, ({ name }) => pieces(byName.get(name) as Tensor))
       }
       if (shards.length > 1) await writeJson(join(stage, 'model.safetensors.index.json'), indexOf(shards))
-      await writeJson(join(stage, 'config.json'), writeConfig(model, dtype === 'bf16' ? 'bfloat16' : 'float32', carried, keys))
+      await writeJson(join(stage, 'config.json'), writeConfig(model, dtype === 'bf16' ? 'bfloat16' : 'float32', { carried, keys, sequence }))
+      if (source) await copyCompanions(source.folder, dir, stage)
       await takeStage(dir, stage)
     } finally {
       await rm(stage, { recursive: true, force: true })

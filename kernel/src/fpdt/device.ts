@@ -6,6 +6,7 @@ import type { ModelConfig } from '../model/config.js'
 import { OwnSchedule } from './own/own-schedule.js'
 import { type Primitives, primitives } from './own/primitives/index.js'
 import { type OpSource, planSchedule, type ScheduleOptions } from './own/schedule-plan.js'
+import { adamW, type Optimizer } from './plan/optimizer.js'
 import { PlannedRun } from './plan/planned-run.js'
 import { type Budgets, optionsUnder, type TrainingPlan, type TrainOptions } from './plan/training-plan.js'
 import { longestSequence, planThatFits } from './plan/what-fits.js'
@@ -43,6 +44,9 @@ export interface TierBudgets {
   readonly host: number
   readonly disk: number | null
 }
+
+/** What may be another when a run goes on. */
+export type ResumeOptions = Partial<Omit<TrainOptions, 'weights' | 'seed' | 'optimizer'>> & { readonly optimizer?: Partial<Optimizer> }
 
 /** One device a backend in this process: opening it again closes the former, so that a cell that is run again does not hold memory twice. */
 let open: Device | undefined
@@ -116,17 +120,18 @@ export class Device {
   /**
    * Goes on with the run that `run.save(dir)` saved last, or with the checkpoint whose own path is given: same options, same step,
    * same places in its texts, and from there on the same bits as without the interruption. `overrides` change options: other tiers
-   * keep the bits, other ranks, chunks or dtypes round otherwise. Throws FpdtError `checkpoint`, naming the file that is missing or
+   * keep the bits, other ranks, chunks or dtypes round otherwise; of an optimizer the keys that are given, `{ rate: 1e-4 }`. Throws FpdtError `checkpoint`, naming the file that is missing or
    * damaged and the checkpoint before it, and what `train` throws.
    */
-  async resume(dir: string, overrides: Partial<Omit<TrainOptions, 'weights' | 'seed'>> = {}): Promise<TrainingRun> {
+  async resume(dir: string, overrides: ResumeOptions = {}): Promise<TrainingRun> {
     this.#refuseClosed()
     for (const name of ['weights', 'seed'])
       if (name in overrides) throw new FpdtError('config', `resume({ ${name} }) cannot be given: the checkpoint has the parameters.`)
     const { model, options, start } = await openCheckpoint(dir)
     let training: TrainingPlan
     try {
-      training = planThatFits(model, { ...optionsUnder(options, overrides.system), ...overrides }, this.#machine())
+      const optimizer = adamW({ ...options.optimizer, ...overrides.optimizer })
+      training = planThatFits(model, { ...optionsUnder(options, overrides.system), ...overrides, optimizer }, this.#machine())
     } catch (error) {
       if (error instanceof FpdtError) throw error
       throw new FpdtError('checkpoint', `${dir} describes no model and options that can be trained: ${(error as Error).message}.`, { cause: error })
@@ -159,7 +164,7 @@ export class Device {
     return this.#primitives
   }
 
-  /** The longest sequence, in tokens, that fits this device's budgets with these options. Plans only; allocates nothing. */
+  /** The longest sequence, in tokens, that `train` takes with these options: it fits the budgets, and a plan holds its ops (a larger chunk makes fewer). Allocates nothing. */
   longestSequence(model: ModelConfig, options: Omit<TrainOptions, 'sequence'>): number {
     this.#refuseClosed()
     return longestSequence(model, options, this.#machine())

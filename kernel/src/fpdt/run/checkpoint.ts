@@ -6,6 +6,7 @@ import { MANIFEST, readManifest, writeManifest } from '../../checkpoint/manifest
 import { checkSize, type FileMark, fileOf, readStates, writeStates } from '../../checkpoint/states.js'
 import { FpdtError } from '../../errors.js'
 import type { NativeStep } from '../../execute/native.js'
+import { isModelSource } from '../../files/model-source.js'
 import type { ModelConfig } from '../../model/config.js'
 import { SYSTEMS } from '../../schedule/systems.js'
 import type { Optimizer } from '../plan/optimizer.js'
@@ -35,7 +36,7 @@ export function saveCheckpoint(
   keep: number,
   native: NativeStep,
   training: TrainingPlan,
-  { run, step, texts }: Standpoint,
+  { run, step, texts, source }: Standpoint,
   refuse: () => void,
 ): Promise<string> {
   return addCheckpoint(dir, { run, step }, keep, async (folder) => {
@@ -46,7 +47,16 @@ export function saveCheckpoint(
     }
     refuse()
     const { config } = training
-    await writeManifest(folder, { run, step, created: new Date().toISOString(), model: config.model, options: optionsOf(training), texts, files })
+    await writeManifest(folder, {
+      run,
+      step,
+      created: new Date().toISOString(),
+      model: config.model,
+      options: optionsOf(training),
+      texts,
+      files,
+      ...(source ? { source } : {}),
+    })
   })
 }
 
@@ -77,13 +87,14 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const manifest = await readManifest(folder).catch(advise)
   for (const file of manifest.files) await checkSize(folder, file).catch(advise)
   const { run, step, texts } = manifest
+  const source = isModelSource(manifest.source) ? manifest.source : undefined
   const marks = new Map(manifest.files.map((file) => [file.name, file]))
   const states: Start['states'] = async (group) => {
     const mark = marks.get(fileOf(group))
     if (!mark) return advise(new FpdtError('checkpoint', `${join(folder, MANIFEST)} names no file for ${group.name}; it is of another model.`))
     return readStates(folder, group, mark).catch(advise)
   }
-  return { model: manifest.model as ModelConfig, options: readOptions(manifest.options), start: { run, step, texts, states } }
+  return { model: manifest.model as ModelConfig, options: readOptions(manifest.options), start: { run, step, texts, source, states } }
 }
 
 /** JSON has no infinity: `maxNorm: Infinity` (no clipping) is left as this word. */

@@ -4,6 +4,7 @@ import { v7 as uuid } from 'uuid'
 import type { TextPosition } from '../../checkpoint/manifest.js'
 import type { StateValues } from '../../checkpoint/states.js'
 import { FpdtError } from '../../errors.js'
+import type { ModelSource } from '../../files/huggingface.js'
 import { initialGroup } from '../../model/initialise.js'
 import type { Group } from '../../model/parameters.js'
 import type { TrainingPlan } from '../plan/training-plan.js'
@@ -14,6 +15,8 @@ export interface Start {
   /** Steps whose updates are in the parameters. */
   readonly step: number
   readonly texts: readonly TextPosition[]
+  /** Of a model that was loaded; a save carries it on. */
+  readonly source?: ModelSource | undefined
   /** Asked once a group, in order. */
   readonly states: (group: Group) => Promise<StateValues>
 }
@@ -27,7 +30,7 @@ export function newStart({ options, config, seed }: TrainingPlan): Start {
     const zeros = new Float32Array(group.padded)
     return { master: padded(group, await weights(group)), m: zeros, v: zeros }
   }
-  return { run: uuid(), step: 0, texts: [], states }
+  return { run: uuid(), step: 0, texts: [], source: options.weights?.source, states }
 }
 
 /** Exactly `group.padded` values, pads zero: they take part in sums. */

@@ -5,7 +5,8 @@ import { MFU_FORMULA, mfu, modelFlops } from '../../cost/flops.js'
 import { DISPLAY_ID, type MimeBundle, TO_MIME } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import { NativeStep } from '../../execute/native.js'
-import { type SaveOptions, saveHuggingFace } from '../../files/huggingface.js'
+import { type ModelSource, type SaveOptions, saveHuggingFace } from '../../files/huggingface.js'
+import { foreignWords } from '../../files/model-source.js'
 import { stepTokenCount } from '../../schedule/config.js'
 import { KERNEL_NAMES } from '../../schedule/kernels.js'
 import type { GroupValues } from '../../schedule/step-values.js'
@@ -53,6 +54,7 @@ export class TrainingRun {
   readonly #closers: (() => void)[] = []
   readonly #run: string // the same through all resumptions; `head.run_id` names this one
   readonly #texts: TextPositions
+  readonly #source: ModelSource | undefined
   #done: number
   #halfUpdated: string | undefined // an op failed in the middle of an update, in words
   #origin_ns: number | undefined // of the first step, after the loading of the program
@@ -68,13 +70,14 @@ export class TrainingRun {
     device: Device,
     readonly training: TrainingPlan,
     native: NativeStep,
-    { run, step, texts }: Start,
+    { run, step, texts, source }: Start,
   ) {
     this.#device = device
     this.#native = native
     this.#run = run
     this.#done = step
     this.#texts = new TextPositions(texts)
+    this.#source = source
     this.plan = new PlannedRun(training, device)
     this.head = newHead(training, device.description, 'measured')
     this.#picture = new Following(this.head.run_id, () => this.bundle())
@@ -235,14 +238,17 @@ export class TrainingRun {
   async save(dir: string, options: SaveRunOptions = {}): Promise<string> {
     const { keep } = checkSave(options)
     return this.#alone('a save', (halted) => {
-      const now = { run: this.#run, step: this.#done, texts: this.#texts.list() }
+      const now = { run: this.#run, step: this.#done, texts: this.#texts.list(), source: this.#source }
       return saveCheckpoint(dir, keep, this.#native, this.training, now, () => {
         if (halted()) throw stoppedDuring('a save')
       })
     })
   }
 
-  /** Saves the parameters alone, in Hugging Face layout, for other tools. Throws FpdtError `layout` for a model that has none, `disk_full`, `disk`, `stopped`. */
+  /**
+   * Saves the parameters alone, in Hugging Face layout, for other tools. Those of a model that was loaded are saved in its dtype, with its
+   * tokenizer and what else its folder says of it, and with `max_position_embeddings` of what was trained here where that is longer. Throws FpdtError `layout` for a model that has none, `disk_full`, `disk`, `stopped`.
+   */
   async saveModel(dir: string, options: SaveOptions = {}): Promise<void> {
     refuseUnknown('saveModel', options, ['dtype', 'shardBytes', 'carried', 'keys'])
     const groups = new Map(this.training.values.groups.map((group) => [group.group.name, group]))
@@ -254,7 +260,7 @@ export class TrainingRun {
           if (halted()) throw stoppedDuring('a save')
           return readGroup(this.#native, this.training, groups.get(name) as GroupValues, 'master')
         },
-        options,
+        { sequence: this.training.config.tokens, ...(this.#source ? { source: this.#source } : {}), ...options },
       ),
     )
   }
@@ -326,7 +332,8 @@ export class TrainingRun {
     const { inputs, skipped } = nextToLearn(text, from, sequenceShape(config))
     const repeated = inputs.repeated ? `${text.source} has ${text.length} tokens, fewer than were read of it: it was repeated` : undefined
     const passed = skipped > 0 ? `no label counts in the ${skipped} tokens of ${text.source} from ${from % text.length} on: they were passed over` : undefined
-    this.head.message = [this.#texts.strange(text) ?? repeated, passed].filter(Boolean).join('; ')
+    const foreign = text.words && this.#source?.gpt2Words === false ? foreignWords(text.source, this.#source) : undefined
+    this.head.message = [foreign, this.#texts.strange(text) ?? repeated, passed].filter(Boolean).join('; ')
     const number = this.#done + 1
     return { number, text, skipped, inputs, parameters: writeInputs(this.#native, this.training, inputs, number) }
   }
