@@ -1,7 +1,7 @@
 /** The shell command, run as a stranger runs it: the built `bin/fpdt.mjs` in a process of its own. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -167,6 +167,20 @@ describe('a run that lasts', () => {
     const second = await run(['train', 'run.json', '--json', '--resume'])
     expect([second.code, second.out]).toEqual([0, ''])
     expect(second.err).toMatch(/all 2 steps are done/)
+  })
+
+  it('--resume goes on after a kill in the first save, or begins where that left no checkpoint', async () => {
+    writeConfig({ steps: 1, checkpoint: { folder: 'saved' } })
+    mkdirSync(join(folder, 'saved', '.saving-0123'), { recursive: true })
+    writeFileSync(join(folder, 'saved', 'checkpoints.json.123.part'), '{')
+    const begun = await run(['train', 'run.json', '--json', '--resume'])
+    expect([begun.code, linesOf(begun.out).map(({ step }) => step)]).toEqual([0, [1]])
+    expect(begun.err).toMatch(/has no checkpoint, so the run begins/)
+    expect(readdirSync(join(folder, 'saved')).sort()).toEqual(['checkpoints.json', 'step-000001'])
+    rmSync(join(folder, 'saved', 'checkpoints.json'))
+    const resumed = await run(['train', 'run.json', '--json', '--resume', '--steps', '2'])
+    expect([resumed.code, linesOf(resumed.out).map(({ step }) => step)]).toEqual([0, [2]])
+    expect(resumed.err).toMatch(/goes on after step 1/)
   })
 
   it('refuses to go on with another model', async () => {
