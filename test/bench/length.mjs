@@ -3,6 +3,7 @@
  * refuses the next one. FPDT ends where the host does, so its rows differ in what waits where and in the host memory they are given.
  */
 import { Device, FpdtError, formatBytes, llama } from '../../kernel/lib/fpdt/index.js'
+import { longestInMemory } from '../../kernel/lib/fpdt/plan/what-fits.js'
 import { printTable, threads } from './measure.mjs'
 import { intoReadme, markdown } from './readme.mjs'
 import { tokensBelow } from './system.mjs'
@@ -56,7 +57,7 @@ export async function length() {
 
 /** Runs the longest step that fits, and asks for the next longer one. */
 async function longest(device, sizes, text) {
-  const sequence = device.longestSequence(MODEL, sizes)
+  const sequence = longestInMemory(MODEL, sizes, device.machine)
   const end = await refusal(device, sizes, sequence + (sizes.chunk ?? UNIT))
   if (sequence === 0) return { sequence, touched: '', seconds: '', end }
   let run

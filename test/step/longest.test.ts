@@ -56,3 +56,12 @@ describe('in the same device memory', () => {
     expect(twice / longest).toBeLessThan(2.1)
   })
 })
+
+it('budgets beyond the machine promise nothing: what all ranks take together is refused before it is allocated', async () => {
+  const generous = await Device.cpu({ memory: '1000 TB', host: '1000 TB', threads: 2 })
+  await expect(generous.train(llama('3.1-405b'), { sequence: 512, chunk: 256, ranks: 8 })).rejects.toMatchObject({
+    code: 'out_of_memory',
+    message: expect.stringMatching(/^8 ranks with .* each take .* TiB, and the machine has .* for all of them\. /),
+  })
+  await generous.close()
+})

@@ -16,7 +16,7 @@ import { TrainingRun } from './run/training-run.js'
 import { parseBytes, refuseUnknown } from './sizes.js'
 
 export interface CpuOptions {
-  /** Bytes of device memory a rank may take: `'1 GiB'`. On the CPU it plays the part of HBM. Default: an eighth of the machine's memory. */
+  /** Bytes of device memory a rank may take: `'1 GiB'`. On the CPU it plays the part of HBM. Default: an eighth of the machine's memory, which device and host memory of all ranks must fit. */
   readonly memory?: string | number
   /** Bytes of host memory a rank may take for what is offloaded. Default: a quarter of the machine's memory. */
   readonly host?: string | number
@@ -164,7 +164,7 @@ export class Device {
     return this.#primitives
   }
 
-  /** The longest sequence, in tokens, that `train` takes with these options: it fits the budgets, and a plan holds its ops (a larger chunk makes fewer). Allocates nothing. */
+  /** The longest sequence, in tokens, that `train` takes with these options: it fits the budgets, all ranks fit the machine, and a plan holds its ops (a larger chunk makes fewer). Allocates nothing. */
   longestSequence(model: ModelConfig, options: Omit<TrainOptions, 'sequence'>): number {
     this.#refuseClosed()
     return longestSequence(model, options, this.#machine())
@@ -203,7 +203,8 @@ export class Device {
   }
   #machine(): Budgets {
     const { disk, ...memory } = this.budgets
-    return { budgets: disk === null ? memory : { ...memory, disk }, threads: this.#native.info().threads }
+    const { threads, memoryBytes } = this.#native.info()
+    return { budgets: disk === null ? memory : { ...memory, disk }, memory: memoryBytes, threads }
   }
   #refuseClosed(): void {
     if (this.#closed) throw new FpdtError('closed', 'this device is closed; open one with await Device.cpu({ … }).')

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { adamW } from '../../../kernel/src/fpdt/plan/optimizer.js'
 import { bytesOfStep, type StepBytes } from '../../../kernel/src/fpdt/plan/step-bytes.js'
 import { aboutOps, PLANNED_OPS, planTraining, stepOf, type TrainOptions } from '../../../kernel/src/fpdt/plan/training-plan.js'
-import { longestInMemory, longestPlanned, longestSequence } from '../../../kernel/src/fpdt/plan/what-fits.js'
+import { longestInMemory, longestPlanned, longestSequence, planThatFits } from '../../../kernel/src/fpdt/plan/what-fits.js'
 import type { ModelConfig } from '../../../kernel/src/model/config.js'
 import { llama } from '../../../kernel/src/model/llama.js'
 import { namedModel } from '../../../kernel/src/model/named.js'
@@ -137,6 +137,24 @@ describe('the longest sequence', () => {
     expect(longestPlanned(model, { ...sizes, chunk: 512 })).toBe(2 * planned)
     expect(longestSequence(model, sizes, { budgets: { device: 8 * MIB, host: 6 * MIB }, threads })).toBeLessThan(planned)
     expect(longestPlanned(model, { system: 'ulysses' })).toBe(Number.POSITIVE_INFINITY)
+  })
+
+  it('is one that the machine holds for all ranks together, and what it does not hold is refused', () => {
+    const machine = { budgets: { device: 8 * MIB, host: 8 * MIB }, memory: 12 * MIB, threads }
+    const longest = longestSequence(model, sizes, machine)
+    expect(longest).toBeLessThan(longestSequence(model, sizes, { ...machine, memory: 32 * MIB }))
+    const { device, host } = planThatFits(model, { ...sizes, sequence: longest }, machine).plan.arenaBytes
+    expect(sizes.ranks * (device + host)).toBeLessThanOrEqual(machine.memory)
+    expect(() => planThatFits(model, { ...sizes, sequence: longest + 256 }, machine)).toThrow(
+      expect.objectContaining({
+        code: 'out_of_memory',
+        message: expect.stringMatching(
+          new RegExp(
+            `^2 ranks with .* each take 12\\.\\d MiB, and the machine has 12\\.0 MiB for all of them\\. With chunk 256 the longest .* is ${longest} tokens`,
+          ),
+        ),
+      }),
+    )
   })
 
   it('is found for sequences far beyond what can be walked', () => {

@@ -76,6 +76,8 @@ export interface TrainingPlan {
 export interface Budgets {
   /** Bytes a rank may take of each tier; a tier that is not named is not limited. */
   readonly budgets: Partial<Record<Tier, number>>
+  /** Bytes that device and host of all ranks may take together, where they are one machine's memory; undefined: not limited. */
+  readonly memory?: number
   /** Threads of the compute pool: workspaces depend on it. */
   readonly threads: number
 }

@@ -12,11 +12,24 @@ type Sizes = Omit<TrainOptions, 'sequence'>
 /** `planTraining`; an `out_of_memory` error ends with what would fit. */
 export function planThatFits(model: ModelConfig, options: TrainOptions, machine: Budgets): TrainingPlan {
   try {
-    return planTraining(model, options, machine)
+    const training = planTraining(model, options, machine)
+    refuseTogether(training, machine)
+    return training
   } catch (error) {
     if (!(error instanceof FpdtError && error.code === 'out_of_memory')) throw error
     throw new FpdtError('out_of_memory', `${error.message}. ${advice(model, options, machine)}`, { cause: error })
   }
+}
+
+/** Budgets are of one rank, and a machine's memory is of all. */
+function refuseTogether({ plan: { arenaBytes }, config: { ranks } }: TrainingPlan, { memory = Number.POSITIVE_INFINITY }: Budgets): void {
+  const { device, host } = arenaBytes
+  const together = ranks * (device + host)
+  if (together > memory)
+    throw new FpdtError(
+      'out_of_memory',
+      `${ranks} ranks with ${formatBytes(device)} of the device tier and ${formatBytes(host)} of the host tier each take ${formatBytes(together)}, and the machine has ${formatBytes(memory)} for all of them`,
+    )
 }
 
 /** The longest sequence that can be trained, in tokens: it fits the budgets (`longestInMemory`), and a plan holds its ops. */
@@ -36,20 +49,21 @@ export function longestPlanned(model: ModelConfig, sizes: Sizes): number {
  * tokens unless given), found by the bytes that short walks foretell and then, where whole walks are affordable, by theirs.
  * Un-chunked: the largest multiple of 256 tokens.
  */
-export function longestInMemory(model: ModelConfig, sizes: Sizes, { budgets, threads }: Budgets): number {
+export function longestInMemory(model: ModelConfig, sizes: Sizes, { budgets, threads, memory = Number.POSITIVE_INFINITY }: Budgets): number {
   const chunk = chunkOf(sizes)
   const unit = chunk ?? UNIT
   const step = stepBytes(threads)
   const limits = Object.entries(budgets) as [Tier, number][]
   const fits = (units: number, mostOps?: number): boolean => {
     const bytes = step(stepOf(model, { ...sizes, ...(chunk ? { chunk } : {}), sequence: Math.max(2, units * unit) }), mostOps)
-    return limits.every(([tier, budget]) => bytes[tier] <= budget)
+    return (sizes.ranks ?? 1) * (bytes.device + bytes.host) <= memory && limits.every(([tier, budget]) => bytes[tier] <= budget)
   }
   const { positions } = model
   const most = Math.floor((positions.kind === 'learned' && !sizes.documents ? positions.length : MOST_TOKENS) / unit)
   if (most === 0 || !fits(1)) return 0
   // An un-chunked step is walked whole, and its parts of logits grow with it: never far beyond the answer.
-  if (limits.length === 0 || (chunk && fits(most, 0))) return positions.kind === 'learned' ? most * unit : Number.POSITIVE_INFINITY
+  if ((limits.length === 0 && memory === Number.POSITIVE_INFINITY) || (chunk && fits(most, 0)))
+    return positions.kind === 'learned' ? most * unit : Number.POSITIVE_INFINITY
   let units = lastOf(most, (n) => fits(n, 0))
   while (units > 0 && !fits(units)) units--
   while (units < most && fits(units + 1)) units++
