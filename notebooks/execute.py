@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbclient.exceptions import CellExecutionError
 
 CELL_TIMEOUT_S = 900
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
@@ -53,7 +53,6 @@ def main(source: Path, target: Path) -> int:
         notebook,
         timeout=CELL_TIMEOUT_S,
         startup_timeout=60,
-        coalesce_streams=True,
         resources={"metadata": {"path": str(source.parent)}},
         on_cell_start=print_headings,
         on_cell_executed=print_outputs,
@@ -64,7 +63,7 @@ def main(source: Path, target: Path) -> int:
         client.execute()
     except CellExecutionError as error:
         failure = str(error)
-    except (CellTimeoutError, DeadKernelError) as error:
+    except Exception as error:  # whatever happened, what there is is written and said
         failure = f"{type(error).__name__}: {error}"
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)
