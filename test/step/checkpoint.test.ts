@@ -485,7 +485,7 @@ describe('a damaged checkpoint', () => {
     for (const [what, wrong, words] of [
       ['model', {}, /^FpdtError config: family undefined of the model is not a string/],
       ['model', { ...manifest.model, layers: 1e9 }, /^FpdtError config: layers 1000000000 is not a whole number from 1 to 1000/],
-      ['model', { ...manifest.model, bias: null }, /^FpdtError checkpoint: \S+ describes no model and options that can be trained/],
+      ['model', { ...manifest.model, bias: null }, /^FpdtError config: bias null of the model is not an object/],
       ['model', { ...manifest.model, layers: 3 }, /^FpdtError checkpoint: \S+checkpoint\.json names no file for layer 2; it is of another model/],
       [
         'model',
