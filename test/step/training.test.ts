@@ -277,6 +277,17 @@ describe('bad input', () => {
     expect(await code(() => device.train({ ...model, ...changes } as never, { sequence: 64, chunk: 16 }))).toMatch(words)
     expect(await code(() => device.train(undefined as never, { sequence: 64, chunk: 16 }))).toMatch(/^config: the model is undefined; make one with/)
   })
+  it('MFU is restated against the better of two measured peaks', async () => {
+    const run = await device.train(model, { sequence: 64, chunk: 16 })
+    const step = await run.step(text)
+    const before = device.rates('bf16').peakFlopsPerSecond
+    await run.measurePeak()
+    const peak = device.rates('bf16').peakFlopsPerSecond
+    expect(peak).toBeGreaterThanOrEqual(before)
+    expect(step.mfu).toBeCloseTo(step.model_flops / (step.duration_ns / 1e9) / peak, 12)
+    await run.close()
+    await expect(run.measurePeak()).rejects.toMatchObject({ code: 'closed' })
+  })
   it('an option of a run that is none, and steps without a count, are refused in words', async () => {
     const run = await device.train(model, { sequence: 64, chunk: 16 })
     expect(await code(() => run.saveModel('nowhere', { dtpe: 'bf16' } as never))).toMatch(

@@ -38,6 +38,7 @@ export async function follow(
   try {
     while (run.stepsDone < steps && !terminal.interrupted) {
       const summary = first && gradients !== undefined ? await stepSavingGradients(run, text, gradients) : await run.step(text)
+      if (first) await run.measurePeak() // warm, and beside whatever else the machine does: the MFU of each line is against the better of two
       first = false
       let measured: Evaluation | undefined
       try {

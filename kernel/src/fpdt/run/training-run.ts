@@ -108,7 +108,7 @@ export class TrainingRun {
    * One training step on the next `sequence` tokens of a text: each text is read on from where this run left it, and from
    * its start again when it ends (the run then says so), past stretches where no label counts. Of the texts the last 1024 are
    * remembered; one that was read before those is read from its start. Times and rates of the summary are those of the device, from the
-   * first op of the step to the last.
+   * first op of the step to the last; its MFU is against the best peak rate measured so far (`measurePeak`).
    *
    * An interrupt, or closing the run, rejects at once with FpdtError `stopped`; native work ends at the next op boundary, and the
    * next call waits for that. A step that has not reached its optimizer is dropped whole, one that has is completed:
@@ -143,8 +143,7 @@ export class TrainingRun {
       throw new FpdtError('config', `run.steps(text, ${String(count)}) needs a whole number of steps: for await (const step of run.steps(text, 100)).`)
     const whole = longText(text)
     for (let i = 0; i < count; i++) yield await this.step(whole)
-    this.#restateMfu()
-    await this.#picture.redraw()
+    if (!this.#closed && !this.#busy) await this.measurePeak()
   }
 
   /** A step that stops where it is told to, so that any value can be looked at. Until it is closed no other step may run. */
@@ -278,6 +277,14 @@ export class TrainingRun {
     if (record) return summarize(this.#native.program, record.spans)
     const kept = this.#records.map((candidate) => candidate.step)
     throw new FpdtError('config', `step ${String(step)} is not kept; ${kept.length > 0 ? `steps ${kept[0]} to ${kept.at(-1)} are` : 'there was none yet'}.`)
+  }
+
+  /** Measures the peak rate once more, and states the MFU of all steps against the better one: a machine that was busy the first time would flatter them. */
+  async measurePeak(): Promise<void> {
+    await this.#settled
+    this.#refuse('measuring the peak')
+    this.#restateMfu(this.#device.measurePeak(this.training.config.dtype))
+    await this.#picture.redraw()
   }
 
   /** Bytes per rank: planned, allocated, and the highest that the first step touched (null before it). */
@@ -450,10 +457,8 @@ export class TrainingRun {
     }
   }
 
-  /** A machine that was busy when its peak was measured would flatter every step: it is measured once more, and the better counts. */
-  #restateMfu(): void {
-    if (this.#closed) return
-    const peak = this.#device.measurePeak(this.training.config.dtype)
+  /** States the MFU of all steps so far against this peak, FLOP/s. */
+  #restateMfu(peak: number): void {
     for (const step of this.head.steps) step.mfu = mfu(step.model_flops, step.duration_ns / 1e9, peak)
   }
 
