@@ -39,7 +39,7 @@ describe('bytes of a step', () => {
   it('are foretold by short walks: what is alive to the byte, the arenas but for gaps', () => {
     const apart: number[] = []
     fc.assert(
-      fc.property(anySizes({ layers: 3, chunks: 1, local: 9 }), fc.integer({ min: 16, max: 24 }), (sizes, chunks) => {
+      fc.property(anySizes({ layers: 3, chunks: 1, local: 9 }), fc.integer({ min: 18, max: 26 }), (sizes, chunks) => {
         const [model, options] = withChunks(sizes, chunks)
         const [foretold, walked] = [bytes(model, options, 0), bytes(model, options, WHOLE)]
         expect(foretold.walked.chunks).toBeLessThan(chunks)

@@ -67,7 +67,7 @@ export function stepBytes(threads: number): (config: StepConfig, mostOps?: numbe
 
 /** From this many chunks on, one more adds the same bytes to every stretch of the step. */
 function enoughChunks({ prefetch }: StepConfig): number {
-  return 2 * prefetch + 8
+  return Math.max(8, 2 * prefetch + 7)
 }
 
 /**
