@@ -19,7 +19,7 @@ const reports = join(cache, 'reports')
 const suites = {
   null: { needs: 'nothing but TypeScript', files: ['test/null/'], minutes: 6, together: true },
   backend: { needs: 'the addon', files: ['test/backend/'], minutes: 5, together: false },
-  step: { needs: 'the addon', files: ['test/step/'], minutes: 6, together: false },
+  step: { needs: 'the addon, torch and transformers', files: ['test/step/'], minutes: 12, together: false },
   kernel: { needs: 'Jupyter', files: ['test/kernel/'], minutes: 6, together: false },
   lab: { needs: 'JupyterLab and a browser', files: ['test/lab/'], minutes: 8, together: false },
   long: { needs: 'the addon, and minutes', files: ['test/long/'], minutes: 30, together: false, apart: true },

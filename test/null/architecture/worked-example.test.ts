@@ -8,7 +8,7 @@ import { trainingStep } from '../../../kernel/src/schedule/step.js'
 /** The layer of a step with one layer, two chunks and two ranks in the paper's order, as it is printed; frees left out. */
 function workedExample(): string {
   const model = llama({ layers: 1, width: 64, heads: 4, kvHeads: 2, feedForward: 128, vocab: 512 })
-  const config = stepConfig({ model, sequence: 32, chunk: 16, ranks: 2, lookAhead: 0, feedForwardRows: 8, lossRows: 8 })
+  const config = stepConfig({ model, sequence: 32, chunk: 16, ranks: 2, lookAhead: 0, feedForwardRows: 8, lossRows: 8, hidden: 'bf16' })
   const lines: string[] = []
   let heading = ''
   for (const op of trainingStep(config)) {
