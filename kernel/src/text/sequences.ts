@@ -1,7 +1,7 @@
 /** Tokens as what a step takes: sequences with shifted labels, documents and positions, padded and dealt to ranks. */
 import { FpdtError } from '../errors.js'
 import { firstAtLeast } from './documents.js'
-import type { LongText } from './tokens.js'
+import { GPT2_VOCABULARY, type LongText } from './tokens.js'
 
 /** A label that counts for nothing. */
 export const IGNORE = -1
@@ -116,13 +116,13 @@ function readAround(into: Int32Array, text: LongText, at: number, vocabulary: nu
   return counted
 }
 
-function outside(what: string, word: number, place: number, { source }: LongText, vocabulary: number): FpdtError {
+function outside(what: string, word: number, place: number, { source, words }: LongText, vocabulary: number): FpdtError {
   const where = `${what} ${word} at position ${place} of ${source}`
   if (word < 0)
     return new FpdtError('token', `${where} is no word: words are whole numbers from 0${what === 'label' ? ', and -1 or -100 where nothing is foretold' : ''}.`)
   return new FpdtError(
     'token',
-    `${where} is outside the model's vocabulary of ${vocabulary} words; give the model vocab: ${word + 1} or more, or other ${what}s.`,
+    `${where} is outside the model's vocabulary of ${vocabulary} words; give the model vocab: ${words ? GPT2_VOCABULARY : word + 1} or more, or other ${what}s.`,
   )
 }
 

@@ -107,7 +107,9 @@ function advice(model: ModelConfig, options: TrainOptions, machine: Budgets): st
     if (fitting > 0) return `Chunk ${smaller} fits${note(fitting)}.`
   }
   const least = bytesOfStep(model, { ...others, sequence: Math.max(2, ranks), chunk: ranks, lossRows: 1, feedForwardRows: 1 }, machine)
-  return `No chunk fits: parameters, gradients and optimizer state alone take ${formatBytes(least.device)} a rank; give more memory, more ranks or a smaller model.`
+  const onDevice = config.parameters === 'device' || config.states === 'device'
+  const elsewhere = onDevice ? "keep them on the host (parameters: 'host', optimizer: adamW({ tier: 'host' })), " : ''
+  return `No chunk fits: parameters, gradients and optimizer state alone take ${formatBytes(least.device)} a rank; ${elsewhere}give more memory, more ranks or a smaller model.`
 }
 
 /** Largest n up to `most`, or 0, of which `holds` is true; true up to some n and false above. */
