@@ -4,7 +4,8 @@
  */
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type CellModule, declaredNames, GLOBALS, moduleName, moduleText } from './cell-module.js'
+import { type CellModule, declaredNames, moduleName, moduleText } from './cell-module.js'
+import { GLOBALS } from './globals.js'
 import { LanguageServer } from './language-server.js'
 
 interface Completion {

@@ -23,16 +23,6 @@ export interface CellModule {
   readonly imports: ReadonlyMap<string, string>
 }
 
-/** The text of the module `globals`: what every cell knows without an import. */
-export const GLOBALS = `
-/** Shows a value in the output of this cell: its own MIME bundle if it has one, else as text. */
-declare function display(value: unknown, options?: { id?: string; update?: boolean; metadata?: Record<string, unknown> }): void
-declare namespace display {
-  /** Clears the outputs of this cell, with \`wait\` when the next one comes. */
-  function clear(options?: { wait?: boolean }): void
-}
-`
-
 /** Top-level names, types included. While the cell does not parse, what its declarations look like. */
 export function declaredNames(source: string): Names {
   const declared = new Set<string>()
