@@ -2,8 +2,10 @@
  * The kernel's entry: `node main.js CONNECTION_FILE`, as the kernelspec says. This process is the supervisor; it runs no user code.
  * The executor is started first and loads while ZeroMQ does.
  */
-import { readConnection } from './jupyter/connection.js'
+import { FpdtError } from './errors.js'
+import { connectionWarnings, readConnection } from './jupyter/connection.js'
 import { ExecutorProcess } from './jupyter/executor-process.js'
+import type { Kernel } from './jupyter/kernel.js'
 
 const PARENT_CHECK_MS = 1000
 
@@ -12,10 +14,13 @@ if (path === undefined) {
   process.stderr.write('usage: node main.js CONNECTION_FILE\nA Jupyter client writes that file; see the kernelspec.\n')
   process.exit(2)
 }
-const connection = readConnection(path)
-const executor = new ExecutorProcess()
-const { Kernel } = await import('./jupyter/kernel.js')
-const kernel = await Kernel.start(connection, executor)
+// A server whose terminal is gone has its kernels still.
+process.stderr.on('error', () => {})
+const kernel = await start(path).catch((error: Error) => {
+  if (!(error instanceof FpdtError)) throw error
+  process.stderr.write(`fpdt kernel: ${error.message}\n`)
+  process.exit(1)
+})
 
 process.on('SIGINT', () => kernel.interrupt())
 process.on('SIGTERM', () => kernel.stop())
@@ -26,3 +31,11 @@ setInterval(() => process.ppid === parent || kernel.stop(), PARENT_CHECK_MS).unr
 await kernel.stopped
 await kernel.close()
 process.exit(0)
+
+async function start(path: string): Promise<Kernel> {
+  const connection = readConnection(path)
+  const executor = new ExecutorProcess()
+  for (const warning of connectionWarnings(path, connection)) process.stderr.write(`fpdt kernel: ${warning}\n`)
+  const { Kernel } = await import('./jupyter/kernel.js')
+  return Kernel.start(connection, executor)
+}

@@ -5,8 +5,11 @@
  *     iopub                   XPub     outputs to every client; greets each subscriber (JEP 65)
  *     heartbeat               Router   echoes whatever comes
  */
+import { lstatSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
-import { Router, XPublisher } from 'zeromq'
+import { Router, type SocketOptions, XPublisher } from 'zeromq'
+import { FpdtError } from '../errors.js'
+import { Complaints } from './complaints.js'
 import { address, type Connection, type Port } from './connection.js'
 import type { Message } from './message.js'
 import type { Wire } from './wire.js'
@@ -16,7 +19,13 @@ type Frames = readonly Uint8Array[]
 
 /** How long unsent messages may hold up the exit. */
 const LINGER_MS = 1000
-const OPTIONS = { sendHighWaterMark: 0, receiveHighWaterMark: 0, linger: LINGER_MS }
+/** ZeroMQ cuts off whoever announces a longer frame: it would take the memory before anybody looks at the signature. */
+const FRAME_BYTES = 2 ** 30
+/** So many messages of one peer wait inside ZeroMQ; its further ones wait at the peer. */
+const RECEIVED = 1000
+const OPTIONS = { sendHighWaterMark: 0, receiveHighWaterMark: RECEIVED, maxMessageSize: FRAME_BYTES, linger: LINGER_MS }
+/** `handover`: a client that comes back under its name before its old connection is known to be dead gets the name (as in ipykernel). */
+const ROUTER = { ...OPTIONS, handover: true }
 /**
  * A cell can print faster than a client reads. Few messages of IOPub wait inside ZeroMQ, the others in our queue, whose size we know; with `noDrop`
  * ZeroMQ refuses above its mark, where it would drop silently. A client that takes nothing at all is cut off: others wait for the slowest.
@@ -32,35 +41,34 @@ export class Channels {
   readonly #sockets: Record<RequestChannel | 'heartbeat', Router>
   readonly #iopub: XPublisher
   readonly #queues: Record<RequestChannel | 'iopub' | 'heartbeat', SendQueue>
+  readonly #complaints = new Complaints()
 
   private constructor(
+    { curve }: Connection,
     private readonly wire: Wire,
     onFull: (isFull: boolean) => void,
   ) {
-    this.#sockets = { shell: new Router(OPTIONS), control: new Router(OPTIONS), stdin: new Router(OPTIONS), heartbeat: new Router(OPTIONS) }
-    this.#iopub = new XPublisher(IOPUB)
+    const security = curve === undefined ? {} : { curveServer: true, curvePublicKey: curve.publicKey, curveSecretKey: curve.secretKey }
+    const router = (options: SocketOptions<Router> = ROUTER) => new Router({ ...options, ...security })
+    this.#sockets = { shell: router(), control: router(), stdin: router(), heartbeat: router(OPTIONS) }
+    this.#iopub = new XPublisher({ ...IOPUB, ...security })
+    const queue = (socket: Router | XPublisher, full?: (isFull: boolean) => void) => new SendQueue(socket, (words) => this.#complaints.say(words), full)
     const { shell, control, stdin, heartbeat } = this.#sockets
-    this.#queues = {
-      shell: new SendQueue(shell),
-      control: new SendQueue(control),
-      stdin: new SendQueue(stdin),
-      iopub: new SendQueue(this.#iopub, onFull),
-      heartbeat: new SendQueue(heartbeat),
-    }
+    this.#queues = { shell: queue(shell), control: queue(control), stdin: queue(stdin), iopub: queue(this.#iopub, onFull), heartbeat: queue(heartbeat) }
   }
 
-  /** `onFull` is told when clients no longer keep up with what is published, and when they do again. */
+  /** `onFull` is told when clients no longer keep up with what is published, and when they do again. Throws FpdtError 'address'. */
   static async bind(connection: Connection, wire: Wire, onFull: (isFull: boolean) => void): Promise<Channels> {
-    const channels = new Channels(wire, onFull)
-    const { shell, control, stdin, heartbeat } = channels.#sockets
-    const at = (port: Port) => address(connection, port)
-    await Promise.all([
-      shell.bind(at('shell_port')),
-      control.bind(at('control_port')),
-      stdin.bind(at('stdin_port')),
-      heartbeat.bind(at('hb_port')),
-      channels.#iopub.bind(at('iopub_port')),
-    ])
+    const channels = new Channels(connection, wire, onFull)
+    const { heartbeat: hb, ...others } = channels.#sockets
+    const sockets: Record<Port, Router | XPublisher> = { ...others, hb, iopub: channels.#iopub }
+    // Socket files of ipc are for their owner alone.
+    const umask = process.umask(0o177)
+    try {
+      await Promise.all(Object.entries(sockets).map(([port, socket]) => bindAt(socket, address(connection, port as Port), port)))
+    } finally {
+      process.umask(umask)
+    }
     return channels
   }
 
@@ -69,7 +77,7 @@ export class Channels {
     for (const channel of ['shell', 'control', 'stdin'] as const) {
       void receive(this.#sockets[channel], (frames) => {
         const message = this.wire.decode(frames)
-        if ('refused' in message) process.stderr.write(`fpdt kernel: dropped a message on ${channel}: ${message.refused}\n`)
+        if ('refused' in message) this.#complaints.say(`dropped a message on ${channel}: ${message.refused}`)
         else onRequest(channel, message)
       })
     }
@@ -93,7 +101,18 @@ export class Channels {
     const drained = Promise.all(Object.values(this.#queues).map((queue) => queue.drained()))
     await Promise.race([drained, setTimeout(LINGER_MS)])
     for (const socket of [...Object.values(this.#sockets), this.#iopub]) socket.close()
+    this.#complaints.sum()
   }
+}
+
+async function bindAt(socket: Router | XPublisher, at: string, port: string): Promise<void> {
+  const failed = (why: string) => new FpdtError('address', `cannot bind ${port} to ${at}, where the connection file says: ${why}`)
+  const path = at.startsWith('ipc://') ? at.slice('ipc://'.length) : undefined
+  // ZeroMQ removes whatever lies at the path; a socket there is a former kernel's of the same connection file.
+  if (path !== undefined && lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false) throw failed('a file is there that is no socket')
+  await socket.bind(at).catch((error: Error) => {
+    throw failed(error.message)
+  })
 }
 
 /** zeromq.js allows one pending send a socket; a second one throws EBUSY at once. So the sends of a socket form a chain. */
@@ -104,6 +123,7 @@ class SendQueue {
 
   constructor(
     private readonly socket: Router | XPublisher,
+    private readonly complain: (words: string) => void,
     private readonly onFull: (isFull: boolean) => void = () => {},
   ) {}
 
@@ -114,7 +134,7 @@ class SendQueue {
       .then(() => this.#sendNow(frames))
       .catch((error: Error) => {
         // A peer that is gone must not hold up the others.
-        if (!this.socket.closed) process.stderr.write(`fpdt kernel: could not send a message: ${error.message}\n`)
+        if (!this.socket.closed) this.complain(`could not send a message: ${error.message}`)
       })
       .then(() => this.#grow(-bytes))
   }

@@ -99,7 +99,7 @@ export class Kernel {
   }
 
   static async start(connection: Connection, executor: ExecutorProcess): Promise<Kernel> {
-    const wire = new Wire(connection.key, connection.signature_scheme.slice('hmac-'.length))
+    const wire = new Wire(connection.key, connection.hash)
     const channels = await Channels.bind(connection, wire, (isFull) => executor.hold(isFull))
     const kernel = new Kernel(channels, executor)
     kernel.channels.listen(
