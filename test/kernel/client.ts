@@ -10,7 +10,7 @@ import { type Content, type Message, Session } from '../../kernel/src/jupyter/me
 import { Wire } from '../../kernel/src/jupyter/wire.js'
 
 export const MAIN = fileURLToPath(new URL('../../kernel/lib/main.js', import.meta.url))
-const KEY = 'b7f1c3a0'
+export const KEY = 'b7f1c3a0'
 const CHANNELS = ['shell', 'control', 'stdin', 'hb'] as const
 type Channel = (typeof CHANNELS)[number]
 
@@ -25,63 +25,68 @@ export interface Run {
   readonly error: { readonly ename: string; readonly evalue: string; readonly traceback: string } | undefined
 }
 
+export interface Setup {
+  /** Fields of the connection file that differ from the usual ones: 127.0.0.1, free ports, signed. */
+  readonly connection?: Readonly<Record<string, unknown>>
+  readonly env?: NodeJS.ProcessEnv
+}
+
 export class TestKernel {
   readonly received: Message[] = []
   readonly exit: Promise<number | null>
   /** What the supervisor wrote to the terminal of the server. */
   log = ''
-  readonly #wire = new Wire(KEY)
+  readonly #wire: Wire
   readonly #session = new Session()
   readonly #waiting = new Set<() => void>()
-  readonly #iopub = new Subscriber({ linger: 0 })
+  readonly #iopub: Subscriber
+  private readonly sockets: Record<Channel, Dealer>
 
   private constructor(
     readonly process: ChildProcess,
     readonly folder: string,
-    private readonly sockets: Record<Channel, Dealer>,
-    /** Address of IOPub, for further clients. */
-    readonly iopub: string,
+    /** Addresses, for further clients. */
+    readonly addresses: Readonly<Record<Channel | 'iopub', string>>,
+    key: string,
+    security: object,
   ) {
+    this.#wire = new Wire(key)
+    // One name on all channels, as jupyter_client has it: the kernel asks for input where the request came from.
+    const routingId = this.#session.id
+    const connect = (channel: Channel) => {
+      const socket = new Dealer({ linger: 0, routingId, ...security })
+      socket.connect(addresses[channel])
+      return socket
+    }
+    this.sockets = { shell: connect('shell'), control: connect('control'), stdin: connect('stdin'), hb: connect('hb') }
+    this.#iopub = new Subscriber({ linger: 0, ...security })
     this.exit = new Promise((resolve) => process.on('exit', resolve))
     process.stderr?.on('data', (chunk) => {
       this.log += chunk
     })
-    this.#iopub.connect(iopub)
+    this.#iopub.connect(addresses.iopub)
     this.#iopub.subscribe()
     void this.#listen(this.#iopub)
-    for (const channel of ['shell', 'control', 'stdin'] as const) void this.#listen(sockets[channel])
+    for (const channel of ['shell', 'control', 'stdin'] as const) void this.#listen(this.sockets[channel])
   }
 
   /** In a folder of its own, unless the test prepared one. */
-  static async start(folder = mkdtempSync(join(tmpdir(), 'fpdt-kernel-'))): Promise<TestKernel> {
+  static async start(folder = mkdtempSync(join(tmpdir(), 'fpdt-kernel-')), { connection = {}, env = {} }: Setup = {}): Promise<TestKernel> {
     if (!existsSync(MAIN)) throw new Error(`${MAIN} is missing; build the kernel first: npx tsc -p kernel`)
-    const [iopub, ...ports] = (await freePorts(5)) as [number, ...number[]]
-    const [shell, control, stdin, hb] = ports as [number, number, number, number]
-    const connection = {
-      transport: 'tcp',
-      ip: '127.0.0.1',
-      key: KEY,
-      signature_scheme: 'hmac-sha256',
-      iopub_port: iopub,
-      shell_port: shell,
-      control_port: control,
-      stdin_port: stdin,
-      hb_port: hb,
-    }
+    const ports = Object.fromEntries((await freePorts(5)).map((port, index) => [`${(['iopub', ...CHANNELS] as const)[index]}_port`, port]))
+    const fields = { transport: 'tcp', ip: '127.0.0.1', key: KEY, signature_scheme: 'hmac-sha256', ...ports, ...connection } as Record<string, string>
     const file = join(folder, 'connection.json')
-    writeFileSync(file, JSON.stringify(connection))
-    const child = spawn(process.execPath, [MAIN, file], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, JUPYTER_DATA_DIR: folder } })
-    const connect = (port: number) => {
-      const socket = new Dealer({ linger: 0 })
-      socket.connect(`tcp://127.0.0.1:${port}`)
-      return socket
-    }
-    const kernel = new TestKernel(
-      child,
-      folder,
-      { shell: connect(shell), control: connect(control), stdin: connect(stdin), hb: connect(hb) },
-      `tcp://127.0.0.1:${iopub}`,
-    )
+    writeFileSync(file, JSON.stringify(fields), { mode: 0o600 })
+    const child = spawn(process.execPath, [MAIN, file], {
+      cwd: folder,
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, JUPYTER_DATA_DIR: folder, ...env },
+    })
+    const { curve_publickey: curvePublicKey, curve_secretkey: curveSecretKey } = fields
+    const security = curvePublicKey === undefined ? {} : { curveServerKey: curvePublicKey, curvePublicKey, curveSecretKey }
+    const at = (channel: string) => `${fields.transport}://${fields.ip}${fields.transport === 'tcp' ? ':' : '-'}${fields[`${channel}_port`]}`
+    const addresses = { iopub: at('iopub'), shell: at('shell'), control: at('control'), stdin: at('stdin'), hb: at('hb') }
+    const kernel = new TestKernel(child, folder, addresses, fields.key as string, security)
     await kernel.until(({ header }) => header.msg_type === 'iopub_welcome')
     return kernel
   }
@@ -101,7 +106,7 @@ export class TestKernel {
   }
 
   /** Returns the message's id. */
-  send(channel: 'shell' | 'control', type: string, content: object): string {
+  send(channel: 'shell' | 'control' | 'stdin', type: string, content: object): string {
     const message = this.#session.message(type, content)
     void this.sendFrames(channel, this.#wire.encode(message))
     return message.header.msg_id

@@ -15,7 +15,7 @@ beforeEach(async () => {
   onTestFinished(() => kernel.close())
   sleeper = new Subscriber({ linger: 0, receiveHighWaterMark: 1 })
   onTestFinished(() => sleeper.close())
-  sleeper.connect(kernel.iopub)
+  sleeper.connect(kernel.addresses.iopub)
   sleeper.subscribe()
   await sleeper.receive() // its welcome
   await kernel.run('let printed = 0; const line = "x".repeat(1023) + "\\n"; const print = () => { void process.stdout.write(line); printed++ }')
