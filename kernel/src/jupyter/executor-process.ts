@@ -1,5 +1,5 @@
 /**
- * The life of the executor child: started at once, replaced when it dies, interrupted, killed. Whatever happens to it is the outcome of a cell,
+ * The life of the executor child: started at once, replaced when it dies, interrupted, killed. Whatever happens to it is the outcome of its tasks,
  * never an error of the kernel. Imports little: the child is started before ZeroMQ is loaded.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
@@ -8,7 +8,7 @@ import type { Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { CONTROL_FD, type Failure, type Note, type Outcome, type Output, type Task } from '../language/protocol.js'
-import { OutputOrder } from './output-order.js'
+import { type Ask, OutputOrder } from './output-order.js'
 
 const CHILD = fileURLToPath(new URL('../language/child.js', import.meta.url))
 
@@ -23,9 +23,14 @@ const LAST_OUTPUT_MS = 1000
 interface Running {
   readonly task: Task
   readonly resolve: (outcome: Outcome) => void
-  readonly timers: NodeJS.Timeout[]
-  /** Not at all, politely, or after the notice that the next one kills. */
-  interrupt: 'none' | 'asked' | 'announced' | 'killed'
+}
+
+interface Interruption {
+  /** The newest task it is meant for. */
+  readonly upTo: number
+  readonly timers: readonly NodeJS.Timeout[]
+  /** Politely, or after the notice that the next one kills. */
+  stage: 'asked' | 'announced' | 'killed'
 }
 
 export class ExecutorProcess {
@@ -34,12 +39,18 @@ export class ExecutorProcess {
   #isReady = false
   #isClosing = false
   #isHeld = false
-  #running: Running | undefined
+  /** Every task so far. */
+  #tasks = 0
+  readonly #running = new Map<number, Running>()
+  /** While tasks it is meant for still run. */
+  #interruption: Interruption | undefined
   /** How the last executor ended while no cell ran; the next cell says so. */
   #loss: string | undefined
 
   /** Set by whoever shows outputs. */
   onOutput: (cell: number, output: Output) => void = () => {}
+  /** Set by whoever asks the user. */
+  onAsk: (ask: Ask) => void = () => {}
   /** Called when all variables are gone. */
   onLoss: () => void = () => {}
 
@@ -51,10 +62,15 @@ export class ExecutorProcess {
     return this.#child.pid
   }
 
-  /** Runs one cell; the caller waits for the outcome before the next. Never rejects. */
+  /** The number of the next task. */
+  nextTask(): number {
+    return ++this.#tasks
+  }
+
+  /** Runs a task beside those under way. Never rejects. */
   run(task: Task): Promise<Outcome> {
     if (!this.#isAlive) this.#start()
-    if (this.#loss !== undefined) {
+    if (this.#loss !== undefined && task.kind === 'cell') {
       this.onOutput(task.cell, {
         kind: 'stream',
         name: 'stderr',
@@ -63,32 +79,35 @@ export class ExecutorProcess {
       this.#loss = undefined
     }
     return new Promise((resolve) => {
-      this.#running = { task, resolve, timers: [], interrupt: 'none' }
-      this.#child.send(task, () => {}) // a child that is dying refuses; its end answers the cell
+      this.#running.set(task.cell, { task, resolve })
+      this.#child.send(task, () => {}) // a child that is dying refuses; its end answers the task
     })
   }
 
+  /** Interrupts all tasks under way; with none, a timer of an earlier cell may be what keeps the process busy. */
   interrupt(): void {
-    const running = this.#running
-    if (running === undefined) {
-      this.#control('interrupt 0') // a timer of an earlier cell may be what keeps the process busy
-    } else if (running.interrupt === 'none') {
-      running.interrupt = 'asked'
-      this.#regulate()
-      const { cell } = running.task
-      this.#control(`interrupt ${cell}`)
-      running.timers.push(
-        setTimeout(() => this.#control(`insist ${cell}`), INSIST_MS),
-        setTimeout(() => {
-          running.interrupt = 'announced'
-          const text =
-            'This cell does not stop: it is inside a package or native code. Interrupt again to end it together with its process; all variables will be gone.\n'
-          this.onOutput(cell, { kind: 'stream', name: 'stderr', text })
-        }, NOTICE_MS),
-      )
-    } else if (running.interrupt === 'announced') {
-      running.interrupt = 'killed'
+    const upTo = this.#tasks
+    const earlier = this.#interruption
+    if (earlier?.stage === 'announced') {
+      earlier.stage = 'killed'
       this.#kill()
+    } else if (earlier === undefined || earlier.upTo < upTo) {
+      for (const timer of earlier?.timers ?? []) clearTimeout(timer)
+      this.#control(`interrupt ${upTo}`)
+      if (this.#running.size === 0) return
+      const insist = setTimeout(() => this.#control(`insist ${upTo}`), INSIST_MS)
+      this.#interruption = { upTo, timers: [insist, setTimeout(() => this.#announce(), NOTICE_MS)], stage: 'asked' }
+      this.#regulate()
+    }
+  }
+
+  #announce(): void {
+    const interruption = this.#interruption as Interruption
+    interruption.stage = 'announced'
+    const text =
+      'This cell does not stop: it is inside a package or native code. Interrupt again to end it together with its process; all variables will be gone.\n'
+    for (const [cell, { task }] of this.#running) {
+      if (cell <= interruption.upTo && task.kind === 'cell') this.onOutput(cell, { kind: 'stream', name: 'stderr', text })
     }
   }
 
@@ -120,11 +139,11 @@ export class ExecutorProcess {
     this.#child = child
     this.#isAlive = true
     this.#isReady = false
-    const order = new OutputOrder(
-      nonce,
-      (cell, output) => this.onOutput(cell, output),
-      (cell, outcome) => this.#finish(cell, outcome),
-    )
+    const order = new OutputOrder(nonce, {
+      output: (cell, output) => this.onOutput(cell, output),
+      ask: (ask) => this.onAsk(ask),
+      end: (cell, outcome) => this.#finish(cell, outcome),
+    })
     let watch: NodeJS.Timeout | undefined
     const fed = () => {
       clearTimeout(watch)
@@ -156,35 +175,39 @@ export class ExecutorProcess {
   #ended(how: string): void {
     const wasReady = this.#isReady
     this.#isAlive = false
-    const running = this.#running
     if (this.#isClosing) {
-      if (running) this.#finish(running.task.cell, died('ExecutorDied', 'the kernel was shut down while this cell ran'))
+      this.#finishAll(died('ExecutorDied', 'the kernel was shut down while this cell ran'))
       return
     }
     this.onLoss()
-    if (running === undefined) this.#loss = how
-    else if (running.interrupt === 'killed')
-      this.#finish(running.task.cell, died('KeyboardInterrupt', 'the cell was ended together with its process; all variables are gone'))
-    else
-      this.#finish(
-        running.task.cell,
-        died('ExecutorDied', `the process that runs the cells ${how} while this cell ran; all variables are gone, the next cell starts anew`),
-      )
+    if (![...this.#running.values()].some(({ task }) => task.kind === 'cell')) this.#loss = how
+    if (this.#interruption?.stage === 'killed') {
+      this.#finishAll(died('KeyboardInterrupt', 'the cell was ended together with its process; all variables are gone'))
+    } else {
+      this.#finishAll(died('ExecutorDied', `the process that runs the cells ${how} while this cell ran; all variables are gone, the next cell starts anew`))
+    }
     // One that cannot even start is not started over and over.
     if (wasReady) this.#start()
   }
 
+  #finishAll(outcome: Outcome): void {
+    for (const cell of [...this.#running.keys()]) this.#finish(cell, outcome)
+  }
+
   #finish(cell: number, outcome: Outcome): void {
-    const running = this.#running
-    if (running?.task.cell !== cell) return
-    this.#running = undefined
-    for (const timer of running.timers) clearTimeout(timer)
-    this.#regulate()
-    running.resolve(outcome)
+    const running = this.#running.get(cell)
+    this.#running.delete(cell)
+    const [oldest = Number.POSITIVE_INFINITY] = this.#running.keys()
+    if (this.#interruption !== undefined && this.#interruption.upTo < oldest) {
+      for (const timer of this.#interruption.timers) clearTimeout(timer)
+      this.#interruption = undefined
+      this.#regulate()
+    }
+    running?.resolve(outcome)
   }
 
   #regulate(): void {
-    const waits = this.#isHeld && !this.#isClosing && (this.#running?.interrupt ?? 'none') === 'none'
+    const waits = this.#isHeld && !this.#isClosing && this.#interruption === undefined
     for (const pipe of [this.#child.stdout, this.#child.stderr]) {
       if (waits) pipe?.pause()
       else pipe?.resume()

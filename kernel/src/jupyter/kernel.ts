@@ -1,26 +1,25 @@
 /**
- * The protocol: which message is answered how. A table from message type to handler; every request stands between `busy` and `idle`; requests
- * on shell are handled one after another, those on control at once. Never runs user code, so nothing a cell does can block it.
+ * The protocol: which message is answered how. A table from message type to handler; every request stands between `busy` and `idle`. Only executions
+ * wait for each other, in the queue of their shell: what a client asks or sends to a comm meanwhile is answered at once, so that widgets, completion
+ * and a page that is loaded again work while a cell trains. Never runs user code, so nothing a cell does can block it.
  */
 import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
 import type { Assistant } from '../language/assist.js'
-import type { Failure, Output } from '../language/protocol.js'
 import { Channels, type RequestChannel } from './channels.js'
+import { Comms } from './comms.js'
 import type { Connection } from './connection.js'
+import { Execution } from './execution.js'
 import type { ExecutorProcess } from './executor-process.js'
+import { asFailure } from './failure.js'
 import { History, historyPath } from './history.js'
-import { type Message, PROTOCOL_VERSION, Session } from './message.js'
+import { type Message, type MessageExtra, PROTOCOL_VERSION, Session } from './message.js'
 import { Outputs } from './outputs.js'
+import { Shells } from './shells.js'
 import { Wire } from './wire.js'
 
-/** The reply's content; undefined for messages that have no reply. `isAborted`: an earlier cell failed, this one must not run. */
-type Handler = (request: Message, isAborted: boolean) => object | undefined | Promise<object | undefined>
-
-interface Queued {
-  readonly request: Message
-  isAborted: boolean
-}
+/** The reply's content; undefined for messages that have no reply. */
+type Handler = (request: Message) => object | undefined | Promise<object | undefined>
 
 const require = createRequire(import.meta.url)
 const { version } = require('../../package.json') as { version: string }
@@ -42,24 +41,20 @@ const KERNEL_INFO = {
   },
   banner: `FPDT ${version}: long-context transformer training, chunk by chunk, in TypeScript`,
   help_links: [{ text: 'FPDT: Fully Pipelined Distributed Transformer', url: 'https://arxiv.org/abs/2408.16978' }],
-  supported_features: [],
+  supported_features: ['kernel subshells'],
 }
 
 export class Kernel {
   readonly #session = new Session()
   readonly #history = new History(historyPath())
-  /** Cells that ran since the executor started: what completion knows. */
-  readonly #executed: string[] = []
-  #assistant: Promise<Assistant> | undefined
-  readonly #outputs = new Outputs((type, content, parent) => this.#publish(type, content, parent))
+  readonly #outputs = new Outputs((type, content, parent, extra) => this.#publish(type, content, parent, extra))
+  readonly #execution: Execution
+  readonly #comms: Comms
+  readonly #shells = new Shells((request, shell, aborted) => this.#handle('shell', request, () => this.#execution.execute(request, shell, aborted)))
   readonly #handlers: Readonly<Record<RequestChannel, Readonly<Record<string, Handler>>>>
-  readonly #queue: Queued[] = []
-  #isPumping = false
-  /** The number beside a cell. */
-  #count = 0
-  /** Every run, also those that do not count. */
-  #runs = 0
-  #result: string | undefined
+  #assistant: Promise<Assistant> | undefined
+  /** Executions under way, in the order they began. */
+  readonly #executing = new Set<Message>()
   #stopped!: () => void
 
   /** Resolves after a shutdown_request or `stop`. */
@@ -71,28 +66,37 @@ export class Kernel {
     private readonly channels: Channels,
     private readonly executor: ExecutorProcess,
   ) {
-    executor.onOutput = (cell, output) => this.#output(cell, output)
+    const publish = (type: string, content: object, parent?: Message) => this.#publish(type, content, parent)
+    this.#execution = new Execution(executor, this.#outputs, this.#history, publish)
+    this.#comms = new Comms(executor, this.#outputs, publish)
+    executor.onOutput = (cell, output) => {
+      if (output.kind === 'comm') this.#comms.follow(output.event)
+      this.#execution.output(cell, output)
+    }
     executor.onLoss = () => this.#forget()
     const info: Handler = () => KERNEL_INFO
     const shutdown: Handler = (request) => this.#shutdown(request)
+    const comm: Handler = (request) => this.#comms.receive(request)
     this.#handlers = {
       shell: {
         kernel_info_request: info,
-        execute_request: (request, isAborted) => this.#execute(request, isAborted),
         complete_request: async ({ content }) => (await this.#assist()).complete(String(content.code), Number(content.cursor_pos)),
         inspect_request: async ({ content }) => (await this.#assist()).inspect(String(content.code), Number(content.cursor_pos)),
         is_complete_request: async ({ content }) => (await import('../language/is-complete.js')).isComplete(String(content.code)),
         history_request: ({ content }) => this.#history.reply(content),
-        comm_info_request: () => ({ status: 'ok', comms: {} }),
-        comm_open: (request) => this.#refuseComm(request),
-        comm_msg: () => undefined, // of a comm that was refused; its close is on the way
-        comm_close: () => undefined,
+        comm_info_request: ({ content }) => this.#comms.info(content),
+        comm_open: comm,
+        comm_msg: comm,
+        comm_close: comm,
         shutdown_request: shutdown, // before 5.4 it came here
       },
       control: {
         kernel_info_request: info,
         interrupt_request: () => this.#interrupt(),
         shutdown_request: shutdown,
+        create_subshell_request: () => this.#shells.create(),
+        delete_subshell_request: (request) => this.#shells.delete(request),
+        list_subshell_request: () => this.#shells.list(),
       },
       stdin: {},
     }
@@ -122,85 +126,58 @@ export class Kernel {
   async close(): Promise<void> {
     void this.#assistant?.then((assistant) => assistant.close())
     // The process first: what it has printed, and the reply of a cell that ends with it, are still to be sent.
-    for (const waiting of this.#queue) waiting.isAborted = true
+    this.#shells.abort('the kernel was shut down')
     await this.executor.close()
-    for (let turn = 0; turn < 10 && this.#isPumping; turn++) await setImmediate()
+    for (let turn = 0; turn < 10 && this.#executing.size > 0; turn++) await setImmediate()
     this.#outputs.flush()
     await this.channels.close()
   }
 
   #receive(channel: RequestChannel, request: Message): void {
-    if (!Object.hasOwn(this.#handlers[channel], request.header.msg_type)) {
-      process.stderr.write(`fpdt kernel: ignored ${JSON.stringify(request.header.msg_type)} on ${channel}\n`)
-    } else if (channel === 'shell') {
-      this.#queue.push({ request, isAborted: false })
-      void this.#pump()
-    } else void this.#handle(channel, request, false)
-  }
-
-  async #pump(): Promise<void> {
-    if (this.#isPumping) return
-    this.#isPumping = true
-    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) await this.#handle('shell', next.request, next.isAborted)
-    this.#isPumping = false
-  }
-
-  async #handle(channel: RequestChannel, request: Message, isAborted: boolean): Promise<void> {
     const { msg_type } = request.header
+    if (channel === 'shell' && msg_type === 'execute_request') {
+      try {
+        this.#shells.of(request).push(request)
+      } catch (error) {
+        void this.#handle(channel, request, () => Promise.reject(error))
+      }
+    } else if (Object.hasOwn(this.#handlers[channel], msg_type)) void this.#handle(channel, request, this.#handlers[channel][msg_type] as Handler)
+    else process.stderr.write(`fpdt kernel: ignored ${JSON.stringify(msg_type)} on ${channel}\n`)
+  }
+
+  /** Never rejects. */
+  async #handle(channel: RequestChannel, request: Message, handler: Handler): Promise<void> {
+    const { msg_type } = request.header
+    const isExecution = msg_type === 'execute_request'
     this.#publish('status', { execution_state: 'busy' }, request)
+    if (isExecution) this.#executing.add(request)
     let reply: object | undefined
     try {
-      reply = await this.#handlers[channel][msg_type]?.(request, isAborted)
+      reply = await handler(request)
     } catch (error) {
-      reply = asError(error as Error)
+      reply = asFailure(error as Error)
       process.stderr.write(`fpdt kernel: ${msg_type}: ${(error as Error).stack}\n`)
     }
-    if (reply !== undefined) this.channels.send(channel, this.#session.message(msg_type.replace(/_request$/, '_reply'), reply, request))
+    // What has no reply, as comm messages, ends with its idle alone.
+    if (reply !== undefined && msg_type.endsWith('_request')) {
+      this.channels.send(channel, this.#session.message(msg_type.replace(/_request$/, '_reply'), reply, request))
+    }
     this.#publish('status', { execution_state: 'idle' }, request)
-  }
-
-  async #execute(request: Message, isAborted: boolean): Promise<object> {
-    const { code, silent = false, store_history = true, user_expressions, stop_on_error = true } = request.content
-    if (isAborted) {
-      return { ...asError({ name: 'Aborted', message: 'not run, because an earlier cell failed' }), execution_count: this.#count }
-    }
-    if (typeof code !== 'string') throw new TypeError(`execute_request: code is ${typeof code}, not a string`)
-    const isStored = store_history === true && silent !== true
-    if (isStored) this.#count++
-    if (silent !== true) this.#publish('execute_input', { code, execution_count: this.#count }, request)
-
-    const cell = ++this.#runs
-    this.#result = undefined
-    this.#outputs.open(cell, request, this.#count)
-    const expressions = Object.fromEntries(Object.entries((user_expressions ?? {}) as object).map(([name, text]) => [name, String(text)]))
-    const file = isStored ? `Cell [${this.#count}]` : 'Cell [*]'
-    const { error, lost, expressions: values } = await this.executor.run({ cell, file, code, silent: silent === true, expressions })
-    this.#outputs.flush()
-    if (isStored) this.#history.add(this.#count, code, this.#result)
-    if (lost !== true) this.#executed.push(code)
-
-    if (error === undefined) return { status: 'ok', execution_count: this.#count, user_expressions: values, payload: [] }
-    if (silent !== true) this.#publish('error', errorOutput(error), request)
-    if (stop_on_error === true) {
-      await setImmediate() // requests that have arrived meanwhile are queued first
-      for (const queued of this.#queue) queued.isAborted = true
-    }
-    return { ...error, execution_count: this.#count, user_expressions: {}, payload: [] }
-  }
-
-  #output(cell: number, output: Output): void {
-    if (output.kind === 'result') this.#result = String(output.data['text/plain'])
-    this.#outputs.add(cell, output)
+    this.#executing.delete(request)
+    // Servers and front ends take the last status for that of the kernel, and one that seems idle may be culled in the middle of a training run.
+    const [executing] = this.#executing
+    if (executing !== undefined) this.#publish('status', { execution_state: 'busy' }, executing)
   }
 
   /** Parser and language server are loaded when they are first asked for: most of what an idle kernel would weigh. */
   #assist(): Promise<Assistant> {
-    this.#assistant ??= import('../language/assist.js').then(({ Assistant }) => new Assistant(process.cwd(), this.#executed))
+    this.#assistant ??= import('../language/assist.js').then(({ Assistant }) => new Assistant(process.cwd(), this.#execution.executed))
     return this.#assistant
   }
 
   #forget(): void {
-    this.#executed.length = 0
+    this.#execution.executed.length = 0
+    this.#comms.closeAll()
     void this.#assistant?.then((assistant) => assistant.close())
   }
 
@@ -216,19 +193,7 @@ export class Kernel {
     return content
   }
 
-  #refuseComm(request: Message): undefined {
-    this.#publish('comm_close', { comm_id: request.content.comm_id, data: {} }, request)
+  #publish(type: string, content: object, parent?: Message, extra?: MessageExtra): void {
+    this.channels.publish(this.#session.message(type, content, parent, extra))
   }
-
-  #publish(type: string, content: object, parent?: Message): void {
-    this.channels.publish(this.#session.message(type, content, parent))
-  }
-}
-
-function errorOutput({ ename, evalue, traceback }: Failure): Omit<Failure, 'status'> {
-  return { ename, evalue, traceback }
-}
-
-function asError(error: { readonly name: string; readonly message: string }): Failure {
-  return { status: 'error', ename: error.name, evalue: error.message, traceback: [`${error.name}: ${error.message}`] }
 }

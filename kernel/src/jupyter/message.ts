@@ -17,6 +17,8 @@ export interface Header {
   readonly date: string
   readonly msg_type: string
   readonly version: string
+  /** Of requests: the subshell they are for (JEP 91); the main shell without. */
+  readonly subshell_id?: string | null
 }
 
 export interface Message {
@@ -29,6 +31,12 @@ export interface Message {
   readonly content: Content
   /** Binary frames after the JSON ones; not covered by the signature (the protocol says so). */
   readonly buffers: readonly Uint8Array[]
+}
+
+/** What a message of ours may carry beside its content. */
+export interface MessageExtra {
+  readonly metadata?: Content
+  readonly buffers?: readonly Uint8Array[]
 }
 
 const username = (() => {
@@ -44,7 +52,7 @@ export class Session {
   #sent = 0
 
   /** A message of ours. `parent` gives it the request's header and, for replies, its routing prefix. */
-  message(type: string, content: object, parent?: Message, extra: { metadata?: Content; buffers?: readonly Uint8Array[] } = {}): Message {
+  message(type: string, content: object, parent?: Message, extra: MessageExtra = {}): Message {
     return {
       identities: parent?.identities ?? [],
       header: {

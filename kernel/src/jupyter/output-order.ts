@@ -1,14 +1,27 @@
 /** Puts the three streams of an executor back into the order they were written in (epochs: `language/protocol.ts`). Pure: no process, no timer. */
 import { type Mark, MarkReader, type Note, type Outcome, type Output } from '../language/protocol.js'
 
+export type Ask = Extract<Note, { kind: 'ask' }>
 type Token = { readonly kind: 'text'; readonly text: string } | Mark | Exclude<Note, { kind: 'ready' }>
 
 class Lane {
   readonly tokens: Token[] = []
   /** Whose text this is. */
   cell = 0
-  /** The last cell whose end has come. */
-  ended = 0
+}
+
+/** A cell is over when its end has come on every stream: cells of subshells overlap and end in any order. */
+interface Ending {
+  readonly lanes: Set<Lane>
+  outcome?: Outcome
+}
+
+/** What comes out, in order. */
+export interface Ordered {
+  output(cell: number, output: Output): void
+  ask(ask: Ask): void
+  /** After all outputs that the cell wrote before its end. */
+  end(cell: number, outcome: Outcome): void
 }
 
 export class OutputOrder {
@@ -16,12 +29,11 @@ export class OutputOrder {
   readonly #text = [new Lane(), new Lane()] as const
   readonly #ipc = new Lane()
   #closed = -1
-  #outcome: { readonly cell: number; readonly outcome: Outcome } | undefined
+  readonly #endings = new Map<number, Ending>()
 
   constructor(
     nonce: string,
-    private readonly emit: (cell: number, output: Output) => void,
-    private readonly end: (cell: number, outcome: Outcome) => void,
+    private readonly ordered: Ordered,
   ) {
     this.#readers = [new MarkReader(nonce), new MarkReader(nonce)]
   }
@@ -40,7 +52,7 @@ export class OutputOrder {
 
   /** True while something waits for a mark on another stream. */
   get isWaiting(): boolean {
-    return this.#outcome !== undefined || this.#lanes.some((lane) => lane.tokens.length > 0)
+    return [...this.#endings.values()].some(({ outcome }) => outcome !== undefined) || this.#lanes.some((lane) => lane.tokens.length > 0)
   }
 
   /** Stops waiting: a mark that has not come by now never will, because user code closed or replaced a descriptor. */
@@ -48,8 +60,7 @@ export class OutputOrder {
     const epochs = this.#lanes.flatMap((lane) => lane.tokens.map((token) => ('epoch' in token ? token.epoch : 0)))
     this.#closed = Math.max(this.#closed, ...epochs)
     this.#advance()
-    for (const lane of this.#text) lane.ended = Math.max(lane.ended, this.#outcome?.cell ?? 0)
-    this.#advance()
+    for (const [cell, { outcome }] of this.#endings) if (outcome !== undefined) this.#end(cell, outcome)
   }
 
   get #lanes(): readonly Lane[] {
@@ -62,11 +73,11 @@ export class OutputOrder {
       moved = false
       for (const lane of this.#lanes) while (lane.tokens[0] !== undefined && this.#take(lane, lane.tokens[0])) moved = Boolean(lane.tokens.shift())
     }
-    const done = this.#outcome
-    if (done !== undefined && this.#lanes.every((lane) => lane.ended >= done.cell)) {
-      this.#outcome = undefined
-      this.end(done.cell, done.outcome)
-    }
+  }
+
+  #end(cell: number, outcome: Outcome): void {
+    this.#endings.delete(cell)
+    this.ordered.end(cell, outcome)
   }
 
   /** False when the token has to wait for the end of the epoch before its own. */
@@ -80,16 +91,24 @@ export class OutputOrder {
         this.#closed = Math.max(this.#closed, token.epoch)
         return true
       case 'text':
-        this.emit(lane.cell, { kind: 'stream', name: lane === this.#text[0] ? 'stdout' : 'stderr', text: token.text })
+        this.ordered.output(lane.cell, { kind: 'stream', name: lane === this.#text[0] ? 'stdout' : 'stderr', text: token.text })
         return true
       case 'output':
         if (this.#closed < token.epoch - 1) return false
-        this.emit(token.cell, token.output)
+        this.ordered.output(token.cell, token.output)
         return true
-      case 'end':
-        lane.ended = token.cell
-        if ('outcome' in token) this.#outcome = token
+      case 'ask':
+        if (this.#closed < token.epoch - 1) return false
+        this.ordered.ask(token)
         return true
+      case 'end': {
+        const ending: Ending = this.#endings.get(token.cell) ?? { lanes: new Set() }
+        this.#endings.set(token.cell, ending)
+        ending.lanes.add(lane)
+        if ('outcome' in token) ending.outcome = token.outcome
+        if (ending.outcome !== undefined && ending.lanes.size === this.#lanes.length) this.#end(token.cell, ending.outcome)
+        return true
+      }
     }
   }
 }

@@ -2,27 +2,39 @@
  * Outputs of cells -> IOPub messages. Text is gathered for a moment: one message a print would run into the server's limit of 1,000 messages a
  * second. Anything else, or text of another cell or stream, sends what was gathered first, so the order stays.
  */
+import type { CommEvent } from '../comm/comms.js'
 import type { Output } from '../language/protocol.js'
-import type { Message } from './message.js'
+import type { Message, MessageExtra } from './message.js'
 
 const GATHER_MS = 25
 const GATHER_CHARS = 65_536
-/** So many cells can still print after they ended. */
-const REMEMBERED_CELLS = 256
+/** So many cells can still print after they ended, and so many handlers of comm messages: a slider must not make cells forgotten. */
+const REMEMBERED = 256
 
-type Publish = (type: string, content: object, parent: Message) => void
+type Publish = (type: string, content: object, parent: Message | undefined, extra?: MessageExtra) => void
+
+interface Shown {
+  readonly request: Message
+  /** The number beside the cell. */
+  readonly count: number
+}
 
 export class Outputs {
-  readonly #requests = new Map<number, { readonly request: Message; readonly count: number }>()
+  readonly #cells = new Map<number, Shown>()
+  readonly #handlers = new Map<number, Shown>()
   #gathered: { readonly cell: number; readonly name: string; text: string } | undefined
   #timer: NodeJS.Timeout | undefined
 
   constructor(private readonly publish: Publish) {}
 
   /** Outputs of `cell` answer `request` from now on; `count` is its number in the notebook. */
-  open(cell: number, request: Message, count: number): void {
-    this.#requests.set(cell, { request, count })
-    if (this.#requests.size > REMEMBERED_CELLS) this.#requests.delete(this.#requests.keys().next().value as number)
+  openCell(cell: number, request: Message, count: number): void {
+    remember(this.#cells, cell, { request, count })
+  }
+
+  /** What handlers of a comm message show answers that message. */
+  openHandler(task: number, request: Message): void {
+    remember(this.#handlers, task, { request, count: 0 })
   }
 
   add(cell: number, output: Output): void {
@@ -50,14 +62,29 @@ export class Outputs {
   }
 
   #publish(cell: number, output: Output): void {
-    const { request, count } = this.#requests.get(cell) ?? {}
-    if (request === undefined || count === undefined || request.content.silent === true) return
-    const [type, content] = contentOf(output, count)
-    this.publish(type, content, request)
+    const shown = this.#cells.get(cell) ?? this.#handlers.get(cell)
+    if (output.kind === 'comm') {
+      // Not a thing to see, so it also leaves a silent cell and one that was forgotten.
+      const { metadata, buffers } = output.event
+      this.publish(`comm_${output.event.type}`, commContent(output.event), shown?.request, { metadata, buffers })
+    } else if (shown !== undefined && shown.request.content.silent !== true) {
+      const [type, content] = contentOf(output, shown.count)
+      this.publish(type, content, shown.request)
+    }
   }
 }
 
-function contentOf(output: Output, count: number): [type: string, content: object] {
+function remember(shown: Map<number, Shown>, task: number, entry: Shown): void {
+  shown.set(task, entry)
+  if (shown.size > REMEMBERED) shown.delete(shown.keys().next().value as number)
+}
+
+function commContent(event: CommEvent): object {
+  const { id, data } = event
+  return { comm_id: id, data, ...(event.type === 'open' ? { target_name: event.target } : {}) }
+}
+
+function contentOf(output: Exclude<Output, { kind: 'comm' }>, count: number): [type: string, content: object] {
   switch (output.kind) {
     case 'stream':
       return ['stream', { name: output.name, text: output.text }]

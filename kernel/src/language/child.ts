@@ -1,5 +1,5 @@
 /**
- * The executor: the process that user code, the fpdt library and the native addon run in. The supervisor starts it, gives it one cell at a time
+ * The executor: the process that user code, the fpdt library and the native addon run in. The supervisor starts it, gives it tasks
  * and outlives it; `protocol.ts` says how they talk.
  */
 import { Evaluator } from './evaluate.js'
@@ -20,7 +20,7 @@ Object.defineProperty(process, 'stderr', { value: output.standardStream(2), conf
 installStackTraces()
 hidePromiseBooks()
 const evaluator = new Evaluator(process.cwd(), output)
-listenForInterrupts(CONTROL_FD, (cell) => evaluator.interrupt(cell))
+listenForInterrupts(CONTROL_FD, (upTo) => evaluator.interrupt(upTo))
 
 process.on('message', async (task: Task) => {
   const { cell, outcome } = await evaluator.run(task)

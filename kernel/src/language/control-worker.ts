@@ -1,8 +1,8 @@
 /**
  * The executor's ear while its main thread is busy: a worker that reads one line per word from the supervisor.
  *
- *     interrupt <cell>   the flag is set to 1 if that cell still runs, and the main thread is told
- *     insist <cell>      the same with 2
+ *     interrupt <task>   all that is under way up to that task: the flag is set to 1, and the main thread is told
+ *     insist <task>      the same with 2, if any of it is still under way
  *     (end of stream)    the supervisor is gone, however it died: this process group ends at once
  */
 import { Socket } from 'node:net'
@@ -11,7 +11,8 @@ import { parentPort, workerData } from 'node:worker_threads'
 
 // As in interrupt.ts; not imported, so that the worker loads nothing.
 const FLAG = 0
-const CURRENT = 1
+const MEANT = 1
+const OLDEST = 2
 
 const { fd, shared } = workerData as { fd: number; shared: SharedArrayBuffer }
 const words = new Int32Array(shared)
@@ -19,10 +20,13 @@ const supervisor = new Socket({ fd, readable: true, writable: false })
 
 createInterface({ input: supervisor }).on('line', (line) => {
   const [word, text] = line.split(' ')
-  const cell = Number(text)
-  if (Atomics.load(words, CURRENT) !== cell) return
+  const upTo = Number(text)
+  const oldest = Atomics.load(words, OLDEST)
+  // With nothing under way, a timer of an earlier cell may be what keeps the process busy.
+  if (oldest > upTo || (oldest === 0 && word === 'insist')) return
+  Atomics.store(words, MEANT, upTo)
   Atomics.store(words, FLAG, word === 'insist' ? 2 : 1)
-  parentPort?.postMessage(cell)
+  parentPort?.postMessage(upTo)
 })
 supervisor.on('close', () => {
   // The group, not only this process: what user code started (and did not detach) must not outlive it either. `disconnect` of the main thread would not

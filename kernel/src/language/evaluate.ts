@@ -1,12 +1,17 @@
-/** Runs one cell after another in this process. Knows no sockets: outputs go to an `OutputWriter`, the outcome is returned. */
+/**
+ * Runs tasks in this process: cells, and handlers of comm messages. Several may be under way, taking turns where they await; interruption finds them
+ * all. Knows no sockets: outputs go to an `OutputWriter`, the outcome is returned.
+ */
 import vm from 'node:vm'
+import { Comms } from '../comm/comms.js'
+import { COMM_HOST } from '../comm/index.js'
 import { DISPLAY_HOST, type DisplayHost } from '../display.js'
-import { type Cell, cells } from './cell.js'
-import { KeyboardInterrupt, onInterrupt, setCurrent, stop } from './interrupt.js'
+import { type Cell, cellOf, cells } from './cell.js'
+import { KeyboardInterrupt, onInterrupt, setOldest, stop } from './interrupt.js'
 import { CellModules } from './modules.js'
 import type { OutputWriter } from './output.js'
 import { displayIdOf, present } from './present.js'
-import type { Failure, Outcome, Shown, Task } from './protocol.js'
+import type { CellTask, Failure, Outcome, Shown, Task } from './protocol.js'
 import { SourceError } from './syntax.js'
 import { failureOf, rememberCell } from './traceback.js'
 import { transpileCell } from './transpile.js'
@@ -21,43 +26,58 @@ interface Scope {
 
 export class Evaluator {
   readonly #modules: CellModules
-  #running: { readonly cell: Cell; readonly reject: (reason: Error) => void } | undefined
+  readonly #comms: Comms
+  /** Oldest first. */
+  readonly #running = new Map<number, { readonly cell: Cell; readonly reject: (reason: Error) => void }>()
 
   constructor(
     folder: string,
     private readonly output: OutputWriter,
   ) {
     this.#modules = new CellModules(folder)
+    this.#comms = new Comms((event) => output.output({ kind: 'comm', event }))
     this.#installGlobals()
   }
 
-  /** Never rejects; resolves when nothing of the cell is left to wait for. */
+  /** Never rejects; resolves when nothing of the task is left to wait for. */
   async run(task: Task): Promise<{ readonly cell: Cell; readonly outcome: Outcome }> {
-    const cell: Cell = { id: task.cell, file: task.file, interrupted: false, pending: [] }
-    const interrupted = new Promise<never>((_, reject) => {
-      this.#running = { cell, reject }
-    })
+    const cell = cellOf(task)
+    const interrupted = new Promise<never>((_, reject) => this.#running.set(cell.id, { cell, reject }))
     interrupted.catch(() => {})
-    this.output.begin(cell)
-    setCurrent(cell.id)
+    this.#changed()
+    if (task.kind === 'cell') this.output.begin(cell)
     const outcome = await cells.run(cell, () =>
-      Promise.race([this.#evaluate(task, cell), interrupted]).catch((thrown): Outcome => ({ error: failureOf(thrown), expressions: {} })),
+      Promise.race([this.#perform(task, cell), interrupted]).catch((thrown): Outcome => ({ error: failureOf(thrown), expressions: {} })),
     )
-    setCurrent(0)
-    this.#running = undefined
-    return { cell, outcome }
+    this.#running.delete(cell.id)
+    this.#changed()
+    return { cell, outcome: cell.payload.length === 0 ? outcome : { ...outcome, payload: cell.payload } }
   }
 
-  /** Ends the wait for a cell. What it left behind ends at its next resumption. */
-  interrupt(id: number): void {
-    if (this.#running?.cell.id !== id) return
-    this.#running.cell.interrupted = true
-    const interruption = new KeyboardInterrupt()
-    interruption.stack = String(interruption) // how this process heard of it says nothing about the cell
-    this.#running.reject(interruption)
+  /** Ends the wait for all tasks up to that one. What they left behind ends at its next resumption. */
+  interrupt(upTo: number): void {
+    for (const { cell, reject } of this.#running.values()) {
+      if (cell.id > upTo) continue
+      cell.interrupted = true
+      const interruption = new KeyboardInterrupt()
+      interruption.stack = String(interruption) // how this process heard of it says nothing about the cell
+      reject(interruption)
+    }
   }
 
-  async #evaluate(task: Task, cell: Cell): Promise<Outcome> {
+  #changed(): void {
+    const [oldest = 0] = this.#running.keys()
+    setOldest(oldest)
+  }
+
+  async #perform(task: Task, cell: Cell): Promise<Outcome> {
+    if (task.kind === 'cell') return this.#evaluate(task, cell)
+    await this.#comms.receive(task.event)
+    await Promise.all(cell.pending)
+    return { expressions: {} }
+  }
+
+  async #evaluate(task: CellTask, cell: Cell): Promise<Outcome> {
     const { value } = await this.#execute(task.code, cell.file)
     if (value !== undefined && !task.silent) await this.#showResult(value)
     await Promise.all(cell.pending)
@@ -122,7 +142,7 @@ export class Evaluator {
       },
       { clear },
     )
-    Object.assign(globalThis, { [DISPLAY_HOST]: host, display, require: this.#modules.require })
+    Object.assign(globalThis, { [DISPLAY_HOST]: host, [COMM_HOST]: this.#comms, display, require: this.#modules.require })
   }
 }
 

@@ -1,13 +1,18 @@
 /**
  * Stopping user code. The interrupt arrives at the control worker (`control-worker.ts`), because the main thread may be busy: the worker sets
- * a flag in shared memory for code that does not yield, and posts a message for code that waits.
+ * a flag in shared memory for code that does not yield, and posts a message for code that waits. An interrupt is meant for all that was under
+ * way when the user asked for it, and for nothing that began later: it names the newest task it is meant for.
  */
 import { Worker } from 'node:worker_threads'
 import { cells } from './cell.js'
 
-/** Words of the shared memory. FLAG: 0 run, 1 the next check throws once, 2 every check throws. CURRENT: id of the running cell, 0 if none. */
+/**
+ * Words of the shared memory. FLAG: 0 run, 1 the next check throws once, 2 every check throws. MEANT: the newest task the flag is meant for.
+ * OLDEST: the oldest task under way, 0 if none.
+ */
 const FLAG = 0
-const CURRENT = 1
+const MEANT = 1
+const OLDEST = 2
 
 export class KeyboardInterrupt extends Error {
   override readonly name = 'KeyboardInterrupt'
@@ -25,12 +30,21 @@ interface Stop extends Int32Array {
   resume<T>(value?: T): T
 }
 
-const callbacks = new Set<() => void>()
-/** The last cell that began. */
-let latest = 0
+interface Callback {
+  readonly call: () => void
+  /** In which task it was registered. */
+  readonly task: number
+}
 
-export const stop = Object.assign(new Int32Array(new SharedArrayBuffer(8)), {
+const callbacks = new Set<Callback>()
+
+export const stop = Object.assign(new Int32Array(new SharedArrayBuffer(12)), {
   raise(): void {
+    if ((cells.getStore()?.id ?? 0) > Atomics.load(stop, MEANT)) {
+      // Code of a later task has the thread, so those that are meant wait; the message ends them.
+      Atomics.store(stop, FLAG, 0)
+      return
+    }
     // Once, so that `finally` blocks can clean up; the supervisor asks for 2 when that did not end the cell.
     Atomics.compareExchange(stop, FLAG, 1, 0)
     throw new KeyboardInterrupt()
@@ -44,34 +58,34 @@ export const stop = Object.assign(new Int32Array(new SharedArrayBuffer(8)), {
 // Local modules find the flag here; cells get it as a parameter.
 ;(globalThis as Record<symbol, unknown>)[Symbol.for('fpdt.stop')] = stop
 
-/** Marks a cell as running, 0 for none. An interrupt meant for an earlier one no longer counts. */
-export function setCurrent(id: number): void {
-  if (id !== 0) latest = id
-  Atomics.store(stop, FLAG, 0)
-  Atomics.store(stop, CURRENT, id)
+/** Says which is the oldest task under way, 0 for none. */
+export function setOldest(id: number): void {
+  Atomics.store(stop, OLDEST, id)
 }
 
 /** Calls back on every interrupt (native work has to be told); returns the function that ends it. */
-export function onInterrupt(callback: () => void): () => void {
+export function onInterrupt(call: () => void): () => void {
+  const callback = { call, task: cells.getStore()?.id ?? 0 }
   callbacks.add(callback)
   return () => callbacks.delete(callback)
 }
 
 /**
  * Starts the worker that listens on file descriptor `fd` for the supervisor's word, and ends this process group when the supervisor is gone.
- * `interrupted` is called on the main thread with the id of the cell that was meant.
+ * `interrupted` is called on the main thread with the newest task that is meant.
  */
-export function listenForInterrupts(fd: number, interrupted: (cell: number) => void): void {
+export function listenForInterrupts(fd: number, interrupted: (upTo: number) => void): void {
   const worker = new Worker(new URL('./control-worker.js', import.meta.url), { workerData: { fd, shared: stop.buffer } })
-  worker.on('message', (cell: number) => {
+  worker.on('message', (upTo: number) => {
     // The main thread is free, so nothing is left that the flag could stop.
-    Atomics.compareExchange(stop, FLAG, 1, 0)
-    // The flag may have ended the cell before this message came; what belongs to a later one is not meant.
-    if (cell !== 0 && cell !== latest) return
-    interrupted(cell)
-    for (const callback of callbacks) {
+    Atomics.store(stop, FLAG, 0)
+    // The flag may have ended what was meant before this message came, and what runs now began later.
+    if (Atomics.load(stop, OLDEST) > upTo) return
+    interrupted(upTo)
+    for (const { call, task } of [...callbacks]) {
+      if (task > upTo) continue
       try {
-        callback()
+        call()
       } catch (error) {
         // Reported like every error nobody catches, but the others are told too.
         setImmediate(() => {

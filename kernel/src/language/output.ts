@@ -11,7 +11,9 @@ export class OutputWriter {
   #stream: Stream = 'ipc'
   /** Whose text follows on the active stream. */
   #owner = 0
-  /** The running cell, else the last one; output of native code is counted to it. */
+  /** Cells under way, in the order they began. */
+  #running: readonly Cell[] = []
+  /** Output of native code is counted to it: the running cell of the main shell, else that of a subshell that began last, else the last one. */
   #current = 0
 
   constructor(
@@ -30,9 +32,7 @@ export class OutputWriter {
   }
 
   begin(cell: Cell): void {
-    this.#current = cell.id
-    this.#enter(2, cell.id)
-    this.#enter(1, cell.id)
+    this.#setRunning([...this.#running, cell])
   }
 
   text(fd: 1 | 2, chunk: Buffer | string): void {
@@ -48,9 +48,26 @@ export class OutputWriter {
     this.send({ kind: 'output', epoch: this.#epoch, cell, output })
   }
 
+  /** Asks the user for a line. What was printed before is shown before. */
+  ask(prompt: string, password: boolean): void {
+    const cell = cells.getStore()?.id ?? this.#current
+    this.#enter('ipc', cell)
+    this.send({ kind: 'ask', epoch: this.#epoch, cell, prompt, password })
+  }
+
   end(cell: Cell, outcome: Outcome): void {
     for (const fd of [1, 2] as const) this.#mark(fd, encodeMark(this.nonce, { kind: 'end', cell: cell.id }))
     this.send({ kind: 'end', cell: cell.id, outcome })
+    if (this.#running.includes(cell)) this.#setRunning(this.#running.filter((other) => other !== cell))
+  }
+
+  #setRunning(running: readonly Cell[]): void {
+    this.#running = running
+    const current = running.find(({ isMain }) => isMain) ?? running.at(-1)
+    if (current === undefined || current.id === this.#current) return
+    this.#current = current.id
+    this.#enter(2, current.id)
+    this.#enter(1, current.id)
   }
 
   #enter(stream: Stream, cell: number): void {

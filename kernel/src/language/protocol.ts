@@ -1,8 +1,8 @@
 /**
  * What supervisor and executor say to each other.
  *
- *     supervisor --IPC--> executor       Task
- *     supervisor --fd 4--> its worker    interrupt, insist (control-worker.ts)
+ *     supervisor --IPC--> executor       Task: a cell, or a comm message; several may be under way (subshells)
+ *     supervisor --fd 4--> its worker    interrupt, insist, answer (control-worker.ts)
  *     executor --fd 1, 2--> supervisor   text, with marks in between
  *     executor --IPC--> supervisor       Note
  *
@@ -10,19 +10,42 @@
  * no common order; epochs give them one. Whoever writes closes the epoch on the stream it leaves and opens the next on the one it enters; the
  * reader holds a stream back at `open e` until `close e-1` has come on whichever stream.
  */
+import type { CommEvent } from '../comm/comms.js'
 import type { MimeBundle } from '../display.js'
 
 /** Place in the child's `stdio` of the pipe to its control worker. */
 export const CONTROL_FD = 4
 
-export interface Task {
+export type Task = CellTask | CommTask
+
+export interface CellTask {
+  readonly kind: 'cell'
+  /** Names the request: grows by one with each task, never reused. What a comm handler prints belongs to its request as a cell's output to the cell. */
   readonly cell: number
   /** How stack frames name the cell. */
   readonly file: string
+  /** The subshell it runs in; undefined for the main shell. */
+  readonly subshell?: string
+  /** The number beside the cell: its place in `In` and `Out`; undefined when it is not stored. */
+  readonly count?: number
+  /** Whether the client can be asked (`prompt`). */
+  readonly canAsk: boolean
   readonly code: string
   readonly silent: boolean
   readonly expressions: Readonly<Record<string, string>>
 }
+
+/** A comm message from a client; what its handler prints or shows answers that message. */
+export interface CommTask {
+  readonly kind: 'comm'
+  readonly cell: number
+  readonly event: CommEvent
+}
+
+/** What execute_reply carries besides: help for the pager (`name?`), or the text of the next cell. Front ends show the first and the last of these. */
+export type Payload =
+  | { readonly source: 'page'; readonly data: MimeBundle; readonly start: number }
+  | { readonly source: 'set_next_input'; readonly text: string; readonly replace: boolean }
 
 /** What every error looks like, in execute_reply, in the `error` output and in user_expressions. */
 export interface Failure {
@@ -42,6 +65,7 @@ export interface Outcome {
   /** The process ended with the cell, and all variables with it. */
   readonly lost?: true
   readonly expressions: Readonly<Record<string, (Shown & { status: 'ok' }) | Failure>>
+  readonly payload?: readonly Payload[]
 }
 
 export type Output =
@@ -49,11 +73,14 @@ export type Output =
   | ({ readonly kind: 'display'; readonly displayId?: string; readonly update: boolean } & Shown)
   | ({ readonly kind: 'result' } & Shown)
   | { readonly kind: 'clear'; readonly wait: boolean }
+  | { readonly kind: 'comm'; readonly event: CommEvent }
 
 export type Note =
   | { readonly kind: 'ready' }
   | { readonly kind: 'output'; readonly epoch: number; readonly cell: number; readonly output: Output }
   | { readonly kind: 'close'; readonly epoch: number }
+  /** The cell waits for a line from the user; the answer goes to the control worker, because the main thread waits. */
+  | { readonly kind: 'ask'; readonly epoch: number; readonly cell: number; readonly prompt: string; readonly password: boolean }
   | { readonly kind: 'end'; readonly cell: number; readonly outcome: Outcome }
 
 /** In the text of file descriptors 1 and 2. */

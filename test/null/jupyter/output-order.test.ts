@@ -5,7 +5,7 @@ import { type Cell, cells } from '../../../kernel/src/language/cell.js'
 import { OutputWriter } from '../../../kernel/src/language/output.js'
 import { encodeMark, MarkReader, type Note } from '../../../kernel/src/language/protocol.js'
 
-const cell = (id: number): Cell => ({ id, file: `Cell [${id}]`, interrupted: false, pending: [] })
+const cell = (id: number, isMain = true): Cell => ({ id, file: `Cell [${id}]`, isMain, canAsk: false, interrupted: false, pending: [], payload: [] })
 
 /** A program of a cell: what it prints where, on behalf of which cell. */
 const step = fc.record({
@@ -36,9 +36,8 @@ describe('output order', () => {
 
         const seen: { where: string; cell: number; text: string }[] = []
         let ended = false
-        const order = new OutputOrder(
-          'n',
-          (id, output) => {
+        const order = new OutputOrder('n', {
+          output: (id, output) => {
             expect(ended).toBe(false)
             const where = output.kind === 'stream' ? output.name : 'display'
             const text = output.kind === 'stream' ? output.text : String((output as { data: { text?: unknown } }).data.text)
@@ -46,10 +45,11 @@ describe('output order', () => {
             if (last?.where === where && last.cell === id && where !== 'display') last.text += text
             else seen.push({ where, cell: id, text })
           },
-          () => {
+          ask: () => {},
+          end: () => {
             ended = true
           },
-        )
+        })
         const bytes = streams.map((chunks) => Buffer.concat(chunks))
         while (bytes.some(({ length }) => length > 0) || notes.length > 0) {
           const lane = lanes.next().value as number
@@ -78,11 +78,7 @@ describe('output order', () => {
 
   it('goes on without a mark that was lost, when told to', () => {
     const seen: string[] = []
-    const order = new OutputOrder(
-      'n',
-      (_, output) => seen.push(output.kind),
-      () => seen.push('end'),
-    )
+    const order = new OutputOrder('n', { output: (_, output) => seen.push(output.kind), ask: () => {}, end: () => seen.push('end') })
     order.note({ kind: 'output', epoch: 5, cell: 1, output: { kind: 'clear', wait: false } })
     order.note({ kind: 'end', cell: 1, outcome: { expressions: {} } })
     expect(seen).toEqual([])

@@ -1,0 +1,74 @@
+/** execute_request: a cell becomes a task of the executor, and its outcome the reply. */
+import { setImmediate } from 'node:timers/promises'
+import type { Output } from '../language/protocol.js'
+import type { ExecutorProcess } from './executor-process.js'
+import { asFailure, errorOutput } from './failure.js'
+import type { History } from './history.js'
+import type { Message } from './message.js'
+import type { Outputs } from './outputs.js'
+import type { Shell } from './shell.js'
+
+type Publish = (type: string, content: object, parent: Message) => void
+
+export class Execution {
+  /** Cells that ran since the executor started: what completion knows. */
+  readonly executed: string[] = []
+  /** text/plain of the results of running cells. */
+  readonly #results = new Map<number, string>()
+
+  constructor(
+    private readonly executor: ExecutorProcess,
+    private readonly outputs: Outputs,
+    private readonly history: History,
+    private readonly publish: Publish,
+  ) {}
+
+  /** The content of the execute_reply. `aborted` says why the cell must not run: since protocol 5.1 the status of that is `error` too. */
+  async execute(request: Message, shell: Shell, aborted?: string): Promise<object> {
+    const { code, silent, store_history = true, user_expressions, allow_stdin, stop_on_error = true } = request.content
+    if (aborted !== undefined) return { ...asFailure({ name: 'Aborted', message: `not run, because ${aborted}` }), execution_count: shell.count }
+    if (typeof code !== 'string') throw new TypeError(`execute_request: code is ${typeof code}, not a string`)
+    const isSilent = silent === true
+    const isStored = store_history === true && !isSilent
+    if (isStored) shell.count++
+    const { count } = shell
+    if (!isSilent) this.publish('execute_input', { code, execution_count: count }, request)
+
+    const cell = this.executor.nextTask()
+    this.outputs.openCell(cell, request, count)
+    const outcome = await this.executor.run({
+      kind: 'cell',
+      cell,
+      file: fileOf(shell, isStored),
+      ...(shell.id === undefined ? {} : { subshell: shell.id }),
+      ...(isStored ? { count } : {}),
+      canAsk: allow_stdin === true,
+      code,
+      silent: isSilent,
+      expressions: Object.fromEntries(Object.entries((user_expressions ?? {}) as object).map(([name, text]) => [name, String(text)])),
+    })
+    const { error, lost, expressions, payload = [] } = outcome
+    this.outputs.flush()
+    if (isStored) this.history.add(count, code, this.#results.get(cell))
+    this.#results.delete(cell)
+    if (lost !== true) this.executed.push(code)
+
+    if (error === undefined) return { status: 'ok', execution_count: count, user_expressions: expressions, payload }
+    if (!isSilent) this.publish('error', errorOutput(error), request)
+    if (stop_on_error === true) {
+      await setImmediate() // requests that have arrived meanwhile are queued first
+      shell.abort('an earlier cell failed')
+    }
+    return { ...error, execution_count: count, user_expressions: {}, payload }
+  }
+
+  output(cell: number, output: Output): void {
+    if (output.kind === 'result') this.#results.set(cell, String(output.data['text/plain']))
+    this.outputs.add(cell, output)
+  }
+}
+
+/** How stack frames name the cell; subshells count for themselves. */
+function fileOf({ count, ordinal }: Shell, isStored: boolean): string {
+  return `Cell [${isStored ? count : '*'}]${ordinal === undefined ? '' : ` of subshell ${ordinal}`}`
+}
