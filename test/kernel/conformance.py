@@ -123,6 +123,36 @@ class Manager(unittest.TestCase):
         self.fail(f"the executor {executor} outlived its supervisor")
 
 
+class Encrypted(unittest.TestCase):
+    """A manager that asks for CurveZMQ gets it on every channel, over both transports."""
+
+    def test_over_tcp(self):
+        self.check("tcp")
+
+    def test_over_ipc(self):
+        self.check("ipc")
+
+    def check(self, transport):
+        km = KernelManager(kernel_name=KERNEL, transport=transport, transport_encryption="required")
+        km.start_kernel()
+        self.addCleanup(km.shutdown_kernel, now=True)
+        kc = km.client()
+        self.assertIsNotNone(kc.curve_publickey)
+        kc.start_channels()
+        self.addCleanup(kc.stop_channels)
+        kc.wait_for_ready(timeout=20)
+        outputs = []
+        reply = kc.execute_interactive("console.log('secret'); 6 * 7", timeout=15, output_hook=outputs.append)
+        self.assertEqual(reply["content"]["status"], "ok")
+        self.assertEqual([o["content"].get("text") or o["content"]["data"]["text/plain"] for o in outputs if o["msg_type"] in ("stream", "execute_result")], ["secret\n", "42"])
+        kc.control_channel.send(kc.session.msg("kernel_info_request"))
+        self.assertEqual(kc.get_control_msg(timeout=15)["content"]["status"], "ok")
+        deadline = time.time() + 5
+        while not kc.hb_channel.is_beating() and time.time() < deadline:
+            time.sleep(0.1)
+        self.assertTrue(kc.hb_channel.is_beating())
+
+
 class Report(unittest.TestResult):
     """One line a test or failed subtest, as it ends."""
 
