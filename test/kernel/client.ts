@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Dealer, Subscriber } from 'zeromq'
-import { type Content, type Message, Session } from '../../kernel/src/jupyter/message.js'
+import { type Content, type Message, type MessageExtra, Session } from '../../kernel/src/jupyter/message.js'
 import { Wire } from '../../kernel/src/jupyter/wire.js'
 
 export const MAIN = fileURLToPath(new URL('../../kernel/lib/main.js', import.meta.url))
@@ -130,16 +130,13 @@ export class TestKernel {
   }
 
   async run(code: string, options: object = {}): Promise<Run> {
-    const sent = this.send('shell', 'execute_request', {
-      code,
-      silent: false,
-      store_history: true,
-      user_expressions: {},
-      allow_stdin: false,
-      stop_on_error: true,
-      ...options,
-    })
-    return this.finished(sent)
+    return this.finished(this.execute(code, options))
+  }
+
+  /** Sends an execute_request and does not wait; `finished` does. */
+  execute(code: string, options: object = {}, subshell?: string): string {
+    const content = { code, silent: false, store_history: true, user_expressions: {}, allow_stdin: false, stop_on_error: true, ...options }
+    return this.send('shell', 'execute_request', content, subshell === undefined ? {} : { subshell })
   }
 
   /** The run that an execute_request of that id asked for. */
