@@ -84,7 +84,8 @@ export class TestKernel {
     })
     const { curve_publickey: curvePublicKey, curve_secretkey: curveSecretKey } = fields
     const security = curvePublicKey === undefined ? {} : { curveServerKey: curvePublicKey, curvePublicKey, curveSecretKey }
-    const at = (channel: string) => `${fields.transport}://${fields.ip}${fields.transport === 'tcp' ? ':' : '-'}${fields[`${channel}_port`]}`
+    const ip = fields.ip === '*' ? '127.0.0.1' : fields.ip
+    const at = (channel: string) => `${fields.transport}://${ip}${fields.transport === 'tcp' ? ':' : '-'}${fields[`${channel}_port`]}`
     const addresses = { iopub: at('iopub'), shell: at('shell'), control: at('control'), stdin: at('stdin'), hb: at('hb') }
     const kernel = new TestKernel(child, folder, addresses, fields.key as string, security)
     await kernel.until(({ header }) => header.msg_type === 'iopub_welcome')
@@ -245,7 +246,7 @@ export async function eventually(holds: () => boolean, timeout_ms = 10_000): Pro
   }
 }
 
-async function freePorts(count: number): Promise<number[]> {
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from(
       { length: count },

@@ -106,11 +106,14 @@ export class Kernel {
     const wire = new Wire(connection.key, connection.hash)
     const channels = await Channels.bind(connection, wire, (isFull) => executor.hold(isFull))
     const kernel = new Kernel(channels, executor)
-    kernel.channels.listen(
-      (channel, request) => kernel.#receive(channel, request),
-      (topic) => kernel.channels.publish(kernel.#session.message('iopub_welcome', { subscription: topic }), topic),
-    )
-    kernel.#publish('status', { execution_state: 'starting' })
+    let isGreeted = false
+    const greet = (topic: string) => {
+      kernel.channels.publish(kernel.#session.message('iopub_welcome', { subscription: topic }), topic)
+      // Any earlier it would reach nobody: clients subscribe when the socket is there.
+      if (!isGreeted) kernel.#publish('status', { execution_state: 'starting' })
+      isGreeted = true
+    }
+    kernel.channels.listen((channel, request) => kernel.#receive(channel, request), greet)
     return kernel
   }
 
