@@ -5,12 +5,12 @@
  *     iopub                   XPub     outputs to every client; greets each subscriber (JEP 65)
  *     heartbeat               Router   echoes whatever comes
  */
-import { lstatSync } from 'node:fs'
+import { lstatSync, rmSync } from 'node:fs'
 import { setTimeout } from 'node:timers/promises'
 import { Router, type SocketOptions, XPublisher } from 'zeromq'
 import { FpdtError } from '../errors.js'
 import { Complaints } from './complaints.js'
-import { address, type Connection, type Port } from './connection.js'
+import { address, type Connection, PORTS, type Port } from './connection.js'
 import type { Message } from './message.js'
 import type { Wire } from './wire.js'
 
@@ -44,10 +44,11 @@ export class Channels {
   readonly #complaints = new Complaints()
 
   private constructor(
-    { curve }: Connection,
+    private readonly connection: Connection,
     private readonly wire: Wire,
     onFull: (isFull: boolean) => void,
   ) {
+    const { curve } = connection
     const security = curve === undefined ? {} : { curveServer: true, curvePublicKey: curve.publicKey, curveSecretKey: curve.secretKey }
     const router = (options: SocketOptions<Router> = ROUTER) => new Router({ ...options, ...security })
     this.#sockets = { shell: router(), control: router(), stdin: router(), heartbeat: router(OPTIONS) }
@@ -101,18 +102,25 @@ export class Channels {
     const drained = Promise.all(Object.values(this.#queues).map((queue) => queue.drained()))
     await Promise.race([drained, setTimeout(LINGER_MS)])
     for (const socket of [...Object.values(this.#sockets), this.#iopub]) socket.close()
+    // ZeroMQ would remove them at some later time, and the process ends now.
+    for (const file of PORTS.map((port) => socketFile(address(this.connection, port)))) if (file !== undefined) rmSync(file, { force: true })
     this.#complaints.sum()
   }
 }
 
 async function bindAt(socket: Router | XPublisher, at: string, port: string): Promise<void> {
   const failed = (why: string) => new FpdtError('address', `cannot bind ${port} to ${at}, where the connection file says: ${why}`)
-  const path = at.startsWith('ipc://') ? at.slice('ipc://'.length) : undefined
+  const path = socketFile(at)
   // ZeroMQ removes whatever lies at the path; a socket there is a former kernel's of the same connection file.
   if (path !== undefined && lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false) throw failed('a file is there that is no socket')
   await socket.bind(at).catch((error: Error) => {
     throw failed(error.message)
   })
+}
+
+/** Of ipc; undefined for tcp. */
+function socketFile(at: string): string | undefined {
+  return at.startsWith('ipc://') ? at.slice('ipc://'.length) : undefined
 }
 
 /** zeromq.js allows one pending send a socket; a second one throws EBUSY at once. So the sends of a socket form a chain. */

@@ -20,7 +20,7 @@ export interface Connection {
   readonly curve?: CurveKeys
 }
 
-const PORTS = ['shell', 'control', 'iopub', 'stdin', 'hb'] as const
+export const PORTS = ['shell', 'control', 'iopub', 'stdin', 'hb'] as const
 export type Port = (typeof PORTS)[number]
 
 /** Beyond it ZeroMQ takes the remainder and binds elsewhere. */
