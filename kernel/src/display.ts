@@ -18,6 +18,8 @@ export interface DisplayHost {
   readonly wordsOnly?: true
   /** Shows a bundle in the output of the cell this asynchronous context belongs to; with `update`, replaces earlier ones of that id. */
   display(bundle: MimeBundle, options?: { displayId?: string; update?: boolean; metadata?: Record<string, unknown> }): void
+  /** The same object wherever displays go to the same output: what shows itself together must not reach into another cell. */
+  owner?(): object | undefined
   /** Calls back when the user interrupts; returns the function that ends it. */
   onInterrupt(callback: () => void): () => void
 }

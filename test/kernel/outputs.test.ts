@@ -58,7 +58,10 @@ describe('display', () => {
   it('shows what an object says of itself, as a result and by display()', async () => {
     const { outputs } = await kernel.run(`${shown}display(new Shown()); new Shown()`)
     expect(outputs).toEqual([
-      { type: 'display_data', content: { data: { 'text/html': '<b>x</b>', 'text/plain': 'Shown {}' }, metadata: {}, transient: {} } },
+      {
+        type: 'display_data',
+        content: { data: { 'text/html': '<b>x</b>', 'text/plain': 'Shown {}' }, metadata: {}, transient: { display_id: expect.any(String) } },
+      },
       {
         type: 'execute_result',
         content: { data: { 'text/html': '<b>x</b>', 'text/plain': 'Shown {}' }, metadata: {}, execution_count: kernel.received.length && expect.any(Number) },
@@ -99,7 +102,28 @@ describe('display', () => {
     ])
   })
 
-  it('reports an object whose own bundle throws as the error of the cell', async () => {
-    expect((await kernel.run('({ [Symbol.for("Jupyter.display")]() { throw new Error("cannot draw") } })')).error?.evalue).toBe('cannot draw')
+  it('says what fails when an object shows itself, and shows it as text; the cell goes on', async () => {
+    const failing = '({ x: 1, toHtml() { throw new Error("no ink") }, toMarkdown: async () => { throw new Error("no paper") }, toLatex: () => "x" })'
+    const { outputs, stderr, error } = await kernel.run(failing)
+    expect(error).toBeUndefined()
+    expect(stderr).toBe('not shown as text/html, because its method failed: no ink\nnot shown as text/markdown, because its method failed: no paper\n')
+    const data = outputs.find(({ type }) => type === 'execute_result')?.content.data as Record<string, string>
+    expect(Object.keys(data)).toEqual(['text/latex', 'text/plain'])
+    expect(data['text/plain']).toContain('x: 1')
+    const thrown = await kernel.run('({ [Symbol.for("Jupyter.display")]() { throw new Error("cannot draw") } })')
+    expect(thrown.stderr).toBe('shown as text, because showing it failed: cannot draw\n')
+    expect(thrown.result).toContain('Jupyter.display')
+  })
+
+  it('of what no message can carry leaves that out, and the kernel lives', async () => {
+    const hostile = '{ "text/html": "<b>", "application/json": { big: 1n }, "text/markdown": () => {} }'
+    const { outputs, stderr } = await kernel.run(
+      `display({ [Symbol.for("Jupyter.display")]: () => (${hostile}) }); globalThis[Symbol.for("fpdt.display.host")].display(${hostile})`,
+    )
+    expect(outputs.filter(({ type }) => type === 'display_data').map(({ content }) => (content.data as Record<string, string>)['text/html'])).toEqual([
+      '<b>',
+      '<b>',
+    ])
+    expect(stderr.match(/^not shown as (?:application\/json|text\/markdown): /gm)).toHaveLength(4)
   })
 })

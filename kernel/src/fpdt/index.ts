@@ -18,6 +18,7 @@ export { type LlamaOptions, llama } from '../model/llama.js'
 export { namedModel } from '../model/named.js'
 export { parameterCount } from '../model/parameters.js'
 export { PRESETS } from '../model/presets.js'
+export { Progress, type ProgressOptions, progress } from '../progress.js'
 /** Constructors of ops, for schedules of one's own: `ops.compute(ops.at('forward', 0), 'attend', { state, q, k, v }, { first: 1 })`. */
 export * as ops from '../schedule/emit.js'
 export { glossary } from '../schedule/glossary.js'

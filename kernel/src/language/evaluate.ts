@@ -6,11 +6,13 @@ import vm from 'node:vm'
 import { Comms } from '../comm/comms.js'
 import { COMM_HOST } from '../comm/index.js'
 import { DISPLAY_HOST, type DisplayHost } from '../display.js'
+import { progress } from '../progress.js'
 import { type Cell, cellOf, cells } from './cell.js'
+import { createDisplay, isShown } from './displays.js'
 import { KeyboardInterrupt, onInterrupt, setOldest, stop } from './interrupt.js'
 import { CellModules } from './modules.js'
 import type { OutputWriter } from './output.js'
-import { displayIdOf, present } from './present.js'
+import { displayIdOf, present, sendable } from './present.js'
 import type { CellTask, Failure, Outcome, Shown, Task } from './protocol.js'
 import { SourceError } from './syntax.js'
 import { failureOf, rememberCell } from './traceback.js'
@@ -79,7 +81,7 @@ export class Evaluator {
 
   async #evaluate(task: CellTask, cell: Cell): Promise<Outcome> {
     const { value } = await this.#execute(task.code, cell.file)
-    if (value !== undefined && !task.silent) await this.#showResult(value)
+    if (!isShown(value) && !task.silent) await this.#showResult(value)
     await Promise.all(cell.pending)
     const expressions: Record<string, (Shown & { status: 'ok' }) | Failure> = {}
     for (const [name, code] of Object.entries(task.expressions)) {
@@ -127,22 +129,13 @@ export class Evaluator {
     const { output } = this
     const host: DisplayHost = {
       display: (data, { displayId, update = false, metadata = {} } = {}) =>
-        output.output({ kind: 'display', data, metadata, update, ...(displayId === undefined ? {} : { displayId }) }),
+        output.output({ kind: 'display', data: sendable(data), metadata, update, ...(displayId === undefined ? {} : { displayId }) }),
+      owner: () => cells.getStore(),
       onInterrupt,
     }
     const clear = (options: { wait?: boolean } = {}) => output.output({ kind: 'clear', wait: options.wait ?? false })
     console.clear = () => clear()
-    const display = Object.assign(
-      (value: unknown, options: { id?: string; update?: boolean; metadata?: Record<string, unknown> } = {}): void => {
-        const { id = displayIdOf(value), update = false, metadata = {} } = options
-        const show = (data: Awaited<ReturnType<typeof present>>) => host.display(data, { update, metadata, ...(id === undefined ? {} : { displayId: id }) })
-        const data = present(value)
-        if (data instanceof Promise) cells.getStore()?.pending.push(data.then(show))
-        else show(data)
-      },
-      { clear },
-    )
-    Object.assign(globalThis, { [DISPLAY_HOST]: host, [COMM_HOST]: this.#comms, display, require: this.#modules.require })
+    Object.assign(globalThis, { [DISPLAY_HOST]: host, [COMM_HOST]: this.#comms, display: createDisplay(host, clear), progress, require: this.#modules.require })
   }
 }
 

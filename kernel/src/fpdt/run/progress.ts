@@ -1,14 +1,15 @@
 /** How far a step is, in an output of its own: shown when a step takes longer than a person waits without asking. */
 import { displayHost } from '../../display.js'
 import type { Program } from '../../plan/program.js'
+import { Progress, ProgressOutput } from '../../progress.js'
 import type { Spans } from '../../trace/spans.js'
 
 /** First shown after this long, and then this often. */
 const FIRST_MS = 2000
 const EVERY_MS = 1000
 
-export class Progress {
-  #shown = false
+export class StepProgress {
+  #output: ProgressOutput | undefined
 
   /** `displayId` names the one output that all steps of a run share. */
   constructor(
@@ -22,12 +23,12 @@ export class Progress {
    */
   watch(what: string, done: () => number): () => void {
     if (!displayHost()) return () => {}
-    const begin = Date.now()
+    const begin = performance.now()
+    let bar: Progress | undefined
     const report = (): void => {
-      const share = done()
-      const seconds = (Date.now() - begin) / 1000
-      const left = share > 0.02 ? `, about ${Math.max(1, Math.round((seconds / share) * (1 - share)))} s left` : ''
-      this.#show(`${what}: ${Math.floor(100 * share)} % of its operations in ${Math.round(seconds)} s${left}`)
+      this.#output ??= new ProgressOutput(this.displayId)
+      bar ??= new Progress({ label: what, total: 1, begin }, this.#output)
+      bar.set(done())
     }
     let timer = setTimeout(() => {
       report()
@@ -35,7 +36,8 @@ export class Progress {
     }, FIRST_MS)
     return () => {
       clearTimeout(timer)
-      if (this.#shown) this.#show(`${what} ended after ${((Date.now() - begin) / 1000).toFixed(1)} s`)
+      if (bar !== undefined) report()
+      bar?.end()
     }
   }
 
@@ -44,10 +46,5 @@ export class Progress {
     const { flops, ranks } = this.program
     const total = ranks * flops.reduce((sum, one) => sum + one, 0)
     return spans.reduce((sum, { entry }) => sum + entry.reduce((part, e) => part + flops[e], 0), 0) / total
-  }
-
-  #show(text: string): void {
-    displayHost()?.display({ 'text/plain': text }, { displayId: this.displayId, update: this.#shown })
-    this.#shown = true
   }
 }

@@ -27,7 +27,7 @@ import { sequenceShape, writeInputs } from './inputs.js'
 import { interruptible } from './interrupt.js'
 import { whereNotFinite } from './not-finite.js'
 import { type ParameterValues, readGradients, readGroup, readParameters, writeConstants, writeGroup } from './parameters.js'
-import { Progress } from './progress.js'
+import { StepProgress } from './progress.js'
 import { runBundle, runInWords } from './show.js'
 import type { Start } from './start.js'
 import { Stepper } from './stepper.js'
@@ -62,7 +62,7 @@ export class TrainingRun {
   #stepper: Stepper | undefined
   #settled: Promise<unknown> = Promise.resolve() // until nothing of an interrupted call runs any more
   #arenaAllocations = 0
-  readonly #progress: Progress
+  readonly #progress: StepProgress
   readonly #picture: Following
   #closed = false
 
@@ -81,7 +81,7 @@ export class TrainingRun {
     this.plan = new PlannedRun(training, device)
     this.head = newHead(training, device.description, 'measured')
     this.#picture = new Following(this.head.run_id, () => this.bundle())
-    this.#progress = new Progress(native.program, `${this.head.run_id}/progress`)
+    this.#progress = new StepProgress(native.program, `${this.head.run_id}/progress`)
     for (const row of this.head.tiers) row.allocated_bytes = native.allocated(row.tier)
   }
 
