@@ -107,9 +107,15 @@ export class TestKernel {
   }
 
   /** Returns the message's id. */
-  send(channel: 'shell' | 'control' | 'stdin', type: string, content: object): string {
-    const message = this.#session.message(type, content)
-    void this.sendFrames(channel, this.#wire.encode(message))
+  send(
+    channel: 'shell' | 'control' | 'stdin',
+    type: string,
+    content: object,
+    { subshell, ...extra }: MessageExtra & { readonly subshell?: string } = {},
+  ): string {
+    const message = this.#session.message(type, content, undefined, extra)
+    const header = subshell === undefined ? message.header : { ...message.header, subshell_id: subshell }
+    void this.sendFrames(channel, this.#wire.encode({ ...message, header }))
     return message.header.msg_id
   }
 
