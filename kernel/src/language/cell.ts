@@ -18,6 +18,8 @@ export interface Cell {
   readonly pending: Promise<unknown>[]
   /** What the reply carries besides. */
   readonly payload: Payload[]
+  /** It made the process forget all names. */
+  forgot: boolean
 }
 
 export const cells = new AsyncLocalStorage<Cell>()
@@ -27,5 +29,5 @@ export function cellOf(task: Task): Cell {
     task.kind === 'cell'
       ? { file: task.file, isMain: task.subshell === undefined, canAsk: task.canAsk }
       : { file: `comm ${task.event.id}`, isMain: false, canAsk: false }
-  return { id: task.cell, ...own, interrupted: false, pending: [], payload: [] }
+  return { id: task.cell, ...own, interrupted: false, pending: [], payload: [], forgot: false }
 }

@@ -14,9 +14,11 @@ import { CellModules } from './modules.js'
 import type { OutputWriter } from './output.js'
 import { displayIdOf, present, sendable } from './present.js'
 import type { CellTask, Failure, Outcome, Shown, Task } from './protocol.js'
+import { Results } from './results.js'
 import { SourceError } from './syntax.js'
 import { failureOf, rememberCell } from './traceback.js'
 import { transpileCell } from './transpile.js'
+import { UserNames } from './user-names.js'
 
 /** What transpiled cell code knows as `$$cell`. */
 interface Scope {
@@ -29,6 +31,8 @@ interface Scope {
 export class Evaluator {
   readonly #modules: CellModules
   readonly #comms: Comms
+  readonly #names = new UserNames()
+  readonly #results = new Results(this.#names)
   /** Oldest first. */
   readonly #running = new Map<number, { readonly cell: Cell; readonly reject: (reason: Error) => void }>()
 
@@ -53,7 +57,7 @@ export class Evaluator {
     )
     this.#running.delete(cell.id)
     this.#changed()
-    return { cell, outcome: cell.payload.length === 0 ? outcome : { ...outcome, payload: cell.payload } }
+    return { cell, outcome: { ...outcome, ...(cell.payload.length === 0 ? {} : { payload: cell.payload }), ...(cell.forgot ? { forgot: true } : {}) } }
   }
 
   /** Ends the wait for all tasks up to that one. What they left behind ends at its next resumption. */
@@ -80,8 +84,11 @@ export class Evaluator {
   }
 
   async #evaluate(task: CellTask, cell: Cell): Promise<Outcome> {
+    const count = task.subshell === undefined ? task.count : undefined
+    if (count !== undefined) this.#results.begin(count, task.code)
     const { value } = await this.#execute(task.code, cell.file)
     if (!isShown(value) && !task.silent) await this.#showResult(value)
+    if (!isShown(value) && count !== undefined) this.#results.keep(count, value)
     await Promise.all(cell.pending)
     const expressions: Record<string, (Shown & { status: 'ok' }) | Failure> = {}
     for (const [name, code] of Object.entries(task.expressions)) {
@@ -97,9 +104,10 @@ export class Evaluator {
 
   /** The scope rather than its value: a promise in `value` would be waited for. */
   async #execute(source: string, file: string): Promise<Scope> {
-    const { code, names, positions } = transpileCell(source, file)
+    const { code, names, hasWords, positions } = transpileCell(source, file, (name) => this.#names.has(name))
     rememberCell(file, source, positions)
-    for (const name of names) declareGlobal(name)
+    if (hasWords) await this.#installWords()
+    for (const name of names) this.#names.declare(name)
     const modules = this.#modules
     const scope: Scope = {
       value: undefined,
@@ -125,6 +133,21 @@ export class Evaluator {
     else this.output.output({ kind: 'result', data, metadata: {} })
   }
 
+  /** Loaded with the first cell that has words. */
+  async #installWords(): Promise<void> {
+    if ('$$words' in globalThis) return
+    const { Words } = await import('./words/run.js')
+    const words = new Words({
+      folder: this.#modules.folder,
+      names: this.#names,
+      results: this.#results,
+      display: (data) => this.output.output({ kind: 'display', data, metadata: {}, update: false }),
+      import: (specifier) => this.#modules.dynamicImport(specifier),
+      execute: (source, file) => this.#execute(source, file),
+    })
+    Object.defineProperty(globalThis, '$$words', { value: words, configurable: true })
+  }
+
   #installGlobals(): void {
     const { output } = this
     const host: DisplayHost = {
@@ -135,15 +158,16 @@ export class Evaluator {
     }
     const clear = (options: { wait?: boolean } = {}) => output.output({ kind: 'clear', wait: options.wait ?? false })
     console.clear = () => clear()
-    Object.assign(globalThis, { [DISPLAY_HOST]: host, [COMM_HOST]: this.#comms, display: createDisplay(host, clear), progress, require: this.#modules.require })
+    const sh = async (command: string) => (await import('./words/shell.js')).sh(command)
+    Object.assign(globalThis, {
+      [DISPLAY_HOST]: host,
+      [COMM_HOST]: this.#comms,
+      display: createDisplay(host, clear),
+      progress,
+      require: this.#modules.require,
+      sh,
+    })
   }
-}
-
-/** Makes `name` an assignable global property; one that is there keeps its value, but not its getter (`crypto` has one and no setter that keeps). */
-function declareGlobal(name: string): void {
-  const existing = Object.getOwnPropertyDescriptor(globalThis, name)
-  if (existing?.writable === true) return
-  Object.defineProperty(globalThis, name, { value: existing?.value, writable: true, enumerable: true, configurable: true })
 }
 
 /** V8 refuses some things that the parser lets pass; its message comes with the emitted line, which nobody wrote. */

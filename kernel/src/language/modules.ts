@@ -29,7 +29,7 @@ export class CellModules {
   readonly #import: (specifier: string, options?: ImportOptions) => Promise<Namespace>
   #hooked = false
 
-  constructor(private readonly folder: string) {
+  constructor(readonly folder: string) {
     const filename = join(folder, CELLS_FILE)
     this.#import = new vm.Script('(specifier, options) => import(specifier, options)', {
       filename,

@@ -64,6 +64,8 @@ export interface Outcome {
   readonly error?: Failure
   /** The process ended with the cell, and all variables with it. */
   readonly lost?: true
+  /** The user asked the process to forget all names. */
+  readonly forgot?: true
   readonly expressions: Readonly<Record<string, (Shown & { status: 'ok' }) | Failure>>
   readonly payload?: readonly Payload[]
 }

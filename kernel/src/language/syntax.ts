@@ -9,9 +9,26 @@ export interface Node {
   readonly [key: string]: unknown
 }
 
-export function parse(source: string, lang: 'ts' | 'js' = 'ts'): ParseResult {
-  return parseSync(`cell.${lang}`, source, { lang, sourceType: 'module', showSemanticErrors: lang === 'ts' })
+/** `showSemanticErrors`: also mistakes that the grammar lets pass, such as a name declared twice. */
+export function parse(source: string, lang: 'ts' | 'js' = 'ts', showSemanticErrors = lang === 'ts'): ParseResult {
+  return parseSync(`cell.${lang}`, source, { lang, sourceType: 'module', showSemanticErrors })
 }
+
+/**
+ * Whether a text is a whole program, or could become one when more is written behind it: then its first error stands at the end, or at an open
+ * template or comment.
+ */
+export function completeness(source: string): 'complete' | 'incomplete' | 'invalid' {
+  const error = parse(source).errors[0]
+  if (error === undefined) return 'complete'
+  const at = error.labels[0]?.start ?? 0
+  const isOpen = (error.message.startsWith('Unterminated string') && source[at] === '`') || error.message === 'Unterminated multiline comment'
+  // `a?.` is reported at the operator, not behind it.
+  return isOpen || NO_CODE.test(source.slice(at)) || source.trimEnd().endsWith('?.') ? 'incomplete' : 'invalid'
+}
+
+/** Blanks and comments. The parser reports a missing token behind those. */
+export const NO_CODE = /^(?:\s|\/\/[^\n]*|\/\*(?:[^*]|\*(?!\/))*\*\/)*$/
 
 /** Calls `enter` on every node, parents first; children of a node are left out when it returns false. */
 export function walk(node: Node, enter: (node: Node) => unknown): void {
@@ -28,6 +45,15 @@ function isNode(value: unknown): value is Node {
 
 export function isFunction(node: Node): boolean {
   return node.type === 'FunctionDeclaration' || node.type === 'FunctionExpression' || node.type === 'ArrowFunctionExpression'
+}
+
+/** The names a statement declares at its level; those of an import are its local ones. */
+export function declaredBy(statement: Node): string[] {
+  const declaration = (statement.declaration as Node | null | undefined) ?? statement
+  if (declaration.type === 'VariableDeclaration') return (declaration.declarations as Node[]).flatMap(({ id }) => boundNames(id as Node))
+  if (declaration.type === 'ImportDeclaration') return (declaration.specifiers as Node[]).map(({ local }) => (local as Node).name as string)
+  const id = declaration.id as Node | null | undefined
+  return id?.type === 'Identifier' ? [id.name as string] : []
 }
 
 /** The names a declaration's pattern binds: `{ a, b: [c = 1, ...d] }` binds a, c and d. */
@@ -49,10 +75,23 @@ export function boundNames(pattern: Node): string[] {
 }
 
 /** 1-based line and column of an offset. */
-function position(source: string, offset: number): { readonly line: number; readonly column: number } {
+export function position(source: string, offset: number): { readonly line: number; readonly column: number } {
   const before = source.slice(0, offset)
   const lineStart = before.lastIndexOf('\n') + 1
   return { line: before.split('\n').length, column: offset - lineStart + 1 }
+}
+
+/** The offset of a 1-based line and column. */
+export function offsetOf(source: string, { line, column }: { readonly line: number; readonly column: number }): number {
+  let start = 0
+  for (let skipped = 1; skipped < line; skipped++) start = source.indexOf('\n', start) + 1
+  return start + column - 1
+}
+
+interface Mistake {
+  readonly message: string
+  readonly helpMessage: string | null
+  readonly labels: readonly { readonly start: number }[]
 }
 
 /** A mistake in the text of a cell or of a local module, found before anything runs. */
@@ -75,8 +114,13 @@ export class SourceError extends SyntaxError {
     return new SourceError(message, file, source, line, column)
   }
 
-  /** Of an error that oxc-parser or oxc-transform reports. */
-  static from(error: { message: string; helpMessage: string | null; labels: { start: number }[] }, file: string, source: string): SourceError {
-    return SourceError.at(error.labels[0]?.start ?? 0, error.helpMessage === null ? error.message : `${error.message} (${error.helpMessage})`, file, source)
+  /** Of an error that oxc-parser or oxc-transform reports; `locate` finds its offset in `source`. */
+  static from(error: Mistake, file: string, source: string, locate = (offset: number) => offset): SourceError {
+    return SourceError.at(
+      locate(error.labels[0]?.start ?? 0),
+      error.helpMessage === null ? error.message : `${error.message} (${error.helpMessage})`,
+      file,
+      source,
+    )
   }
 }

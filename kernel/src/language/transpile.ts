@@ -15,7 +15,9 @@ import { originalPositionFor, TraceMap } from '@jridgewell/trace-mapping'
 import MagicString from 'magic-string'
 import { transformSync } from 'oxc-transform'
 import { makeInterruptible } from './interruptible.js'
-import { boundNames, isFunction, type Node, parse, SourceError, walk } from './syntax.js'
+import { boundNames, isFunction, type Node, offsetOf, parse, position, SourceError, walk } from './syntax.js'
+import { expandWords } from './words/expand.js'
+import type { IsDeclared } from './words/fill.js'
 
 export interface Position {
   readonly line: number
@@ -30,6 +32,8 @@ interface CellCode {
   readonly code: string
   /** Global names the cell declares; they must exist before it runs, because strict code cannot create them by assignment. */
   readonly names: readonly string[]
+  /** The code calls `$$words`. */
+  readonly hasWords: boolean
   readonly positions: Positions
 }
 
@@ -37,10 +41,11 @@ interface CellCode {
 const HOISTED = ';;\n'
 const HOIST_AT = 1
 
-/** Throws SourceError with the cell's name, line and column. */
-export function transpileCell(source: string, file: string): CellCode {
-  const isLiteral = isObjectLiteral(source)
-  const stripped = strip(isLiteral ? `(${source}\n)` : source, file, source)
+/** Throws SourceError with the cell's name, line and column. `isDeclared` knows the names of earlier cells (`words/expand.ts`). */
+export function transpileCell(source: string, file: string, isDeclared?: IsDeclared): CellCode {
+  const words = expandWords(source, isDeclared)
+  const isLiteral = isObjectLiteral(words.text)
+  const stripped = strip(isLiteral ? `(${words.text}\n)` : words.text, file, source, words.toSource)
   const script = HOISTED + stripped.code
   const program = parse(script, 'js').program as unknown as Node
   const code = new MagicString(script)
@@ -52,15 +57,16 @@ export function transpileCell(source: string, file: string): CellCode {
   makeInterruptible(program, code)
   // An emitted enum or namespace adds to what its name already holds; run again, it must begin anew.
   const resets = stripped.merging.map((name) => `${name}=undefined;`).join('')
-  code.prepend(`(async ($$stop, $$cell) => {"use strict";${resets}`)
-  code.append('\n})')
+  code.prepend(`(async ($$stop, $$cell) => {"use strict";${resets}${words.before}`)
+  code.append(`\n${words.after}})`)
   const positions = compose(
     throughMap(() => mapOf(code)),
     ({ line, column }) => (line === 1 ? undefined : { line: line - 1, column }),
     throughMap(() => stripped.map),
     ({ line, column }) => ({ line, column: isLiteral && line === 1 ? column - 1 : column }),
+    (at) => (words.text === source ? at : position(source, words.toSource(offsetOf(words.text, at)))),
   )
-  return { code: code.toString(), names: [...names], positions }
+  return { code: code.toString(), names: [...names], hasWords: words.text !== source, positions }
 }
 
 /** A local `.ts` file: types gone, made stoppable; its own imports stay imports. */
@@ -79,10 +85,13 @@ export function transpileModule(source: string, file: string): { readonly code: 
   }
 }
 
-/** Types removed, enums and parameter properties emitted; imports that this cell does not use are kept, the next one may use them. */
-function strip(source: string, file: string, shown = source): { code: string; map: object; merging: string[] } {
+/**
+ * Types removed, enums and parameter properties emitted; imports that this cell does not use are kept, the next one may use them. Mistakes are
+ * those of `shown`, where `locate` finds an offset of `source`.
+ */
+function strip(source: string, file: string, shown = source, locate = (offset: number) => offset): { code: string; map: object; merging: string[] } {
   const { errors, program } = parse(source)
-  if (errors[0] !== undefined) throw SourceError.from(errors[0], file, shown)
+  if (errors[0] !== undefined) throw SourceError.from(errors[0], file, shown, locate)
   const result = transformSync('cell.ts', source, {
     lang: 'ts',
     sourceType: 'module',
@@ -90,11 +99,16 @@ function strip(source: string, file: string, shown = source): { code: string; ma
     sourcemap: true,
     typescript: { onlyRemoveTypeImports: true },
   })
-  if (result.errors[0] !== undefined) throw SourceError.from(result.errors[0], file, shown)
+  if (result.errors[0] !== undefined) throw SourceError.from(result.errors[0], file, shown, locate)
   const declarations = (program.body as unknown as Node[]).map((statement) => (statement.declaration as Node | null | undefined) ?? statement)
   const using = declarations.find(({ kind }) => kind === 'using' || kind === 'await using')
   if (using !== undefined)
-    throw SourceError.at(using.start, 'a `using` declaration would be disposed before the next cell sees it; use `const` and dispose it yourself', file, shown)
+    throw SourceError.at(
+      locate(using.start),
+      'a `using` declaration would be disposed before the next cell sees it; use `const` and dispose it yourself',
+      file,
+      shown,
+    )
   const merging = declarations
     .filter(
       ({ type, declare, id }) => (type === 'TSEnumDeclaration' || type === 'TSModuleDeclaration') && declare !== true && (id as Node).type === 'Identifier',

@@ -1,0 +1,53 @@
+/** A text made from another: parts of it copied, others written anew. Offsets can be followed both ways. */
+
+interface Piece {
+  readonly at: number
+  readonly text: string
+  /** Where a copied piece stands in the source; undefined for new text. */
+  readonly from: number | undefined
+}
+
+export class Rewriting {
+  readonly #pieces: Piece[] = []
+  #length = 0
+
+  constructor(private readonly source: string) {}
+
+  get text(): string {
+    return this.#pieces.map(({ text }) => text).join('')
+  }
+
+  copy(start: number, end: number): this {
+    return this.#add(this.source.slice(start, end), start)
+  }
+
+  write(text: string): this {
+    return this.#add(text, undefined)
+  }
+
+  /** New text comes from where the copied text before it ended. */
+  toSource(offset: number): number {
+    const [before, after] = this.#around(({ at }) => at <= offset)
+    if (before === undefined) return after?.from ?? 0
+    return (before.from as number) + Math.min(offset - before.at, before.text.length)
+  }
+
+  /** What was not copied is where the copied text before it ends. */
+  toText(offset: number): number {
+    const [before, after] = this.#around(({ from }) => (from as number) <= offset)
+    if (before === undefined) return after?.at ?? 0
+    return before.at + Math.min(offset - (before.from as number), before.text.length)
+  }
+
+  /** The last copied piece that began, and the first one of all. */
+  #around(hasBegun: (piece: Piece) => boolean): [Piece | undefined, Piece | undefined] {
+    const copied = this.#pieces.filter(({ from }) => from !== undefined)
+    return [copied.findLast(hasBegun), copied[0]]
+  }
+
+  #add(text: string, from: number | undefined): this {
+    if (text !== '') this.#pieces.push({ at: this.#length, text, from })
+    this.#length += text.length
+    return this
+  }
+}
