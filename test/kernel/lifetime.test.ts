@@ -1,10 +1,16 @@
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { Subscriber } from 'zeromq'
 import { descendants, eventually, isAlive, TestKernel } from './client.js'
 
-async function start(): Promise<TestKernel> {
-  const kernel = await TestKernel.start()
+async function start(env: NodeJS.ProcessEnv = {}): Promise<TestKernel> {
+  const kernel = await TestKernel.start(undefined, { env })
   onTestFinished(() => kernel.close())
   return kernel
+}
+
+/** The living executor as the system sees it, no cell asked; 0 while there is none. */
+function executorOf(kernel: TestKernel): number {
+  return descendants(kernel.process.pid as number)[0] ?? 0
 }
 
 describe('the executor', () => {
@@ -34,11 +40,60 @@ describe('the executor', () => {
     const kernel = await start()
     const executor = await kernel.executor()
     process.kill(executor, 'SIGKILL')
-    await eventually(() => !isAlive(executor))
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await eventually(() => executorOf(kernel) !== executor)
     const { stderr, result } = await kernel.run('2')
-    expect(stderr).toMatch(/SIGKILL since the last cell. All variables are gone/)
+    expect(stderr).toMatch(/SIGKILL \(as the system does when memory runs out\) since the last cell\. All variables are gone/)
     expect(result).toBe('2')
+  })
+
+  it('that runs out of memory says so, and how to give it more', async () => {
+    const kernel = await start({ NODE_OPTIONS: '--max-old-space-size=64' })
+    const { error } = await kernel.run('const kept: number[][] = []; while (true) kept.push(new Array(1e5).fill(kept.length))')
+    expect(error).toMatchObject({ ename: 'ExecutorDied', evalue: expect.stringMatching(/ran out of memory.*--max-old-space-size.*all variables are gone/) })
+    expect((await kernel.run('typeof kept')).result).toBe("'undefined'")
+  })
+
+  it('that crashes again and again is replaced again and again', async () => {
+    const kernel = await start()
+    for (const signal of ['SIGSEGV', 'SIGKILL', 'SIGBUS', 'SIGABRT']) {
+      expect((await kernel.run(`process.kill(process.pid, "${signal}"); await new Promise(() => {})`)).error?.evalue).toContain(signal)
+    }
+    expect((await kernel.run('1')).result).toBe('1')
+  })
+
+  it('killed twice between cells is mentioned once', async () => {
+    const kernel = await start()
+    const first = await kernel.executor()
+    process.kill(first, 'SIGKILL')
+    await eventually(() => executorOf(kernel) !== first)
+    await new Promise((resolve) => setTimeout(resolve, 500)) // one that has not started yet is not replaced
+    const second = executorOf(kernel)
+    process.kill(second, 'SIGKILL')
+    await eventually(() => executorOf(kernel) !== second)
+    expect((await kernel.run('1')).stderr.match(/All variables are gone/g)?.length).toBe(1)
+    expect((await kernel.run('2')).stderr).toBe('')
+  })
+
+  it('killed while it starts is replaced when the first cell asks for it', async () => {
+    const kernel = await start()
+    const executors = descendants(kernel.process.pid as number)
+    for (const pid of executors) process.kill(pid, 'SIGKILL')
+    await eventually(() => !executors.some(isAlive))
+    const { result } = await kernel.run('1 + 1')
+    expect(result ?? (await kernel.run('1 + 1')).result).toBe('2')
+  })
+
+  it('that dies ends every cell it ran: in a subshell too, each says so', async () => {
+    const kernel = await start()
+    const { subshell_id: subshell } = await kernel.request('control', 'create_subshell_request', {})
+    const sent = [
+      kernel.execute('console.log("go"); await new Promise(() => {})'),
+      kernel.execute('console.log("go"); await new Promise(() => {})', {}, String(subshell)),
+    ]
+    for (const id of sent) await kernel.until(({ parent, content }) => parent.msg_id === id && content.text === 'go\n')
+    process.kill(executorOf(kernel), 'SIGKILL')
+    for (const id of sent) expect((await kernel.finished(id)).error?.evalue).toMatch(/SIGKILL.*all variables are gone/)
+    expect((await kernel.run('1')).stderr).toBe('')
   })
 
   it('takes the processes that user code started along', async () => {
@@ -51,6 +106,18 @@ describe('the executor', () => {
 })
 
 describe('the kernel', () => {
+  it('greets each subscriber, and tells the first one, once, that it is starting', async () => {
+    const kernel = await start()
+    const second = new Subscriber({ linger: 0 })
+    onTestFinished(() => second.close())
+    second.connect(kernel.addresses.iopub)
+    second.subscribe()
+    await second.receive()
+    await kernel.run('1')
+    const unasked = kernel.received.filter(({ parent }) => !('msg_id' in parent))
+    expect(unasked.map(({ header, content }) => content.execution_state ?? header.msg_type)).toEqual(['iopub_welcome', 'starting', 'iopub_welcome'])
+  })
+
   it('sends what a cell has printed, its error and idle before it exits on shutdown_request', async () => {
     const kernel = await start()
     const sent = kernel.send('shell', 'execute_request', { code: 'for (let i = 0; i < 100; i++) console.log(i); await new Promise(() => {})' })
@@ -88,18 +155,26 @@ describe('the kernel', () => {
     expect(isAlive(executor)).toBe(false)
   })
 
-  it('killed during a busy loop leaves no process behind', async () => {
-    const kernel = await start()
-    await kernel.request('shell', 'complete_request', { code: 'Math.', cursor_pos: 5 })
-    const sent = kernel.send('shell', 'execute_request', {
-      code: 'import { spawn } from "node:child_process"\nspawn("sleep", ["1000"]); console.log("go"); while (true) {}',
+  const states = {
+    'nothing was run': 'console.log("go")',
+    'a cell is in a busy loop': 'import { spawn } from "node:child_process"\nspawn("sleep", ["1000"]); console.log("go"); while (true) {}',
+    'a cell waits for a subprocess': 'console.log("go"); require("node:child_process").execSync("sleep 1000")',
+    'a cell is in native code': 'console.log("go"); /(a+)+$/.test("a".repeat(60) + "b")',
+    'a cell waits': 'console.log("go"); await new Promise(() => {})',
+    'a cell prints and prints': 'console.log("go"); while (true) console.log("x".repeat(1000))',
+  }
+  for (const [when, code] of Object.entries(states)) {
+    it(`killed while ${when} leaves no process behind`, async () => {
+      const kernel = await start()
+      await kernel.request('shell', 'complete_request', { code: 'Math.', cursor_pos: 5 })
+      const sent = kernel.execute(code)
+      await kernel.until(({ parent, content }) => parent.msg_id === sent && String(content.text).startsWith('go\n'))
+      const processes = descendants(kernel.process.pid as number)
+      expect(processes.length).toBeGreaterThanOrEqual(2)
+      kernel.process.kill('SIGKILL')
+      await eventually(() => !processes.some(isAlive))
     })
-    await kernel.until(({ parent, content }) => parent.msg_id === sent && content.text === 'go\n')
-    const processes = descendants(kernel.process.pid as number)
-    expect(processes.length).toBeGreaterThanOrEqual(3)
-    kernel.process.kill('SIGKILL')
-    await eventually(() => !processes.some(isAlive))
-  })
+  }
 
   it('treats SIGINT as an interrupt', async () => {
     const kernel = await start()

@@ -8,6 +8,7 @@ import type { Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { CONTROL_FD, type Failure, type Note, type Outcome, type Output, type Task } from '../language/protocol.js'
+import { describeEnd, LAST_WORDS_BYTES } from './death.js'
 import { type Ask, OutputOrder } from './output-order.js'
 
 const CHILD = fileURLToPath(new URL('../language/child.js', import.meta.url))
@@ -149,8 +150,10 @@ export class ExecutorProcess {
       clearTimeout(watch)
       watch = order.isWaiting ? setTimeout(() => (this.#isHeld ? fed() : order.force()), LOST_MARK_MS) : undefined
     }
+    let lastWords = ''
     for (const fd of [1, 2] as const) {
       child.stdio[fd]?.on('data', (chunk: Buffer) => {
+        if (fd === 2) lastWords = (lastWords + chunk.subarray(-LAST_WORDS_BYTES).toString('latin1')).slice(-LAST_WORDS_BYTES)
         order.bytes(fd, chunk)
         fed()
       })
@@ -168,7 +171,7 @@ export class ExecutorProcess {
     child.on('close', (code, signal) => {
       clearTimeout(watch)
       order.force()
-      this.#ended(signal === null ? `exited with code ${code}` : `was ended by ${signal}`)
+      this.#ended(describeEnd(code, signal, lastWords))
     })
   }
 
