@@ -1,12 +1,14 @@
 /**
- * Completion and inspection, from types alone: nothing of the user's is evaluated, no getter is called, and a busy cell does not matter.
- * The language server is asked about cells as virtual modules (`cell-module.ts`).
+ * Completion, inspection and type errors, from types alone: nothing of the user's is evaluated, no getter is called, and a busy cell does not
+ * matter. Whatever the language server does, every question is answered in time; without one the answer is empty.
  */
-import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
-import { type CellModule, declaredNames, moduleName, moduleText } from './cell-module.js'
-import { GLOBALS } from './globals.js'
-import { LanguageServer } from './language-server.js'
+import { setTimeout as delay } from 'node:timers/promises'
+import { isOwnModuleName, namesOf } from './cell-module.js'
+import { type Finding, type TypeMistake, typeMistakes } from './diagnostics.js'
+import { type Hover, type Link, reading, type SignatureHelp, signatureText } from './inspection.js'
+import { Notebook, type Surroundings } from './notebook.js'
+import { ServerLife } from './server-life.js'
+import type { Opened, Place, Workspace } from './workspace.js'
 
 interface Completion {
   readonly label: string
@@ -16,12 +18,20 @@ interface Completion {
   readonly textEdit?: { readonly range: { readonly start: Place; readonly end: Place } }
 }
 
-interface Place {
-  readonly line: number
-  readonly character: number
+interface LspDiagnostic {
+  readonly range: { readonly start: Place; readonly end: Place }
+  readonly severity?: number
+  readonly code: number
+  readonly message: string
 }
 
-type Question<T> = (server: LanguageServer, textDocument: { uri: string }, position: Place) => Promise<T>
+/** A question about a document that is open. */
+type Question<T> = (ask: (method: string, params?: object) => Promise<unknown>, opened: Opened, workspace: Workspace) => Promise<T>
+
+/** JupyterLab drops a completer that takes longer than a second. */
+const ANSWER_MS = 900
+/** A check is of use for as long as somebody may still look at the cell. */
+const CHECK_MS = 10_000
 
 /** LSP's CompletionItemKind by number, in the words JupyterLab has icons for. */
 const KINDS =
@@ -30,153 +40,132 @@ const KINDS =
   )
 
 export class Assistant {
-  #server: Promise<LanguageServer> | undefined
-  #cells = new Map<string, CellModule>()
-  /** Which module last declared a name. */
-  #definers = new Map<string, string>()
-  /** How many of `executed` have been read. */
-  #read = 0
-  /** The modules that the server has. */
-  #open = new Set<string>()
-  #asked = 0
-  /** Completions come in turn: each edits the one document of the cell at hand. */
-  #turn: Promise<unknown> = Promise.resolve()
+  #notebook: Notebook
+  #life: ServerLife
+  #superseded = new AbortController()
+  /** Questions about one document come in turn: each edits it. */
+  readonly #turns: Record<'typed' | 'run', Promise<unknown>> = { typed: Promise.resolve(), run: Promise.resolve() }
 
-  /** `executed`: the cells that ran, in order; the owner appends to it. */
+  /** `executed`: the cells that ran, in order; the owner appends to it. `globals`: names that code put on the global object. */
   constructor(
     private readonly folder: string,
     private readonly executed: readonly string[],
-  ) {}
+    private readonly globals: ReadonlySet<string> = new Set(),
+  ) {
+    this.#notebook = new Notebook(executed)
+    this.#life = new ServerLife(folder, this.#notebook, globals)
+  }
 
   /** Ends the language server. The next question starts another, which reads all of `executed` anew. */
   close(): void {
-    void this.#server?.then((server) => server.close()).catch(() => {})
-    this.#server = undefined
-    this.#cells = new Map()
-    this.#definers = new Map()
-    this.#read = 0
-    this.#open = new Set()
-    this.#asked = 0
+    this.#life.close()
+    this.#notebook = new Notebook(this.executed)
+    this.#life = new ServerLife(this.folder, this.#notebook, this.globals)
   }
 
-  /** The content of a complete_reply. `cursor` counts code points, as the protocol does. */
+  /** The content of a complete_reply. `cursor` counts code points, as the protocol does. The question before this one is dropped: its user types on. */
   async complete(code: string, cursor: number): Promise<object> {
+    this.#superseded.abort()
+    this.#superseded = new AbortController()
     const offset = utf16Offset(code, cursor)
-    const { items, place } = await this.#ask(code, offset, async (server, textDocument, position) => {
-      const result = (await server.request('textDocument/completion', { textDocument, position, context: { triggerKind: 1 } })) as
+    const items = await this.#ask('typed', code, ANSWER_MS, this.#superseded.signal, async (ask, { placeOf, offsetOf }) => {
+      const result = (await ask('textDocument/completion', { position: placeOf(offset), context: { triggerKind: 1 } })) as
         | { items?: Completion[] }
         | Completion[]
         | null
-      return { items: Array.isArray(result) ? result : (result?.items ?? []), place: position }
-    }).catch(() => ({ items: [], place: { line: 0, character: 0 } }))
+      const found = Array.isArray(result) ? result : (result?.items ?? [])
+      return found.map(({ textEdit, ...item }) => ({
+        ...item,
+        // The server marks optional members by a question mark, which is not part of their name.
+        label: item.label.replace(/\?$/, ''),
+        edit: textEdit && { start: offsetOf(textEdit.range.start), end: offsetOf(textEdit.range.end) },
+      }))
+    }).catch(() => [])
 
     // In strings every item says what it replaces. Elsewhere only odd ones do (`[Symbol.iterator]` replaces the dot too): left out.
-    const range = items.every((item) => item.textEdit !== undefined) ? items[0]?.textEdit?.range : undefined
-    const start = range === undefined ? offset - wordBefore(code, offset) : offset - (place.character - range.start.character)
-    const end = range === undefined ? offset : offset + (range.end.character - place.character)
+    const edit = items.every((item) => item.edit !== undefined) ? items[0]?.edit : undefined
+    const { start, end } = edit ?? { start: offset - wordBefore(code, offset), end: offset }
     const prefix = code.slice(start, offset)
-    const order = ({ sortText = '', label }: Completion) => `${sortText} ${label}`
-    // Names of other modules that an editor would import on the way are not offered: the edit could not be made.
-    const isPlain = (item: Completion) => item.additionalTextEdits === undefined && (item.textEdit === undefined || range !== undefined)
-    // The server marks optional members by a question mark, which is not part of their name.
-    const named = items.map((item) => ({ ...item, label: item.label.replace(/\?$/, '') }))
-    const found = named.filter((item) => item.label.startsWith(prefix) && isPlain(item)).sort((a, b) => (order(a) < order(b) ? -1 : 1))
+    const order = ({ sortText = '', label }: { sortText?: string; label: string }) => `${sortText} ${label}`
+    const found = items
+      .filter((item) => item.label.startsWith(prefix) && !isOwnModuleName(item.label) && !item.label.startsWith('$$'))
+      // Names of other modules that an editor would import on the way are not offered: the edit could not be made.
+      .filter((item) => item.additionalTextEdits === undefined && (item.edit === undefined || edit !== undefined))
+      .sort((a, b) => (order(a) < order(b) ? -1 : 1))
     const matches = [...new Map(found.map((item) => [item.label, item])).values()]
     const [from, to] = [codePoints(code, start), codePoints(code, end)]
     const types = matches.map(({ label, kind = 0 }) => ({ text: label, type: KINDS[kind] ?? '', start: from, end: to }))
     return { status: 'ok', matches: matches.map((item) => item.label), cursor_start: from, cursor_end: to, metadata: { _jupyter_types_experimental: types } }
   }
 
-  /** The content of an inspect_reply. */
-  async inspect(code: string, cursor: number): Promise<object> {
+  /** The content of an inspect_reply: what a name is, or inside the brackets of a call what it takes. With `detail` 1 also where it is declared. */
+  async inspect(code: string, cursor: number, detail = 0): Promise<object> {
     const offset = utf16Offset(code, cursor)
-    const hover = (at: number) =>
-      this.#ask(code, at, (server, textDocument, position) => server.request('textDocument/hover', { textDocument, position })).catch(() => null) as Promise<{
-        contents?: { value?: string }
-      } | null>
-    // Behind `f(` one asks about f.
-    const text = ((await hover(offset)) ?? (await hover(code.slice(0, offset).replace(/[\s(,]+$/, '').length)))?.contents?.value
+    const text = await this.#ask('typed', code, ANSWER_MS, undefined, async (ask, { placeOf }, workspace) => {
+      const hover = async (at: number): Promise<string | undefined> => reading((await ask('textDocument/hover', { position: placeOf(at) })) as Hover | null)
+      const isOnName = wordBefore(code, offset) > 0 || /^[\p{ID_Start}$_]/u.test(code.slice(offset))
+      let at = offset
+      let found = isOnName ? await hover(at) : undefined
+      found ??= signatureText((await ask('textDocument/signatureHelp', { position: placeOf(offset) })) as SignatureHelp | null)
+      if (found === undefined) {
+        // Behind `f(` one asks about f.
+        at = code.slice(0, offset).replace(/[\s(,]+$/, '').length
+        found = await hover(at)
+      }
+      if (found === undefined || detail === 0) return found
+      const [link] = ((await ask('textDocument/definition', { position: placeOf(at) })) ?? []) as Link[]
+      const source = link === undefined ? undefined : workspace.sourceAt(link.targetUri, link.targetRange)
+      return source === undefined ? found : `${found}\n\n\`\`\`typescript\n${source}\n\`\`\``
+    }).catch(() => undefined)
     if (text === undefined) return { status: 'ok', found: false, data: {}, metadata: {} }
     const plain = text.replace(/^```\w*\n?/gm, '').trim()
     return { status: 'ok', found: true, data: { 'text/markdown': text, 'text/plain': plain }, metadata: {} }
   }
 
-  #ask<T>(code: string, offset: number, question: Question<T>): Promise<T> {
-    const turn = this.#turn.then(() => this.#askNow(code, offset, question))
-    this.#turn = turn.catch(() => {})
-    return turn
-  }
-
-  async #askNow<T>(code: string, offset: number, question: Question<T>, isRetry = false): Promise<T> {
-    const server = await this.#current()
-    this.#readExecuted()
-    this.#share(server)
-    const names = declaredNames(code)
-    const imports = new Map([...this.#definers].filter(([name]) => !names.declared.has(name)))
-    const { text, shift } = moduleText({ source: code, names, imports })
-    const uri = this.#uri('cell')
-    const version = ++this.#asked
-    if (version === 1) server.notify('textDocument/didOpen', document(uri, text))
-    else server.notify('textDocument/didChange', { textDocument: { uri, version }, contentChanges: [{ text }] })
-    try {
-      return await question(server, { uri }, placeOf(text, shift(offset)))
-    } catch (error) {
-      // One that died while it was asked is replaced, once.
-      if (server.isOpen || isRetry) throw error
-      return this.#askNow(code, offset, question, true)
+  /** What is wrong with the types of a cell that is about to run, after the first `count` of `executed`. Throws when the server cannot tell. */
+  async check(code: string, count = this.executed.length): Promise<TypeMistake[]> {
+    const before = this.#notebook.surroundings(count)
+    if (namesOf(this.#notebook.expanded(code).text) === undefined) return [] // it will not run; the parser says why
+    const question: Question<Finding[]> = async (ask, { offsetOf }) => {
+      const report = (await ask('textDocument/diagnostic')) as { items?: LspDiagnostic[] } | null
+      const items = report?.items ?? []
+      return items.map(({ range, code, message, severity = 1 }) => ({ start: offsetOf(range.start), end: offsetOf(range.end), code, message, severity }))
     }
+    const found = await this.#ask('run', code, CHECK_MS, undefined, question, before)
+    return typeMistakes(found, code, (name) => before.definers.has(name))
   }
 
-  async #current(): Promise<LanguageServer> {
-    const server = await this.#server?.catch(() => undefined)
-    if (server?.isOpen === true) return server
-    this.close()
-    this.#server = LanguageServer.start(this.folder)
-    const started = await this.#server
-    started.notify('textDocument/didOpen', document(this.#uri('globals', 'd.ts'), GLOBALS))
-    return started
-  }
-
-  #readExecuted(): void {
-    for (; this.#read < this.executed.length; this.#read++) {
-      const source = this.executed[this.#read] as string
-      const names = declaredNames(source)
-      if (names.declared.size === 0) continue
-      const imports = new Map([...this.#definers].filter(([name]) => !names.declared.has(name) && source.includes(name)))
-      const module = `cell${this.#read + 1}`
-      this.#cells.set(module, { source, names, imports })
-      for (const name of names.declared) this.#definers.set(name, module)
+  #ask<T>(
+    document: 'typed' | 'run',
+    code: string,
+    limit_ms: number,
+    signal: AbortSignal | undefined,
+    question: Question<T>,
+    before?: Surroundings,
+  ): Promise<T> {
+    const until = performance.now() + limit_ms
+    const askNow = async (isRetry: boolean): Promise<T> => {
+      const { server, workspace } = await this.#life.current()
+      const left_ms = until - performance.now()
+      if (signal?.aborted === true || left_ms <= 0) throw new Error('nobody waits for the answer any more')
+      const opened = workspace.open(document, code, before ?? this.#notebook.surroundings())
+      const ask = (method: string, params: object = {}) =>
+        server.request(method, { textDocument: { uri: opened.uri }, ...params }, { limit_ms: left_ms, ...(signal === undefined ? {} : { signal }) })
+      try {
+        const answer = await question(ask, opened, workspace)
+        this.#life.answered()
+        return answer
+      } catch (error) {
+        // One that died while it was asked is replaced, once.
+        if (server.isOpen || isRetry) throw error
+        return askNow(true)
+      }
     }
+    const turn = this.#turns[document].then(() => askNow(false))
+    this.#turns[document] = turn.catch(() => {})
+    const late = delay(limit_ms, undefined, { ref: false }).then(() => Promise.reject(new Error(`no answer within ${limit_ms} ms`)))
+    return Promise.race([turn, late])
   }
-
-  /** Gives the server the modules that names of now depend on, and takes back the others: a document costs it 5 ms, and cells run often. */
-  #share(server: LanguageServer): void {
-    const needed = new Set<string>()
-    const need = (module: string): void => {
-      if (needed.has(module)) return
-      needed.add(module)
-      for (const imported of this.#cells.get(module)?.imports.values() ?? []) need(imported)
-    }
-    for (const module of this.#definers.values()) need(module)
-    for (const module of needed) {
-      if (!this.#open.has(module)) server.notify('textDocument/didOpen', document(this.#uri(module), moduleText(this.#cells.get(module) as CellModule).text))
-    }
-    for (const module of this.#open) if (!needed.has(module)) server.notify('textDocument/didClose', { textDocument: { uri: this.#uri(module) } })
-    this.#open = needed
-  }
-
-  #uri(module: string, extension = 'ts'): string {
-    return pathToFileURL(join(this.folder, `${moduleName(module)}.${extension}`)).href
-  }
-}
-
-function document(uri: string, text: string): object {
-  return { textDocument: { uri, languageId: 'typescript', version: 1, text } }
-}
-
-function placeOf(text: string, offset: number): Place {
-  const before = text.slice(0, offset)
-  return { line: before.split('\n').length - 1, character: offset - (before.lastIndexOf('\n') + 1) }
 }
 
 function wordBefore(code: string, offset: number): number {

@@ -1,65 +1,44 @@
 /**
- * A cell as the language server sees it: a virtual module, beside the notebook so that relative imports work. It imports each name from the
- * module that last declared it and exports its own, so `const x` may be declared again as anything. (One document of all cells gives stale types
- * and error 2451 after a redeclaration.)
+ * A cell as the language server sees it: a virtual module, beside the notebook so that relative imports work. It takes each name from the module
+ * that last declared it and exports its own, so `const x` may be declared again as anything. (One document of all cells gives stale types and
+ * error 2451 after a redeclaration.)
+ *
+ *     import { f } from './__fpdt_cell1__.ts'                            what cannot be assigned
+ *     declare let x: typeof import('./__fpdt_cell1__.ts').x              what can: an import could not
+ *     x = null! as typeof import('./__fpdt_cell2__.ts').$$x              and what type it had when cell 2, which assigned it, ended
+ *
+ * All of that stands on one line, so line n of the cell is line n + 1 of the module, and columns are the same.
  */
-import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { ownModule } from './modules.js'
-import { boundNames, type Node, parse } from './syntax.js'
+import { boundNames, isFunction, type Node, parse, walk } from './syntax.js'
 
-interface Names {
+/** What a cell says about names, in its outermost scope. */
+export interface Names {
   readonly declared: ReadonlySet<string>
-  /** By the cell itself. */
+  /** Those of them that are declared by `let` or `var`. */
+  readonly variables: ReadonlySet<string>
+  /** Declared here or in an earlier cell. */
+  readonly assigned: ReadonlySet<string>
+  /** Exported by the cell itself. */
   readonly exported: ReadonlySet<string>
+  /** The cell adds to types of others: `declare global`, `declare module`. */
+  readonly augments: boolean
 }
+
+/** Where a name comes from. */
+export interface Definer {
+  readonly module: string
+  readonly isVariable: boolean
+  /** The module at whose end its type is known best; the one that declared it, or a later one that assigned it. */
+  readonly assignedBy: string
+}
+
+export type Definers = ReadonlyMap<string, Definer>
 
 export interface CellModule {
   readonly source: string
   readonly names: Names
-  /** Name -> the module that had last declared it when this cell ran. */
-  readonly imports: ReadonlyMap<string, string>
-}
-
-/** Top-level names, types included. While the cell does not parse, what its declarations look like. */
-export function declaredNames(source: string): Names {
-  const declared = new Set<string>()
-  const exported = new Set<string>()
-  const body = parse(source).program.body as unknown as Node[]
-  if (body.length === 0) {
-    for (const [, name] of source.matchAll(
-      /^\s*(?:export\s+)?(?:const|let|var|function\*?|async\s+function\*?|(?:abstract\s+)?class|interface|type|enum|namespace)\s+([\w$]+)/gm,
-    )) {
-      declared.add(name as string)
-    }
-  }
-  const declare = (node: Node): string[] => {
-    if (node.type === 'VariableDeclaration') return (node.declarations as Node[]).flatMap(({ id }) => boundNames(id as Node))
-    if (node.type === 'ImportDeclaration') return (node.specifiers as Node[]).map(({ local }) => (local as Node).name as string)
-    const id = node.id as Node | null | undefined
-    return id?.type === 'Identifier' ? [id.name as string] : []
-  }
-  for (const statement of body) {
-    const inner = statement.declaration as Node | null | undefined
-    for (const name of declare(inner ?? statement)) {
-      declared.add(name)
-      if (inner !== undefined && inner !== null && statement.type === 'ExportNamedDeclaration') exported.add(name)
-    }
-    for (const specifier of (statement.type === 'ExportNamedDeclaration' ? statement.specifiers : []) as Node[])
-      exported.add((specifier.exported as Node).name as string)
-  }
-  return { declared, exported }
-}
-
-/** A cell as a module. `shift` gives the offset in it of an offset in the cell. */
-export function moduleText({ source, names, imports }: CellModule): { readonly text: string; readonly shift: (offset: number) => number } {
-  const statements = [...imports].map(([name, module]) => `import { ${name} } from './${moduleName(module)}.js'`)
-  const head = `${nodeTypes()}/// <reference path="./${moduleName('globals')}.d.ts" />\n${statements.join(';')}\n`
-  const exports = [...names.declared].filter((name) => !names.exported.has(name))
-  const { text, shift } = withOwnPaths(source)
-  return { text: `${head}${text}\nexport { ${exports.join(', ')} }\n`, shift: (offset) => head.length + shift(offset) }
+  /** Names that the cell takes from others, as they were when it ran. */
+  readonly definers: Definers
 }
 
 /** No file of that name exists; it is told from the user's own by its look. */
@@ -67,28 +46,125 @@ export function moduleName(module: string): string {
   return `__fpdt_${module}__`
 }
 
-/** Types of Node as files: by name they would be looked for beside the notebook. */
-function nodeTypes(): string {
-  try {
-    const path = join(dirname(createRequire(import.meta.url).resolve('@types/node/package.json')), 'index.d.ts')
-    return `/// <reference path="${path}" />\n`
-  } catch {
-    return ''
+export function isOwnModuleName(name: string): boolean {
+  return name.includes('__fpdt_')
+}
+
+/** A cell that ran, as a module that others import. */
+export function exportingModule({ source, names, definers }: CellModule): string {
+  const exports = [...names.declared].filter((name) => !names.exported.has(name))
+  const assigned = [...names.assigned].filter((name) => names.variables.has(name) || definers.get(name)?.isVariable === true)
+  const ends = assigned.map((name) => `export const ${atEnd(name)} = ${name};`)
+  return `${headOf(definers)}\n${source}\n;export { ${exports.join(', ')} };${ends.join('')}\n`
+}
+
+/** A cell that is typed, or that is about to run: nobody imports it. */
+export function workingModule(source: string, definers: Definers, augmenting: readonly string[]): string {
+  const augments = augmenting.map((module) => `import './${moduleName(module)}.ts';`).join('')
+  return `${headOf(definers)}${augments}\n${source}\n;export {}\n`
+}
+
+/** A module begins with one line of ours. */
+export const LINES_BEFORE = 1
+
+function headOf(definers: Definers): string {
+  const imports: string[] = []
+  const variables: string[] = []
+  for (const [name, { module, isVariable, assignedBy }] of definers) {
+    const from = `'./${moduleName(module)}.ts'`
+    if (!isVariable) imports.push(`import { ${name} } from ${from};`)
+    else
+      variables.push(`declare let ${name}: typeof import(${from}).${name};${name} = null! as typeof import('./${moduleName(assignedBy)}.ts').${atEnd(name)};`)
+  }
+  return [...imports, ...variables].join('')
+}
+
+/** The export that has a variable's type at the end of a cell: of `string | undefined` what is left after an assignment. */
+function atEnd(name: string): string {
+  return `$$${name}`
+}
+
+/** Undefined for a cell that does not parse: it cannot have run. */
+export function namesOf(source: string): Names | undefined {
+  const { program, errors } = parse(source)
+  if (errors.length > 0) return undefined
+  const body = program.body as unknown as Node[]
+  const names = { declared: new Set<string>(), variables: new Set<string>(), assigned: new Set<string>(), exported: new Set<string>(), augments: false }
+  for (const statement of body) declare(statement, names)
+  walk(program as unknown as Node, (node) => {
+    if (node.type === 'AssignmentExpression') for (const name of targets(node.left as Node)) names.assigned.add(name)
+    if (node.type === 'UpdateExpression') for (const name of targets(node.argument as Node)) names.assigned.add(name)
+    if (node.type === 'ForOfStatement' || node.type === 'ForInStatement') for (const name of targets(node.left as Node)) names.assigned.add(name)
+  })
+  // `var` in blocks and loop heads is the cell's too.
+  for (const statement of body) {
+    walk(statement, (node) => {
+      if (isFunction(node) || node.type === 'StaticBlock') return false
+      if (node.type === 'VariableDeclaration' && node.kind === 'var') declare(node, names)
+    })
+  }
+  for (const name of names.variables) names.assigned.add(name)
+  return names
+}
+
+type Gathered = { -readonly [Key in keyof Names]: Names[Key] extends ReadonlySet<string> ? Set<string> : Names[Key] }
+
+function declare(statement: Node, names: Gathered): void {
+  switch (statement.type) {
+    case 'VariableDeclaration':
+      for (const name of (statement.declarations as Node[]).flatMap(({ id }) => boundNames(id as Node))) {
+        const isVariable = statement.kind === 'let' || statement.kind === 'var'
+        // A name that is a type too can only be imported.
+        if (isVariable && (!names.declared.has(name) || names.variables.has(name))) names.variables.add(name)
+        names.declared.add(name)
+      }
+      return
+    case 'ImportDeclaration':
+      for (const { local } of statement.specifiers as Node[]) names.declared.add((local as Node).name as string)
+      return
+    case 'ExportNamedDeclaration': {
+      const inner = statement.declaration as Node | null
+      const before = new Set(names.declared)
+      if (inner !== null) declare(inner, names)
+      for (const name of names.declared) if (!before.has(name)) names.exported.add(name)
+      for (const { exported } of statement.specifiers as Node[]) names.exported.add((exported as Node).name as string)
+      return
+    }
+    case 'ExportDefaultDeclaration':
+      declare(statement.declaration as Node, names)
+      return
+    default: {
+      const id = statement.id as Node | null | undefined
+      if (id?.type === 'Literal' || statement.kind === 'global') names.augments = true
+      else if (id?.type === 'Identifier') {
+        names.declared.add(id.name as string)
+        names.variables.delete(id.name as string)
+      }
+    }
   }
 }
 
-/** `from 'fpdt'` means the kernel's own copy, for types as at run time. */
-function withOwnPaths(source: string): { readonly text: string; readonly shift: (offset: number) => number } {
-  const edits: { readonly at: number; readonly growth: number }[] = []
-  const text = source.replace(
-    /(\bfrom\s*|\bimport\s*\(?\s*)(['"])(fpdt(?:\/[\w-]+)?)\2/g,
-    (all, before: string, quote: string, specifier: string, at: number) => {
-      const url = ownModule(specifier)
-      if (url === undefined || !existsSync(url)) return all
-      const replaced = `${before}${quote}${fileURLToPath(url)}${quote}`
-      edits.push({ at: at + all.length, growth: replaced.length - all.length })
-      return replaced
-    },
-  )
-  return { text, shift: (offset) => edits.reduce((sum, { at, growth }) => (offset >= at ? sum + growth : sum), offset) }
+/** Names that an assignment sets. */
+function targets(node: Node): string[] {
+  if (node.type === 'VariableDeclaration') return []
+  return boundNames(node)
+}
+
+/** Names that a cell seems to declare while it is being typed: it need not parse. */
+export function typedNames(source: string): ReadonlySet<string> {
+  const known = namesOf(source)
+  if (known !== undefined) return known.declared
+  const names = new Set<string>()
+  for (const [, name] of source.matchAll(
+    /^(?:export\s+)?(?:declare\s+)?(?:const|let|var|(?:async\s+)?function\*?|(?:abstract\s+)?class|interface|type|(?:const\s+)?enum|namespace)\s+([\p{ID_Start}$_][\p{ID_Continue}$]*)/gmu,
+  ))
+    names.add(name as string)
+  // `const { a, b: c } = ...` and `import a, { b as c } from ...`: in either the name that is bound comes last.
+  for (const [, pattern] of source.matchAll(/^(?:(?:export\s+)?(?:const|let|var)\s*[{[]|import\s+(?:type\s+)?)([^'"=;()]*?)(?:[}\]]\s*=|\s*from\b)/gm)) {
+    for (const part of (pattern as string).split(/[,{}]/)) {
+      const name = /([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*$/u.exec(part)?.[1]
+      if (name !== undefined) names.add(name)
+    }
+  }
+  return names
 }

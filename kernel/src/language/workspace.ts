@@ -1,0 +1,191 @@
+/**
+ * What the language server knows of a notebook: options, globals, and the cells as virtual modules. Nothing of it lies on a disk; the server
+ * reads documents that are open here as it would read files.
+ *
+ *     __fpdt_tsconfig__.json    takes the place of a tsconfig.json, and extends:
+ *     __fpdt_defaults__.json    what holds unless a tsconfig.json beside the notebook says otherwise, which comes next
+ *     __fpdt_globals__.d.ts     what cells know without an import
+ *     __fpdt_cell<n>__.ts       cells that ran and that somebody still takes a name from
+ *     __fpdt_typed__.ts         the cell that is being typed
+ *     __fpdt_run__.ts           the cell that is being run
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { dirname, join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { exportingModule, LINES_BEFORE, moduleName, typedNames, workingModule } from './cell-module.js'
+import { GLOBALS } from './globals.js'
+import type { LanguageServer } from './language-server.js'
+import { CELLS_FILE } from './modules.js'
+import type { Notebook, Surroundings } from './notebook.js'
+import { importedBy, WatchedFiles } from './watched-files.js'
+
+/** The documents that questions are asked about. */
+export type Working = 'typed' | 'run'
+
+/** A document as the server has it, and where things of the source are in it. */
+export interface Opened {
+  readonly uri: string
+  readonly placeOf: (offset: number) => Place
+  readonly offsetOf: (place: Place) => number
+}
+
+/** LSP's Position: both count from 0, characters are UTF-16 code units. */
+export interface Place {
+  readonly line: number
+  readonly character: number
+}
+
+export const CONFIG = `${moduleName('tsconfig')}.json`
+/** How much of a source is shown. */
+const SHOWN_LINES = 60
+const DEFAULTS = `${moduleName('defaults')}.json`
+
+/** Without the DOM, which Node has not: `name` and `status` would be its, not mistakes. */
+const DEFAULT_OPTIONS = { strict: true, lib: ['esnext'], types: [], allowJs: true, skipLibCheck: true, customConditions: ['node'] }
+
+/** How the kernel finds modules and runs them, which no tsconfig.json changes. */
+const FIXED_OPTIONS = {
+  target: 'esnext',
+  module: 'esnext',
+  moduleResolution: 'bundler',
+  moduleDetection: 'force',
+  allowImportingTsExtensions: true,
+  resolveJsonModule: true,
+  noEmit: true,
+  composite: false,
+  incremental: false,
+  declaration: false,
+  isolatedModules: false,
+  isolatedDeclarations: false,
+  verbatimModuleSyntax: false,
+  erasableSyntaxOnly: false,
+  paths: { fpdt: ownTypes('fpdt'), 'fpdt/*': ownTypes('*') },
+}
+
+export class Workspace {
+  /** Modules of cells that the server has. */
+  readonly #shared = new Set<string>()
+  readonly #documents = new Map<string, { version: number; text: string }>()
+  readonly #files: WatchedFiles
+
+  /** `globals`: names that code put on the global object. */
+  constructor(
+    private readonly folder: string,
+    private readonly notebook: Notebook,
+    private readonly globals: ReadonlySet<string>,
+    private readonly server: LanguageServer,
+  ) {
+    this.#files = new WatchedFiles(folder)
+  }
+
+  /** Makes `source` the text of a document, after what has happened since the last question. */
+  open(document: Working, source: string, { definers, augmenting }: Surroundings): Opened {
+    const { text, toText, toSource } = this.notebook.expanded(source)
+    const own = typedNames(text)
+    // Whoever types may want any name; to check a cell, those that it mentions are enough.
+    const taken = [...definers].filter(([name]) => !own.has(name) && (document === 'typed' || text.includes(name)))
+    this.#lookAtFiles(text)
+    this.#write(DEFAULTS, JSON.stringify({ compilerOptions: DEFAULT_OPTIONS }))
+    this.#write(CONFIG, this.#config())
+    this.#write(`${moduleName('globals')}.d.ts`, GLOBALS + [...this.globals].map((name) => `declare var ${name}: any\n`).join(''))
+    this.#shareModules()
+    const uri = this.#write(fileOf(document), workingModule(text, new Map(taken), augmenting))
+    return {
+      uri,
+      placeOf(offset) {
+        const lines = text.slice(0, toText(offset)).split('\n')
+        return { line: lines.length - 1 + LINES_BEFORE, character: lines.at(-1)?.length ?? 0 }
+      },
+      offsetOf({ line, character }) {
+        const before = text.split('\n').slice(0, line - LINES_BEFORE)
+        return toSource(before.reduce((sum, each) => sum + each.length + 1, character))
+      },
+    }
+  }
+
+  /** The lines of a range, of a cell or of a file; at most as many as one wants to read. */
+  sourceAt(uri: string, { start, end }: { start: { line: number }; end: { line: number } }): string | undefined {
+    if (start.line < LINES_BEFORE && this.#textOf(uri) !== undefined) return undefined // a line of ours
+    try {
+      const lines = (this.#textOf(uri) ?? readFileSync(fileURLToPath(uri), 'utf8')).split('\n').slice(start.line, end.line + 1)
+      return lines.length > SHOWN_LINES ? [...lines.slice(0, SHOWN_LINES), '...'].join('\n') : lines.join('\n')
+    } catch {
+      return undefined // gone since
+    }
+  }
+
+  #textOf(uri: string): string | undefined {
+    return [...this.#documents].find(([name]) => this.#uri(name) === uri)?.[1].text
+  }
+
+  /** Gives the server the modules that are needed, and takes back the others: each costs it, and cells run often. */
+  #shareModules(): void {
+    const { modules } = this.notebook
+    for (const name of [...this.#shared]) {
+      if (modules.has(name)) continue
+      this.#shared.delete(name)
+      this.#documents.delete(fileOf(name))
+      this.server.notify('textDocument/didClose', { textDocument: { uri: this.#uri(fileOf(name)) } })
+    }
+    for (const [name, module] of modules) {
+      if (this.#shared.has(name)) continue
+      this.#shared.add(name)
+      this.#write(fileOf(name), exportingModule(module))
+    }
+  }
+
+  #lookAtFiles(source: string): void {
+    const specifiers = [...this.notebook.modules.values(), { source }].flatMap((cell) => importedBy(cell.source))
+    const changes = this.#files.look(specifiers, [join(this.folder, 'tsconfig.json')])
+    if (changes.length > 0) this.server.notify('workspace/didChangeWatchedFiles', { changes })
+  }
+
+  #config(): string {
+    const theirs = existsSync(join(this.folder, 'tsconfig.json')) ? ['./tsconfig.json'] : []
+    const documents = [`${moduleName('globals')}.d.ts`, fileOf('typed'), fileOf('run')].map((name) => `./${name}`)
+    const node = nodeTypes(this.folder)
+    const types = node === undefined ? {} : { typeRoots: [dirname(node)] }
+    const files = node === undefined ? documents : [join(node, 'index.d.ts'), ...documents]
+    return JSON.stringify({ extends: [`./${DEFAULTS}`, ...theirs], compilerOptions: { ...FIXED_OPTIONS, ...types }, files, include: [] })
+  }
+
+  /** Opens a document or changes it; nothing when it is that already. */
+  #write(name: string, text: string): string {
+    const uri = this.#uri(name)
+    const known = this.#documents.get(name)
+    if (known === undefined) {
+      this.#documents.set(name, { version: 1, text })
+      this.server.notify('textDocument/didOpen', { textDocument: { uri, languageId: name.endsWith('.json') ? 'json' : 'typescript', version: 1, text } })
+    } else if (known.text !== text) {
+      known.text = text
+      this.server.notify('textDocument/didChange', { textDocument: { uri, version: ++known.version }, contentChanges: [{ text }] })
+    }
+    return uri
+  }
+
+  #uri(name: string): string {
+    return pathToFileURL(join(this.folder, name)).href
+  }
+}
+
+function fileOf(module: string): string {
+  return `${moduleName(module)}.ts`
+}
+
+/** Where the types of a folder of ours lie; the sources stand in for them where nothing is built. */
+function ownTypes(folder: string): string[] {
+  return ['d.ts', 'ts'].map((extension) => fileURLToPath(new URL(`../${folder}/index.${extension}`, import.meta.url)))
+}
+
+/** Types of Node: the notebook's own, so that its packages and the cells speak of the same, or the kernel's; for all that ask for some, one. */
+function nodeTypes(folder: string): string | undefined {
+  for (const from of [join(folder, CELLS_FILE), fileURLToPath(import.meta.url)]) {
+    try {
+      return dirname(createRequire(from).resolve('@types/node/package.json'))
+    } catch {
+      // The next place.
+    }
+  }
+  return undefined
+}
