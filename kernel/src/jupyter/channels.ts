@@ -98,6 +98,11 @@ export class Channels {
     this.#queues.iopub.send(this.wire.encode({ ...message, identities: [Buffer.from(topic)] }))
   }
 
+  /** To the terminal of the server, but not once for each message. */
+  complain(words: string): void {
+    this.#complaints.say(words)
+  }
+
   async close(): Promise<void> {
     const drained = Promise.all(Object.values(this.#queues).map((queue) => queue.drained()))
     await Promise.race([drained, setTimeout(LINGER_MS)])

@@ -1,5 +1,6 @@
 /** Comms on the side of the protocol: which are open, and the way of the front end's messages to the handlers in the executor. */
 import type { CommEvent } from '../comm/comms.js'
+import { FpdtError } from '../errors.js'
 import type { ExecutorProcess } from './executor-process.js'
 import { errorOutput } from './failure.js'
 import type { Content, Message } from './message.js'
@@ -50,9 +51,9 @@ export class Comms {
 
 function eventOf({ header, content, metadata, buffers }: Message): CommEvent {
   const { comm_id: id, target_name: target, data = {} } = content
-  if (typeof id !== 'string') throw new TypeError(`${header.msg_type}: comm_id is ${typeof id}, not a string`)
+  if (typeof id !== 'string') throw new FpdtError('content', `${header.msg_type}: comm_id is ${typeof id}, not a string`)
   const rest = { id, data, metadata, buffers }
   if (header.msg_type !== 'comm_open') return { type: header.msg_type === 'comm_close' ? 'close' : 'msg', ...rest }
-  if (typeof target !== 'string') throw new TypeError(`comm_open: target_name is ${typeof target}, not a string`)
+  if (typeof target !== 'string') throw new FpdtError('content', `comm_open: target_name is ${typeof target}, not a string`)
   return { type: 'open', target, ...rest }
 }

@@ -1,6 +1,7 @@
 /** execute_request: a cell becomes a task of the executor, and its outcome the reply. */
 import { setImmediate } from 'node:timers/promises'
 import type { Output } from '../language/protocol.js'
+import { codeOf, expressionsOf } from './content.js'
 import type { ExecutorProcess } from './executor-process.js'
 import { asFailure, errorOutput } from './failure.js'
 import type { History } from './history.js'
@@ -25,9 +26,10 @@ export class Execution {
 
   /** The content of the execute_reply. `aborted` says why the cell must not run: since protocol 5.1 the status of that is `error` too. */
   async execute(request: Message, shell: Shell, aborted?: string): Promise<object> {
-    const { code, silent, store_history = true, user_expressions, allow_stdin, stop_on_error = true } = request.content
+    const { silent, store_history = true, allow_stdin, stop_on_error = true } = request.content
     if (aborted !== undefined) return { ...asFailure({ name: 'Aborted', message: `not run, because ${aborted}` }), execution_count: shell.count }
-    if (typeof code !== 'string') throw new TypeError(`execute_request: code is ${typeof code}, not a string`)
+    const code = codeOf(request)
+    const expressions = expressionsOf(request)
     const isSilent = silent === true
     const isStored = store_history === true && !isSilent
     if (isStored) shell.count++
@@ -45,15 +47,15 @@ export class Execution {
       canAsk: allow_stdin === true,
       code,
       silent: isSilent,
-      expressions: Object.fromEntries(Object.entries((user_expressions ?? {}) as object).map(([name, text]) => [name, String(text)])),
+      expressions,
     })
-    const { error, lost, expressions, payload = [] } = outcome
+    const { error, lost, expressions: values, payload = [] } = outcome
     this.outputs.flush()
     if (isStored) this.history.add(count, code, this.#results.get(cell))
     this.#results.delete(cell)
     if (lost !== true) this.executed.push(code)
 
-    if (error === undefined) return { status: 'ok', execution_count: count, user_expressions: expressions, payload }
+    if (error === undefined) return { status: 'ok', execution_count: count, user_expressions: values, payload }
     if (!isSilent) this.publish('error', errorOutput(error), request)
     if (stop_on_error === true) {
       await setImmediate() // requests that have arrived meanwhile are queued first

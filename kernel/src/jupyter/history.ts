@@ -2,6 +2,7 @@
 import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { userDataFolder } from '../install.js'
+import { matchesGlob } from './glob.js'
 import type { Content } from './message.js'
 
 const KEPT = 10_000
@@ -58,8 +59,7 @@ export class History {
         return entries.filter((entry) => entry.session === wanted && entry.line >= from && entry.line < to)
       }
       case 'search': {
-        const matches = globPattern(String(pattern ?? '*'))
-        const found = entries.filter(({ source }) => matches.test(source))
+        const found = entries.filter(({ source }) => matchesGlob(String(pattern ?? '*'), source))
         return last(unique === true ? [...new Map(found.map((entry) => [entry.source, entry])).values()] : found)
       }
       default:
@@ -96,13 +96,4 @@ export class History {
     })
     return this.#entries
   }
-}
-
-/** `*` and `?` as in a shell, over the whole text. */
-function globPattern(pattern: string): RegExp {
-  const escaped = pattern
-    .replace(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replace(/\*/g, '[\\s\\S]*')
-    .replace(/\?/g, '[\\s\\S]')
-  return new RegExp(`^${escaped}$`)
 }

@@ -5,10 +5,12 @@
  */
 import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
+import { FpdtError, FpdtError } from '../errors.js'
 import type { Assistant } from '../language/assist.js'
 import { Channels, type RequestChannel } from './channels.js'
 import { Comms } from './comms.js'
 import type { Connection } from './connection.js'
+import { codeOf, cursorOf, isParsable, parsableCodeOf } from './content.js'
 import { Execution } from './execution.js'
 import type { ExecutorProcess } from './executor-process.js'
 import { asFailure } from './failure.js'
@@ -80,9 +82,12 @@ export class Kernel {
     this.#handlers = {
       shell: {
         kernel_info_request: info,
-        complete_request: async ({ content }) => (await this.#assist()).complete(String(content.code), Number(content.cursor_pos)),
-        inspect_request: async ({ content }) => (await this.#assist()).inspect(String(content.code), Number(content.cursor_pos)),
-        is_complete_request: async ({ content }) => (await import('../language/is-complete.js')).isComplete(String(content.code)),
+        complete_request: async (request) => (await this.#assist()).complete(parsableCodeOf(request), cursorOf(request)),
+        inspect_request: async (request) => (await this.#assist()).inspect(parsableCodeOf(request), cursorOf(request)),
+        is_complete_request: async (request) => {
+          const code = codeOf(request)
+          return isParsable(code) ? (await import('../language/is-complete.js')).isComplete(code) : { status: 'unknown' }
+        },
         history_request: ({ content }) => this.#history.reply(content),
         comm_info_request: ({ content }) => this.#comms.info(content),
         comm_open: comm,
@@ -145,7 +150,7 @@ export class Kernel {
         void this.#handle(channel, request, () => Promise.reject(error))
       }
     } else if (Object.hasOwn(this.#handlers[channel], msg_type)) void this.#handle(channel, request, this.#handlers[channel][msg_type] as Handler)
-    else process.stderr.write(`fpdt kernel: ignored ${JSON.stringify(msg_type)} on ${channel}\n`)
+    else this.channels.complain(`ignored ${JSON.stringify(msg_type.slice(0, 80))} on ${channel}`)
   }
 
   /** Never rejects. */
@@ -159,7 +164,7 @@ export class Kernel {
       reply = await handler(request)
     } catch (error) {
       reply = asFailure(error as Error)
-      process.stderr.write(`fpdt kernel: ${msg_type}: ${(error as Error).stack}\n`)
+      if (!(error instanceof FpdtError)) this.channels.complain(`${msg_type}: ${(error as Error).stack}`)
     }
     // What has no reply, as comm messages, ends with its idle alone.
     if (reply !== undefined && msg_type.endsWith('_request')) {

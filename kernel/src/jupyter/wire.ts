@@ -7,6 +7,14 @@ import type { Content, Header, Message } from './message.js'
 
 const DELIMITER = Buffer.from('<IDS|MSG>')
 const JSON_FRAMES = 4
+const [QUOTE, BACKSLASH, BRACKET, BRACE] = Buffer.from('"\\[{') as unknown as [number, number, number, number]
+const utf8 = new TextDecoder('utf-8', { fatal: true })
+
+/**
+ * Nothing that Jupyter sends nests deeper than a few levels. What is parsed is written again, as the parent of every answer and on the way to the
+ * executor, and those who write recurse: a frame of brackets would end the process. Python's json stops at this depth too.
+ */
+const MAX_DEPTH = 1000
 
 /** As many signatures are remembered as jupyter_client does, to refuse replays. */
 const REMEMBERED = 65_536
@@ -31,7 +39,7 @@ export class Wire {
     if (delimiter < 0) return { refused: 'no <IDS|MSG> frame' }
     const signature = frames[delimiter + 1]
     const json = frames.slice(delimiter + 2, delimiter + 2 + JSON_FRAMES)
-    if (signature === undefined || json.length < JSON_FRAMES) return { refused: `only ${frames.length - delimiter - 1} frames after <IDS|MSG>` }
+    if (signature === undefined || json.length < JSON_FRAMES) return { refused: `fewer than ${JSON_FRAMES + 1} frames after <IDS|MSG>` }
 
     if (this.key !== '') {
       const expected = Buffer.from(this.sign(json))
@@ -41,11 +49,12 @@ export class Wire {
       this.#remember(digest)
     }
 
+    if (json.some(isTooDeep)) return { refused: `a frame nests deeper than ${MAX_DEPTH} levels` }
     let parts: unknown[]
     try {
-      parts = json.map((frame) => JSON.parse(Buffer.from(frame).toString('utf8')))
+      parts = json.map((frame) => JSON.parse(utf8.decode(frame)))
     } catch {
-      return { refused: 'a frame is not JSON' }
+      return { refused: 'a frame is not JSON in UTF-8' }
     }
     if (!parts.every(isObject)) return { refused: 'a frame is not a JSON object' }
     const [header, parent, metadata, content] = parts as [Content, Content, Content, Content]
@@ -71,6 +80,23 @@ export class Wire {
     this.#seen.add(digest)
     if (this.#seen.size > REMEMBERED) this.#seen.delete(this.#seen.values().next().value as string)
   }
+}
+
+function isTooDeep(frame: Uint8Array): boolean {
+  if (frame.length < 2 * MAX_DEPTH) return false
+  let depth = 0
+  let isString = false
+  for (let index = 0; index < frame.length; index++) {
+    const byte = frame[index]
+    if (isString) {
+      if (byte === BACKSLASH) index++
+      else if (byte === QUOTE) isString = false
+    } else if (byte === QUOTE) isString = true
+    else if (byte === BRACKET || byte === BRACE) {
+      if (++depth > MAX_DEPTH) return true
+    } else if (byte === BRACKET + 2 || byte === BRACE + 2) depth--
+  }
+  return false
 }
 
 function isObject(value: unknown): value is Content {

@@ -62,7 +62,7 @@ describe('wire', () => {
   it('checks the signature before it parses', () => {
     const frames = ['<IDS|MSG>', '0'.repeat(64), '{', '{', '{', '{'].map((text) => Buffer.from(text))
     expect(new Wire(KEY).decode(frames)).toEqual({ refused: 'wrong signature' })
-    expect(new Wire('').decode(frames)).toEqual({ refused: 'a frame is not JSON' })
+    expect(new Wire('').decode(frames)).toEqual({ refused: 'a frame is not JSON in UTF-8' })
   })
 
   it('refuses a message that is sent a second time', () => {

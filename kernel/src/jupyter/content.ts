@@ -1,0 +1,56 @@
+/** The fields of a request's content, as they should be. What a client sends wrong is told to it in the reply, by name, and is no fault of the kernel. */
+import { FpdtError } from '../errors.js'
+import type { Message } from './message.js'
+
+/**
+ * The parser recurses, and where its stack ends the process ends. Found by trying: nothing of this length kills it but brackets (from 3,000 levels)
+ * and chains of assignments, conditions, labels and arrows (from 15,000).
+ */
+const MAX_LENGTH = 60_000
+const MAX_DEPTH = 1000
+const MAX_CHAIN = 10_000
+
+/** Throws FpdtError 'content'. */
+export function codeOf({ header, content: { code } }: Message): string {
+  if (typeof code !== 'string') throw wrong(header.msg_type, 'code', code, 'a string')
+  return code
+}
+
+/** Code that this process may parse. Throws FpdtError 'content'. */
+export function parsableCodeOf(request: Message): string {
+  const code = codeOf(request)
+  if (!isParsable(code))
+    throw new FpdtError('content', `${request.header.msg_type}: code is longer than ${MAX_LENGTH} characters, or nests too deep to be parsed`)
+  return code
+}
+
+/** Counts strings and comments in, because to tell them apart would be to parse. */
+export function isParsable(code: string): boolean {
+  if (code.length > MAX_LENGTH) return false
+  let [depth, chain] = [0, 0]
+  for (const sign of code.match(/[([{)\]}=:?]/g) ?? []) {
+    if ('([{'.includes(sign)) depth++
+    else if (')]}'.includes(sign)) depth--
+    else chain++
+    if (depth > MAX_DEPTH || chain > MAX_CHAIN) return false
+  }
+  return true
+}
+
+/** In code points, from 0; the end of the code when it is missing or beyond. Throws FpdtError 'content'. */
+export function cursorOf({ header, content: { cursor_pos = Number.MAX_SAFE_INTEGER } }: Message): number {
+  if (!Number.isSafeInteger(cursor_pos) || (cursor_pos as number) < 0) throw wrong(header.msg_type, 'cursor_pos', cursor_pos, 'a whole number from 0')
+  return cursor_pos as number
+}
+
+/** Name -> code; none when it is missing. Throws FpdtError 'content'. */
+export function expressionsOf({ header, content: { user_expressions } }: Message): Record<string, string> {
+  const entries = Object.entries(user_expressions ?? {})
+  const isRight = typeof (user_expressions ?? {}) === 'object' && !Array.isArray(user_expressions) && entries.every(([, code]) => typeof code === 'string')
+  if (!isRight) throw wrong(header.msg_type, 'user_expressions', user_expressions, 'an object of strings')
+  return Object.fromEntries(entries)
+}
+
+function wrong(type: string, field: string, value: unknown, expected: string): FpdtError {
+  return new FpdtError('content', `${type}: ${field} is ${(JSON.stringify(value) ?? 'missing').slice(0, 80)}, not ${expected}`)
+}
