@@ -5,7 +5,7 @@
  */
 import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
-import { FpdtError, FpdtError } from '../errors.js'
+import { FpdtError } from '../errors.js'
 import type { Assistant } from '../language/assist.js'
 import { Channels, type RequestChannel } from './channels.js'
 import { Comms } from './comms.js'
