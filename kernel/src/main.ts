@@ -6,8 +6,7 @@ import { FpdtError } from './errors.js'
 import { connectionWarnings, readConnection } from './jupyter/connection.js'
 import { ExecutorProcess } from './jupyter/executor-process.js'
 import type { Kernel } from './jupyter/kernel.js'
-
-const PARENT_CHECK_MS = 1000
+import { onceOrphaned } from './jupyter/parent.js'
 
 const [path] = process.argv.slice(2)
 if (path === undefined) {
@@ -24,9 +23,7 @@ const kernel = await start(path).catch((error: Error) => {
 
 process.on('SIGINT', () => kernel.interrupt())
 process.on('SIGTERM', () => kernel.stop())
-// A server that was killed cannot ask for the shutdown. Process 1 as the parent from the start is legal, in containers.
-const parent = process.ppid
-setInterval(() => process.ppid === parent || kernel.stop(), PARENT_CHECK_MS).unref()
+onceOrphaned(() => kernel.stop())
 
 await kernel.stopped
 await kernel.close()

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Subscriber } from 'zeromq'
 import { descendants, eventually, isAlive, TestKernel } from './client.js'
@@ -155,7 +156,28 @@ describe('the kernel', () => {
     expect(isAlive(executor)).toBe(false)
   })
 
+  it('ends with the server that JPY_PARENT_PID names, though another program started it', async () => {
+    const server = spawn('sleep', ['1000'])
+    onTestFinished(() => void server.kill('SIGKILL'))
+    const kernel = await start({ JPY_PARENT_PID: String(server.pid) })
+    const executor = await kernel.executor()
+    server.kill('SIGKILL')
+    expect(await kernel.exit).toBe(0)
+    await eventually(() => !isAlive(executor))
+  })
+
+  it('lives on when JPY_PARENT_PID names nothing that can be seen, as in a container', async () => {
+    const kernel = await start({ JPY_PARENT_PID: '4194303' })
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    expect((await kernel.run('1')).result).toBe('1')
+  })
+
+  const train = `import { Device, llama, longText } from 'fpdt'
+    const device = await Device.cpu({ memory: '1 GiB', host: '2 GiB' })
+    const run = await device.train(llama({ layers: 2, width: 128, heads: 4, kvHeads: 2, feedForward: 256 }), { sequence: 4096, chunk: 1024 })
+    const step = run.step(longText('lib.dom.d.ts')); console.log('go'); await step`
   const states = {
+    'a training step runs': train,
     'nothing was run': 'console.log("go")',
     'a cell is in a busy loop': 'import { spawn } from "node:child_process"\nspawn("sleep", ["1000"]); console.log("go"); while (true) {}',
     'a cell waits for a subprocess': 'console.log("go"); require("node:child_process").execSync("sleep 1000")',
