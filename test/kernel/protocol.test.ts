@@ -88,19 +88,6 @@ describe('execute_request', () => {
   })
 })
 
-describe('comms', () => {
-  it('there are none', async () => expect(await kernel.request('shell', 'comm_info_request', {})).toEqual({ status: 'ok', comms: {} }))
-
-  it('of an unknown target are closed on IOPub, and their messages ignored', async () => {
-    const sent = kernel.send('shell', 'comm_open', { comm_id: 'c1', target_name: 'nobody', data: {} })
-    expect(await kernel.until(({ header, parent }) => parent.msg_id === sent && header.msg_type === 'comm_close')).toMatchObject({
-      content: { comm_id: 'c1', data: {} },
-    })
-    await kernel.idle(kernel.send('shell', 'comm_msg', { comm_id: 'c1', data: {} }))
-    expect((await kernel.run('1')).result).toBe('1')
-  })
-})
-
 describe('is_complete_request', () => {
   it('knows complete, incomplete and invalid', async () => {
     expect(await kernel.request('shell', 'is_complete_request', { code: 'for (const a of b) {\n  c(' })).toEqual({ status: 'incomplete', indent: '    ' })

@@ -39,3 +39,16 @@ it('a training step that is interrupted rejects at once with `stopped`; the kern
   expect(late_ms).toBeLessThan(100)
   expect((await kernel.run('(await run.step(text)).step')).result).toBe('1')
 })
+
+it('comm messages are answered while a training step runs, also on the main shell', async () => {
+  await kernel.run("import { onComm } from 'fpdt/comm'\nonComm('echo', (comm) => comm.onMessage(({ data }) => comm.send(data)))")
+  await kernel.idle(kernel.send('shell', 'comm_open', { comm_id: 'c', target_name: 'echo', data: {} }))
+  const sent = kernel.execute("console.log('steps')\nawait run.step(text)")
+  await kernel.until(({ parent, content }) => parent.msg_id === sent && content.text === 'steps\n')
+  const isDone = () => kernel.received.some(({ header, parent }) => parent.msg_id === sent && header.msg_type === 'execute_reply')
+  let answered = 0
+  for (; answered < 20; answered++) await kernel.idle(kernel.send('shell', 'comm_msg', { comm_id: 'c', data: { answered } }))
+  expect(isDone()).toBe(false)
+  expect(kernel.received.filter(({ header }) => header.msg_type === 'comm_msg')).toHaveLength(answered)
+  expect((await kernel.finished(sent)).error).toBeUndefined()
+})

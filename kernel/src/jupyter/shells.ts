@@ -4,6 +4,7 @@
  * number of their shell, as those of any session that ran beside this one; a range of this session is the main shell's.
  */
 import { randomUUID } from 'node:crypto'
+import { FpdtError } from '../errors.js'
 import type { Message } from './message.js'
 import { Shell } from './shell.js'
 
@@ -58,6 +59,6 @@ export class Shells {
     const shell = this.#subshells.get(id as string)
     if (shell !== undefined) return shell
     const known = this.#subshells.size === 0 ? 'there is none' : `there are ${[...this.#subshells.keys()].join(', ')}`
-    throw new Error(`there is no subshell ${JSON.stringify(id)}, it may have been deleted; ${known}`)
+    throw new FpdtError('unknown-subshell', `there is no subshell ${JSON.stringify(id)}, it may have been deleted; ${known}`)
   }
 }
