@@ -1,12 +1,13 @@
 /** execute_request: a cell becomes a task of the executor, and its outcome the reply. */
 import { setImmediate } from 'node:timers/promises'
-import type { Output } from '../language/protocol.js'
+import type { CellTask, Outcome, Output, Payload } from '../language/protocol.js'
 import { codeOf, expressionsOf } from './content.js'
 import type { ExecutorProcess } from './executor-process.js'
 import { asFailure, errorOutput } from './failure.js'
 import type { History } from './history.js'
 import type { Message } from './message.js'
 import type { Outputs } from './outputs.js'
+import type { CellQuestions, Questions } from './questions.js'
 import type { Shell } from './shell.js'
 
 type Publish = (type: string, content: object, parent: Message) => void
@@ -22,6 +23,9 @@ export class Execution {
     private readonly outputs: Outputs,
     private readonly history: History,
     private readonly publish: Publish,
+    private readonly questions: Questions,
+    /** The process has forgotten all names, because the user asked for it. */
+    private readonly onForgot: () => void,
   ) {}
 
   /** The content of the execute_reply. `aborted` says why the cell must not run: since protocol 5.1 the status of that is `error` too. */
@@ -36,32 +40,53 @@ export class Execution {
     const { count } = shell
     if (!isSilent) this.publish('execute_input', { code, execution_count: count }, request)
 
+    const questions = await this.questions.of(code)
     const cell = this.executor.nextTask()
     this.outputs.openCell(cell, request, count)
-    const outcome = await this.executor.run({
+    const canAsk = allow_stdin === true
+    const task: CellTask = {
       kind: 'cell',
       cell,
       file: fileOf(shell, isStored),
       ...(shell.id === undefined ? {} : { subshell: shell.id }),
       ...(isStored ? { count } : {}),
-      canAsk: allow_stdin === true,
+      canAsk,
       code,
       silent: isSilent,
       expressions,
-    })
-    const { error, lost, expressions: values, payload = [] } = outcome
+    }
+    const { error, lost, forgot, expressions: values, payload = [] } = await this.#run(task, questions)
     this.outputs.flush()
     if (isStored) this.history.add(count, code, this.#results.get(cell))
     this.#results.delete(cell)
-    if (lost !== true) this.executed.push(code)
+    if (forgot === true) this.onForgot()
+    else if (lost !== true) this.executed.push(code)
 
-    if (error === undefined) return { status: 'ok', execution_count: count, user_expressions: values, payload }
+    if (error === undefined) {
+      const page = await questions?.page()
+      if (page !== undefined) this.#show(page, cell, canAsk)
+      return { status: 'ok', execution_count: count, user_expressions: values, payload: page === undefined ? payload : [...payload, page] }
+    }
     if (!isSilent) this.publish('error', errorOutput(error), request)
     if (stop_on_error === true) {
       await setImmediate() // requests that have arrived meanwhile are queued first
       shell.abort('an earlier cell failed')
     }
     return { ...error, execution_count: count, user_expressions: {}, payload }
+  }
+
+  #run(task: CellTask, questions: CellQuestions | undefined): Promise<Outcome> | Outcome {
+    if (questions?.failure !== undefined) return { error: questions.failure, expressions: {} }
+    const printed = questions?.printed ?? ''
+    if (printed !== '') this.outputs.add(task.cell, { kind: 'stream', name: 'stdout', text: printed })
+    return this.executor.run(task)
+  }
+
+  /** A client that cannot be asked, such as nbclient, has nobody who reads and no pager either: there help is an output. */
+  #show(page: Payload, cell: number, canAsk: boolean): void {
+    if (canAsk || page.source !== 'page') return
+    this.outputs.add(cell, { kind: 'display', data: page.data, metadata: {}, update: false })
+    this.outputs.flush()
   }
 
   output(cell: number, output: Output): void {

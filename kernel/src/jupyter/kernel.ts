@@ -17,6 +17,7 @@ import { asFailure } from './failure.js'
 import { History, historyPath } from './history.js'
 import { type Message, type MessageExtra, PROTOCOL_VERSION, Session } from './message.js'
 import { Outputs } from './outputs.js'
+import { Questions } from './questions.js'
 import { Shells } from './shells.js'
 import { Wire } from './wire.js'
 
@@ -69,7 +70,8 @@ export class Kernel {
     private readonly executor: ExecutorProcess,
   ) {
     const publish = (type: string, content: object, parent?: Message) => this.#publish(type, content, parent)
-    this.#execution = new Execution(executor, this.#outputs, this.#history, publish)
+    const questions = new Questions(() => this.#assist())
+    this.#execution = new Execution(executor, this.#outputs, this.#history, publish, questions, () => this.#forgetNames())
     this.#comms = new Comms(executor, this.#outputs, publish)
     executor.onOutput = (cell, output) => {
       if (output.kind === 'comm') this.#comms.follow(output.event)
@@ -184,8 +186,12 @@ export class Kernel {
   }
 
   #forget(): void {
-    this.#execution.executed.length = 0
+    this.#forgetNames()
     this.#comms.closeAll()
+  }
+
+  #forgetNames(): void {
+    this.#execution.executed.length = 0
     void this.#assistant?.then((assistant) => assistant.close())
   }
 

@@ -59,4 +59,39 @@ declare function progress<T>(items: AsyncIterable<T>, options?: ProgressOptions)
 declare function progress<T>(items: Iterable<T>, options?: ProgressOptions): Iterable<T>
 declare function progress(count: number, options?: ProgressOptions): Iterable<number>
 declare function progress(options?: ProgressOptions): Progress
+/** Runs a command of the shell and gives the lines it prints; what it says on stderr is shown. Throws when it fails. */
+declare function sh(command: string): Promise<string[]>
+/** The texts of the cells, by number. */
+declare let In: string[]
+/** The results of the cells, by number. They stay in memory until they are deleted here, or by \`%reset out\`. */
+declare let Out: Record<number, any>
+/** The last result. */
+declare let _: any
+/** The last result but one. */
+declare let __: any
+/** The last result but two. */
+declare let ___: any
+/** The text of the cell before this one. */
+declare let _i: string
+declare let _ii: string
+declare let _iii: string
+/** With what the last \`!command\` ended; 0 is success. */
+declare let _exit_code: number
+/** What lines such as \`!ls\` and \`%time f()\` become. */
+declare const $$words: {
+  now(): { readonly wall_ns: bigint }
+  time<T>(begun: { readonly wall_ns: bigint }, value: T): T
+  start(): void
+  stop(): void
+  timeit(options: { loops?: number | undefined; repeats?: number | undefined }, statement: () => unknown): Promise<void>
+  shell(command: string): Promise<void>
+  lines(command: string): Promise<string[]>
+  text(value: unknown): string
+  line(name: 'cd', text: string): Promise<void>
+  line(name: 'pwd', text: string): Promise<string>
+  line(name: 'sx' | 'system' | 'who_ls', text: string): Promise<string[]>
+  line(name: string, text: string): Promise<any>
+  body(name: string, text: string, body: string): Promise<void>
+  misplaced(name: string): never
+}
 `

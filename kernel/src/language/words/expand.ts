@@ -43,7 +43,7 @@ const CANDIDATE = (() => {
   const word = /%(?<second>%?)(?<word>[A-Za-z_]\w*)(?![\w(.[])/u.source
   const name = /%{0,2}[\p{ID_Start}_$][\p{ID_Continue}$.]*/u.source
   const question = `(?:(?<asks>\\?\\??)(?<asked>${name})?|(?<named>${name})(?<askedBy>\\?\\??))[ \\t]*;?[ \\t]*\\r?$`
-  return new RegExp(`^(?<indent>[ \\t\\uFEFF]*)(?:(?<target>${target})?(?:${command}|${word})|${question})`, 'gmu')
+  return new RegExp(`^(?<indent>[ \\t\\uFEFF]*)(?:${question}|(?<target>${target})?(?:${command}|${word}))`, 'gmu')
 })()
 /** What only TypeScript has behind a `!`. */
 const KEYWORD = /^(?:await|class|delete|false|function|import|new|null|super|this|true|typeof|void)$/
