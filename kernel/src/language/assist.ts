@@ -40,27 +40,30 @@ const KINDS =
   )
 
 export class Assistant {
-  #notebook: Notebook
-  #life: ServerLife
+  readonly #notebook: Notebook
+  readonly #life: ServerLife
   #superseded = new AbortController()
   /** Questions about one document come in turn: each edits it. */
   readonly #turns: Record<'typed' | 'run', Promise<unknown>> = { typed: Promise.resolve(), run: Promise.resolve() }
 
   /** `executed`: the cells that ran, in order; the owner appends to it. `globals`: names that code put on the global object. */
   constructor(
-    private readonly folder: string,
+    folder: string,
     private readonly executed: readonly string[],
-    private readonly globals: ReadonlySet<string> = new Set(),
+    globals: ReadonlySet<string> = new Set(),
   ) {
     this.#notebook = new Notebook(executed)
     this.#life = new ServerLife(folder, this.#notebook, globals)
   }
 
-  /** Ends the language server. The next question starts another, which reads all of `executed` anew. */
+  /** To be called when the owner has emptied `executed`: all names are gone. */
+  forget(): void {
+    this.#notebook.forget()
+  }
+
+  /** Ends the language server. The next question starts another. */
   close(): void {
     this.#life.close()
-    this.#notebook = new Notebook(this.executed)
-    this.#life = new ServerLife(this.folder, this.#notebook, this.globals)
   }
 
   /** The content of a complete_reply. `cursor` counts code points, as the protocol does. The question before this one is dropped: its user types on. */

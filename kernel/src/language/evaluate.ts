@@ -11,6 +11,7 @@ import { type Cell, cellOf, cells } from './cell.js'
 import { createDisplay, isShown } from './displays.js'
 import { KeyboardInterrupt, onInterrupt, setOldest, stop } from './interrupt.js'
 import { CellModules } from './modules.js'
+import { NewGlobals } from './new-globals.js'
 import type { OutputWriter } from './output.js'
 import { displayIdOf, present, sendable } from './present.js'
 import type { CellTask, Failure, Outcome, Shown, Task } from './protocol.js'
@@ -33,6 +34,7 @@ export class Evaluator {
   readonly #comms: Comms
   readonly #names = new UserNames()
   readonly #results = new Results(this.#names)
+  readonly #globals = new NewGlobals()
   /** Oldest first. */
   readonly #running = new Map<number, { readonly cell: Cell; readonly reject: (reason: Error) => void }>()
 
@@ -57,7 +59,16 @@ export class Evaluator {
     )
     this.#running.delete(cell.id)
     this.#changed()
-    return { cell, outcome: { ...outcome, ...(cell.payload.length === 0 ? {} : { payload: cell.payload }), ...(cell.forgot ? { forgot: true } : {}) } }
+    const globals = this.#globals.tell()
+    return {
+      cell,
+      outcome: {
+        ...outcome,
+        ...(cell.payload.length === 0 ? {} : { payload: cell.payload }),
+        ...(cell.forgot ? { forgot: true } : {}),
+        ...(globals.length === 0 ? {} : { globals }),
+      },
+    }
   }
 
   /** Ends the wait for all tasks up to that one. What they left behind ends at its next resumption. */

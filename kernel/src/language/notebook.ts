@@ -15,16 +15,14 @@ export class Notebook {
   readonly #definers = new Map<string, Definer>()
   readonly #augmenting: string[] = []
   #read = 0
+  #made = 0
 
   /** `executed`: the cells that ran, in order; the owner appends to it. */
   constructor(private readonly executed: readonly string[]) {}
 
   /** What the cells that ran by now have left; `count` leaves out those that began later. */
   surroundings(count = this.executed.length): Surroundings {
-    while (this.#read < count) {
-      const { text } = this.expanded(this.executed[this.#read] as string)
-      this.#add(`cell${++this.#read}`, text)
-    }
+    for (; this.#read < Math.min(count, this.executed.length); this.#read++) this.#add(this.expanded(this.executed[this.#read] as string).text)
     return { definers: new Map(this.#definers), augmenting: [...this.#augmenting] }
   }
 
@@ -53,12 +51,21 @@ export class Notebook {
     return this.#cells
   }
 
-  #add(module: string, source: string): void {
+  /** To be called when the owner has emptied `executed`. */
+  forget(): void {
+    this.#cells.clear()
+    this.#definers.clear()
+    this.#augmenting.length = 0
+    this.#read = 0
+  }
+
+  #add(source: string): void {
     const names = namesOf(source)
     if (names === undefined) return
     const taken = [...this.#definers].filter(([name]) => !names.declared.has(name) && source.includes(name))
     const assigned = taken.filter(([name, { isVariable }]) => isVariable && names.assigned.has(name))
     if (names.declared.size === 0 && assigned.length === 0 && !names.augments) return
+    const module = `cell${++this.#made}`
     this.#cells.set(module, { source, names, definers: new Map(taken) })
     for (const name of names.declared) this.#definers.set(name, { module, isVariable: names.variables.has(name), assignedBy: module })
     for (const [name, definer] of assigned) this.#definers.set(name, { ...definer, assignedBy: module })

@@ -68,6 +68,8 @@ export interface Outcome {
   readonly forgot?: true
   readonly expressions: Readonly<Record<string, (Shown & { status: 'ok' }) | Failure>>
   readonly payload?: readonly Payload[]
+  /** Names that are new on the global object. */
+  readonly globals?: readonly string[]
 }
 
 export type Output =

@@ -13,7 +13,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { exportingModule, LINES_BEFORE, moduleName, typedNames, workingModule } from './cell-module.js'
+import { type Definers, exportingModule, LINES_BEFORE, moduleName, typedNames, workingModule } from './cell-module.js'
 import { GLOBALS } from './globals.js'
 import type { LanguageServer } from './language-server.js'
 import { CELLS_FILE } from './modules.js'
@@ -88,7 +88,7 @@ export class Workspace {
     this.#lookAtFiles(text)
     this.#write(DEFAULTS, JSON.stringify({ compilerOptions: DEFAULT_OPTIONS }))
     this.#write(CONFIG, this.#config())
-    this.#write(`${moduleName('globals')}.d.ts`, GLOBALS + [...this.globals].map((name) => `declare var ${name}: any\n`).join(''))
+    this.#write(`${moduleName('globals')}.d.ts`, GLOBALS + this.#newGlobals(definers))
     this.#shareModules()
     const uri = this.#write(fileOf(document), workingModule(text, new Map(taken), augmenting))
     return {
@@ -117,6 +117,12 @@ export class Workspace {
 
   #textOf(uri: string): string | undefined {
     return [...this.#documents].find(([name]) => this.#uri(name) === uri)?.[1].text
+  }
+
+  /** Results by number (`_3`) come with every cell: each change of the globals costs the server. */
+  #newGlobals(definers: Definers): string {
+    const names = [...this.globals].filter((name) => /^[\p{ID_Start}$][\p{ID_Continue}$]*$/u.test(name) && !name.startsWith('$$') && !definers.has(name))
+    return names.map((name) => `declare var ${name}: any\n`).join('')
   }
 
   /** Gives the server the modules that are needed, and takes back the others: each costs it, and cells run often. */
