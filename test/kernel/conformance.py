@@ -43,6 +43,7 @@ class Conformance(jupyter_kernel_test.KernelTests):
     code_history_pattern = "1 + ?*"
     supported_history_operations = ("tail", "range", "search")
     code_inspect_sample = "JSON.stringify"
+    code_page_something = "JSON.stringify?"
     code_clear_output = "display.clear()"
 
 
