@@ -1,0 +1,436 @@
+/** What the type checker says of cells; nearly all of it through the assistant alone, which needs no kernel. */
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { Assistant } from '../../kernel/src/language/assist.js'
+import { describeMistakes } from '../../kernel/src/language/diagnostics.js'
+
+/** A notebook of which only the types are looked at. */
+class Sheet {
+  readonly folder = mkdtempSync(join(tmpdir(), 'fpdt-types-'))
+  readonly executed: string[] = []
+  readonly globals = new Set<string>()
+  readonly assistant = new Assistant(this.folder, this.executed, this.globals)
+
+  /** Checks a cell as before its run; afterwards it has run. Gives `line:column message (code)`. */
+  async run(code: string): Promise<string[]> {
+    const found = await this.look(code)
+    this.executed.push(code)
+    return found
+  }
+
+  async look(code: string): Promise<string[]> {
+    const mistakes = await this.assistant.check(code)
+    return mistakes
+      .filter(({ unknownName }) => unknownName === undefined || !(unknownName in globalThis || this.globals.has(unknownName)))
+      .map((mistake) => /^Cell:(.*)$/m.exec(describeMistakes([mistake], code, 'Cell'))?.[1]?.replace(' - ', ' ') ?? '')
+  }
+
+  write(path: string, text: string): void {
+    mkdirSync(dirname(join(this.folder, path)), { recursive: true })
+    writeFileSync(join(this.folder, path), text)
+  }
+
+  close(): void {
+    this.assistant.close()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+}
+
+function sheet(): Sheet {
+  const made = new Sheet()
+  onTestFinished(() => made.close())
+  return made
+}
+
+describe('type errors', () => {
+  let one: Sheet
+  beforeAll(() => {
+    one = new Sheet()
+  })
+  afterAll(() => one.close())
+
+  it.each([
+    ['const x: number = "a"', "1:7 Type 'string' is not assignable to type 'number'. (2322)"],
+    ['[1, 2].map((n) => n.toUpperCase())', "1:21 Property 'toUpperCase' does not exist on type 'number'. (2339)"],
+    ['import * as fs from "node:fs"\nfs.readFileSync({})', '2:17 No overload matches this call. (2769)'],
+    ['const answer = missing + 1', "1:16 Cannot find name 'missing'. (2304)"],
+    ['const f = (a) => a', "1:12 Parameter 'a' implicitly has an 'any' type. (7006)"],
+    [
+      'document.title',
+      "1:1 Cannot find name 'document'. Do you need to change your target library? Try changing the 'lib' compiler option to include 'dom'. (2584)",
+    ],
+    ['try { 1 } catch (e) { e.message }', "1:23 'e' is of type 'unknown'. (18046)"],
+    ['const s = "\u{1F600}"; const n: number = s', "1:23 Type 'string' is not assignable to type 'number'. (2322)"],
+    ['\nif (true) {\n\tconst n: number = "tab"\n}', "3:8 Type 'string' is not assignable to type 'number'. (2322)"],
+  ])('of %j', async (code, expected) => expect(await one.look(code)).toEqual([expected]))
+
+  it('are none where the parser has refused the cell', async () => expect(await one.look('const = 1 +')).toEqual([]))
+
+  it('follow names to their newest declaration', async () => {
+    const it = sheet()
+    await it.run('let x: any = 1')
+    expect(await it.run('x.anything()')).toEqual([])
+    await it.run('let x = 5')
+    expect(await it.run('x.anything()')).toEqual(["1:3 Property 'anything' does not exist on type 'number'. (2339)"])
+    await it.run('class Point { x = 1 }\nconst p = new Point()')
+    await it.run('class Point { x = 1; y = 2 }')
+    expect(await it.run('p.y')).toEqual(["1:3 Property 'y' does not exist on type 'Point'. (2339)"])
+    expect(await it.run('new Point().y.toFixed()')).toEqual([])
+  })
+
+  it('keep to a type that was declared, and know what an assignment left of it', async () => {
+    const it = sheet()
+    await it.run('let model: Map<string, number> | undefined')
+    expect(await it.run('model.size')).toEqual(["1:1 'model' is possibly 'undefined'. (18048)"])
+    expect(await it.run('model = new Map()')).toEqual([])
+    expect(await it.run('model.set("a", 1)')).toEqual([])
+    expect(await it.run('model = 3')).toEqual(["1:1 Type 'number' is not assignable to type 'Map<string, number>'. (2322)"])
+  })
+
+  it('say that a constant is one, although its cell is another', async () => {
+    const it = sheet()
+    await it.run('const fixed = 1')
+    expect(await it.run('fixed = 2')).toEqual(["1:1 Cannot assign to 'fixed' because it is a constant. (2588)"])
+  })
+
+  it('know fpdt', async () => {
+    const found = await one.look('import { llama } from "fpdt"\nllama({ layers: "four" })')
+    expect(found).toHaveLength(1)
+    expect(found[0]).toMatch(/^2:.*\((?:2769|2322)\)$/)
+  })
+
+  it('obey a tsconfig.json beside the notebook, also one that changes', async () => {
+    const it = sheet()
+    expect(await it.look('const f = (a) => a; document.title')).toHaveLength(2)
+    it.write('tsconfig.json', '{ "compilerOptions": { "noImplicitAny": false, "lib": ["esnext", "dom"], "module": "commonjs", "verbatimModuleSyntax": true } }')
+    expect(await it.look('const f = (a) => a; document.title; await 1')).toEqual([])
+    expect(await it.look('const n: number = null')).toHaveLength(1)
+    it.write('tsconfig.json', '{ "compilerOptions": { "strict": false } }')
+    expect(await it.look('const n: number = null')).toEqual([])
+    it.write('tsconfig.json', '{ nonsense')
+    expect(await it.look('const n: number = "a"')).toHaveLength(1)
+  })
+
+  it('follow local files that are edited, made and removed, and packages that are installed', async () => {
+    const it = sheet()
+    it.write('local.ts', 'export const value = 1\n')
+    const cell = 'import { value } from "./local.ts"\nvalue.toFixed()'
+    expect(await it.run(cell)).toEqual([])
+    it.write('local.ts', 'export const value = Boolean(1)\n')
+    expect(await it.run(cell)).toEqual(["2:7 Property 'toFixed' does not exist on type 'boolean'. (2339)"])
+    it.write('deep.ts', 'export const value = 1\n')
+    it.write('local.ts', 'export { value } from "./deep.ts"\n')
+    expect(await it.run(cell)).toEqual([])
+    it.write('deep.ts', 'export const value = Boolean(2)\n')
+    expect(await it.run(cell)).toEqual(["2:7 Property 'toFixed' does not exist on type 'boolean'. (2339)"])
+
+    expect(await it.run('import { sum } from "late"\nsum("a")')).toEqual([])
+    it.write(
+      'node_modules/late/package.json',
+      '{ "name": "late", "types": "index.d.ts", "type": "module", "exports": { "types": "./index.d.ts", "default": "./index.js" } }',
+    )
+    it.write('node_modules/late/index.d.ts', 'export declare function sum(...all: number[]): number\n')
+    expect(await it.run('import { sum } from "late"\nsum("a")')).toEqual([
+      "2:5 Argument of type 'string' is not assignable to parameter of type 'number'. (2345)",
+    ])
+    expect(await it.run('import * as made from "./made.ts"\nmade.x.nothing')).toEqual([])
+    it.write('made.ts', 'export const x = 1\n')
+    expect(await it.run('import * as made from "./made.ts"\nmade.x.nothing')).toHaveLength(1)
+  })
+})
+
+/** Cells the way people write them, in order: what one declares the next may use. None has a type error. */
+const FREE_OF_ERRORS: Readonly<Record<string, readonly string[]>> = {
+  'values and their last use': ['1 + 1', 'const a = 1', 'a', 'let b = a + 1', 'b += 2', 'b++', '`${a} and ${b}`', '[a, b].map((n) => n * 2)'],
+  'an object literal as the value': ['{ a: 1, b: 2 }', '{ a: 1 }', '{}', '({ c: 3 })'],
+  'names declared again as something else': [
+    'const data = [1, 2, 3]',
+    'const data = "text"',
+    'data.toUpperCase()',
+    'let data = { rows: 3 }',
+    'data.rows = 4',
+    'function data() { return 1 }',
+    'data().toFixed()',
+    'class data { x = 1 }',
+    'new data().x',
+    'const data = 5',
+  ],
+  'a cell that is run again': ['let count = 0', 'count += 1', 'let count = 0', 'count += 1', 'count'],
+  'a name in its own new value': [
+    'let rows = [3, 1, 2]',
+    'let rows = rows.filter((row: number) => row > 1)',
+    'const rows = rows.map((row: number) => row * 2)',
+  ],
+  destructuring: [
+    'const { x, y: [z, ...rest], ...others } = { x: 1, y: [2, 3, 4], p: 5, q: 6 }',
+    'x + z + rest.length + others.p',
+    'const [first, second = 2] = [1]',
+    'first + second',
+    'let m = 1, n = 2',
+    ';[m, n] = [n, m]',
+    'm - n',
+  ],
+  'awaiting at the top': [
+    'const { readFile } = await import("node:fs/promises")',
+    'const text = await Promise.resolve("a,b")',
+    'text.split(",").length',
+    'for await (const part of (async function* () { yield 1 })()) console.log(part)',
+    'const [one, two] = await Promise.all([Promise.resolve(1), Promise.resolve("2")])',
+    'one.toFixed() + two.trim()',
+  ],
+  'classes that refer to each other': [
+    'abstract class Shape { abstract area(): number }',
+    'class Circle extends Shape { constructor(readonly radius: number) { super() } area() { return Math.PI * this.radius ** 2 } }',
+    'class Square extends Shape { constructor(private side: number) { super() } area() { return this.side ** 2 } }',
+    'const shapes: Shape[] = [new Circle(1), new Square(2)]',
+    'shapes.reduce((sum, shape) => sum + shape.area(), 0)',
+    'class Circle extends Shape { constructor(readonly radius: number, readonly name = "c") { super() } area() { return 3 * this.radius ** 2 } }',
+    'new Circle(2).name.length',
+  ],
+  'types and interfaces': [
+    'interface User { name: string; age?: number }',
+    'type Users = Record<string, User>',
+    'const users: Users = { ann: { name: "Ann" } }',
+    'users.ann?.age ?? 0',
+    'interface User { name: string; age: number; tags: string[] }',
+    'const user: User = { name: "Bob", age: 3, tags: [] }',
+    'enum Colour { Red, Green }',
+    'const colour: Colour = Colour.Red',
+    'Colour[colour]',
+    'namespace Geometry { export const unit = 1 }',
+    'Geometry.unit + 1',
+    'type Pair<A, B = A> = readonly [A, B]',
+    'const pair: Pair<number, string> = [1, "a"]',
+    'function isUser(value: unknown): value is User { return typeof value === "object" }',
+    'const unknownUser: unknown = user',
+    'if (isUser(unknownUser)) console.log(unknownUser.tags.length)',
+  ],
+  'generics and functions that call each other': [
+    'function identity<T>(value: T): T { return value }',
+    'identity("a").length',
+    'const compose = <A, B, C>(f: (a: A) => B, g: (b: B) => C) => (a: A) => g(f(a))',
+    'compose((n: number) => String(n), (s) => s.length)(12) + 1',
+    'function even(n: number): boolean { return n === 0 || odd(n - 1) }\nfunction odd(n: number): boolean { return n !== 0 && even(n - 1) }',
+    'even(10)',
+    'function* numbers() { yield* [1, 2, 3] }',
+    '[...numbers()].at(-1)?.toFixed()',
+  ],
+  'what the global object is given': [
+    'globalThis.counter = 1',
+    '(globalThis as any).answer = 42',
+    'globalThis.counter += 1',
+    'Object.assign(globalThis, { helper: (x: number) => x })',
+    'globalThis["made"] = 1',
+  ],
+  'var in blocks, and loops': [
+    'for (var i = 0; i < 3; i++) {}',
+    'i + 1',
+    'if (true) { var inner = "x" }',
+    'inner?.length',
+    'for (const [key, value] of Object.entries({ a: 1 })) console.log(key, value.toFixed())',
+    'for (const letter of "abc") { let upper = letter.toUpperCase(); console.log(upper) }',
+    'let steps = 0\nwhile (steps < 3) steps++',
+    'label: for (;;) { break label }',
+  ],
+  'variables that begin empty': [
+    'let best',
+    'best = 3',
+    'best + 1',
+    'let losses = []',
+    'losses.push(1.5)',
+    'losses.map((loss) => loss)',
+    'let cache: Record<string, number> = {}',
+    'cache["a"] = 1',
+    'let found: string | null = null',
+    'found = "yes"',
+    'found.length',
+    'let timer: NodeJS.Timeout | undefined',
+    'timer = setTimeout(() => {}, 1)\nclearTimeout(timer)',
+  ],
+  'names the notebook gives to others': [
+    'const name = "mine"',
+    'const status = 200',
+    'const event = { kind: "click" }',
+    'const length = 3',
+    'name.length + status + length + event.kind.length',
+    'const top = [1]',
+    'const parent = top[0]',
+    'const process2 = process.pid',
+  ],
+  'Node without an import': [
+    'process.env.HOME?.length',
+    'Buffer.from("a").toString("base64")',
+    'setTimeout(() => {}, 1).unref()',
+    'new URL("https://example.org/a").pathname',
+    'structuredClone({ a: 1 }).a',
+    'performance.now().toFixed(1)',
+    'new TextEncoder().encode("a").length',
+    'crypto.randomUUID().length',
+    'const response: Response | undefined = undefined',
+    'new AbortController().signal.aborted',
+    'queueMicrotask(() => {})',
+    'const channel = new MessageChannel()',
+    'new Blob(["a"]).size',
+    'navigator.hardwareConcurrency',
+    'new Intl.NumberFormat("en").format(1)',
+    'const grouped = Object.groupBy([1, 2, 3], (n) => (n % 2 ? "odd" : "even"))',
+    'new Set([1]).union(new Set([2])).size',
+    '[3, 1].toSorted().at(0)',
+  ],
+  'modules of Node': [
+    'import * as fs from "node:fs"\nimport path from "node:path"\nimport { createHash, type Hash } from "node:crypto"',
+    'fs.existsSync(path.join("a", "b"))',
+    'const hash: Hash = createHash("sha256")',
+    'hash.update("a").digest("hex").length',
+    'import { EventEmitter } from "events"\nconst emitter = new EventEmitter()\nemitter.on("x", (value) => console.log(value))',
+    'import * as fs from "fs/promises"',
+    '(await fs.readdir(".")).length',
+    'const os = require("node:os")',
+    'os.cpus().length',
+    'import { setTimeout as sleep } from "node:timers/promises"',
+    'await sleep(1)',
+    'import assert from "node:assert"',
+    'assert.equal(1, 1)',
+    'import.meta.url.length + import.meta.dirname.length',
+  ],
+  'files beside the notebook': [
+    'import data from "./data.json"',
+    'data.rows.length + data.title.length',
+    'import config from "./data.json" with { type: "json" }',
+    'config.title.length',
+    'import { tool } from "./tools.ts"',
+    'tool(1).toFixed()',
+    'import { tool as same } from "./tools.js"',
+    'same(2)',
+    'import { tool as bare } from "./tools"',
+    'bare(2)',
+    'import helper from "./plain.js"',
+    'helper(1)',
+    'const later = await import("./tools.ts")',
+    'later.tool(3)',
+    'import "./tools.ts"',
+    'export const shared = 1',
+    'export default shared',
+    'export { shared as other }',
+  ],
+  'packages with types, without, and missing': [
+    'import typed from "typed"',
+    'typed("a").length',
+    'import untyped from "untyped"',
+    'untyped.anything(1).goes',
+    'import * as whole from "untyped"',
+    'whole.more()',
+    'import { gone } from "not-installed"',
+    'gone(1).x',
+    'import "not-installed/styles.css"',
+    'import type { Missing } from "not-installed"',
+    'const missing: Missing | undefined = undefined',
+  ],
+  'what cells know without an import': [
+    'display({ "text/html": "<b>a</b>" })',
+    'display.clear({ wait: true })',
+    'display.table([{ a: 1 }])',
+    'for (const step of progress(3)) console.log(step + 1)',
+  ],
+  'a cell that failed half-way': [
+    'const before = 1\nthrow new Error("stop")\nconst after = 2',
+    'before + 1',
+    'after + 1',
+    'let half: string | undefined\nhalf = "a"\nJSON.parse("{")\nhalf = undefined',
+    'half',
+  ],
+  errors: [
+    'try { JSON.parse("{") } catch (error) { console.log((error as Error).message) }',
+    'class MyError extends Error { constructor(readonly code: number) { super(`code ${code}`) } }',
+    'try { throw new MyError(3) } catch (error) { if (error instanceof MyError) console.log(error.code) }',
+    'const failed = await Promise.reject(new Error("x")).catch((error: Error) => error.message)',
+  ],
+  'typed arrays and numbers': [
+    'const floats = new Float32Array(4)',
+    'floats.set([1, 2])',
+    'floats.subarray(1).reduce((sum, value) => sum + value, 0)',
+    'const view = new DataView(floats.buffer)',
+    'view.getFloat32(0, true)',
+    'const big = 10n ** 20n',
+    'big.toString()',
+    '0b1010 + 0o17 + 0xff + 1_000',
+  ],
+  "asynchronous code of one's own": [
+    'async function get(url: string): Promise<{ status: number }> { return { status: url.length } }',
+    'const { status: code } = await get("x")',
+    'code.toFixed()',
+    'const results = await Promise.allSettled([get("a"), get("b")])',
+    'results.filter((result) => result.status === "fulfilled").map((result) => result.value.status)',
+    'const signal = AbortSignal.timeout(10)',
+    'await new Promise<void>((resolve) => setTimeout(resolve, 1))',
+    'async function* chunks() { for (let i = 0; i < 3; i++) yield new Uint8Array(i) }',
+    'let bytes = 0\nfor await (const chunk of chunks()) bytes += chunk.length',
+    'bytes',
+  ],
+  fpdt: [
+    "import { adamW, Device, formatBytes, llama, parameterCount } from 'fpdt'",
+    'const tiny = llama({ layers: 1, width: 64, heads: 2, kvHeads: 1, feedForward: 128, vocab: 256 })',
+    'parameterCount(tiny).toFixed()',
+    "const device = await Device.cpu({ memory: '64 MiB', host: '256 MiB' })",
+    'const run = await device.train(tiny, { sequence: 256, chunk: 64, ranks: 1, optimizer: adamW({ rate: 1e-3 }), seed: 1 })',
+    'let loss = 0\nloss = 3.5',
+    'console.log(formatBytes(2 ** 20), loss.toFixed(3))',
+    'import { FpdtError } from "fpdt"',
+  ],
+  'comments, directives and blanks': [
+    '',
+    '   ',
+    '// nothing',
+    '/* a\n b */',
+    '"use strict"',
+    '// @ts-expect-error\nconst wrong: number = "a"',
+    '// @ts-ignore\nnothing.here',
+    'const q = 1 // trailing',
+    ';',
+    'debugger',
+  ],
+  'assertions and augmentations': [
+    'declare global { interface Array<T> { second(): T | undefined } }\nArray.prototype.second = function () { return this[1] }',
+    '[1, 2].second()?.toFixed()',
+    'declare const injected: { size: number }',
+    'injected.size + 1',
+    'function assertString(value: unknown): asserts value is string { if (typeof value !== "string") throw new Error("no") }',
+    'const maybe: unknown = "a"\nassertString(maybe)\nmaybe.length',
+    'const settings = { depth: 2 } as const satisfies Record<string, number>',
+    'settings.depth === 2',
+    'const element = [1, 2, 3].find((n) => n > 1)!',
+    'element.toFixed()',
+    '(<number>element).toFixed()',
+  ],
+  'decorators, accessors, private members and symbols': [
+    'class Store { #items = new Map<string, number>(); get size() { return this.#items.size } static #made = 0; static make() { Store.#made++; return new Store() } }',
+    'Store.make().size',
+    'const key = Symbol("key")\nconst keyed = { [key]: 1 }',
+    'keyed[key].toFixed()',
+    'class Iterable2 { *[Symbol.iterator]() { yield 1 } }',
+    'Array.from(new Iterable2()).length',
+    'class Temperature { accessor celsius = 0 }',
+    'new Temperature().celsius.toFixed()',
+  ],
+}
+
+describe('no type errors are found where there are none', () => {
+  it('the list is long enough to mean something', () => expect(Object.values(FREE_OF_ERRORS).flat().length).toBeGreaterThan(200))
+
+  it.each(Object.entries(FREE_OF_ERRORS))('%s', async (_, cells) => {
+    const it = sheet()
+    for (const name of ['answer', 'counter', 'helper', 'made', 'navigator']) it.globals.add(name)
+    it.write('data.json', '{ "rows": [1, 2], "title": "t" }')
+    it.write('tools.ts', 'export function tool(n: number): number { return n }\n')
+    it.write('plain.js', 'export default function helper(n) { return n }\n')
+    it.write('node_modules/typed/package.json', '{ "name": "typed", "types": "index.d.ts" }')
+    it.write('node_modules/typed/index.d.ts', 'declare function typed(text: string): string\nexport = typed\n')
+    it.write('node_modules/untyped/package.json', '{ "name": "untyped", "main": "index.js" }')
+    it.write('node_modules/untyped/index.js', 'module.exports = { anything() {}, more() {} }\n')
+    const found: string[] = []
+    for (const cell of cells) found.push(...(await it.run(cell)).map((mistake) => `${JSON.stringify(cell)} ${mistake}`))
+    expect(found).toEqual([])
+  })
+})
