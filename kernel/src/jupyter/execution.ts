@@ -1,5 +1,6 @@
 /** execute_request: a cell becomes a task of the executor, and its outcome the reply. */
 import { setImmediate } from 'node:timers/promises'
+import type { Assistant } from '../language/assist.js'
 import type { CellTask, Outcome, Output, Payload } from '../language/protocol.js'
 import { codeOf, expressionsOf } from './content.js'
 import type { ExecutorProcess } from './executor-process.js'
@@ -9,12 +10,18 @@ import type { Message } from './message.js'
 import type { Outputs } from './outputs.js'
 import type { CellQuestions, Questions } from './questions.js'
 import type { Shell } from './shell.js'
+import { type CellCheck, TypeCheck } from './type-check.js'
 
 type Publish = (type: string, content: object, parent: Message) => void
 
 export class Execution {
-  /** Cells that ran since the executor started: what completion knows. */
+  /** Cells that ran since the executor started, the running ones included: what completion knows. */
   readonly executed: string[] = []
+  /** Names that code put on the executor's global object. */
+  readonly globals = new Set<string>()
+  readonly types: TypeCheck
+  /** By the request of a cell that was answered: what is still to be said of its types. */
+  readonly #checks = new Map<Message, Promise<void>>()
   /** text/plain of the results of running cells. */
   readonly #results = new Map<number, string>()
 
@@ -24,9 +31,16 @@ export class Execution {
     private readonly history: History,
     private readonly publish: Publish,
     private readonly questions: Questions,
+    assist: () => Promise<Assistant>,
     /** The process has forgotten all names, because the user asked for it. */
     private readonly onForgot: () => void,
-  ) {}
+  ) {
+    const show = (cell: number, text: string) => {
+      outputs.add(cell, { kind: 'stream', name: 'stderr', text })
+      outputs.flush()
+    }
+    this.types = new TypeCheck(assist, this.executed, this.globals, show, process.env.FPDT_TYPES)
+  }
 
   /** The content of the execute_reply. `aborted` says why the cell must not run: since protocol 5.1 the status of that is `error` too. */
   async execute(request: Message, shell: Shell, aborted?: string): Promise<object> {
@@ -55,12 +69,18 @@ export class Execution {
       silent: isSilent,
       expressions,
     }
-    const { error, lost, forgot, expressions: values, payload = [] } = await this.#run(task, questions)
+    const check = isSilent ? undefined : this.types.begin(cell, task.file, code)
+    const outcome = await this.#run(task, questions, check)
+    const { error, forgot, expressions: values, payload = [], globals = [] } = outcome
+    for (const name of globals) this.globals.add(name)
+    if (check !== undefined) this.#checks.set(request, check.ended(outcome))
     this.outputs.flush()
     if (isStored) this.history.add(count, code, this.#results.get(cell))
     this.#results.delete(cell)
-    if (forgot === true) this.onForgot()
-    else if (lost !== true) this.executed.push(code)
+    if (forgot === true) {
+      this.onForgot()
+      this.executed.push(code) // what it declared behind its `%reset` is there
+    }
 
     if (error === undefined) {
       const page = await questions?.page()
@@ -75,8 +95,16 @@ export class Execution {
     return { ...error, execution_count: count, user_expressions: {}, payload }
   }
 
-  #run(task: CellTask, questions: CellQuestions | undefined): Promise<Outcome> | Outcome {
-    if (questions?.failure !== undefined) return { error: questions.failure, expressions: {} }
+  /** Resolves when the types of a cell that was answered have been looked at, or took too long: its `idle` may follow. */
+  async settled(request: Message): Promise<void> {
+    await this.#checks.get(request)
+    this.#checks.delete(request)
+  }
+
+  async #run(task: CellTask, questions: CellQuestions | undefined, check: CellCheck | undefined): Promise<Outcome> {
+    const failure = questions?.failure ?? (await check?.refusal())
+    if (failure !== undefined) return { error: failure, expressions: {} }
+    this.executed.push(task.code)
     const printed = questions?.printed ?? ''
     if (printed !== '') this.outputs.add(task.cell, { kind: 'stream', name: 'stdout', text: printed })
     return this.executor.run(task)

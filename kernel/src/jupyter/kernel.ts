@@ -70,8 +70,9 @@ export class Kernel {
     private readonly executor: ExecutorProcess,
   ) {
     const publish = (type: string, content: object, parent?: Message) => this.#publish(type, content, parent)
-    const questions = new Questions(() => this.#assist())
-    this.#execution = new Execution(executor, this.#outputs, this.#history, publish, questions, () => this.#forgetNames())
+    const assist = () => this.#assist()
+    const questions = new Questions(assist, { types: (text) => this.#execution.types.command(text) })
+    this.#execution = new Execution(executor, this.#outputs, this.#history, publish, questions, assist, () => this.#forgetNames())
     this.#comms = new Comms(executor, this.#outputs, publish)
     executor.onOutput = (cell, output) => {
       if (output.kind === 'comm') this.#comms.follow(output.event)
@@ -85,7 +86,8 @@ export class Kernel {
       shell: {
         kernel_info_request: info,
         complete_request: async (request) => (await this.#assist()).complete(parsableCodeOf(request), cursorOf(request)),
-        inspect_request: async (request) => (await this.#assist()).inspect(parsableCodeOf(request), cursorOf(request)),
+        inspect_request: async (request) =>
+          (await this.#assist()).inspect(parsableCodeOf(request), cursorOf(request), Number(request.content.detail_level ?? 0)),
         is_complete_request: async (request) => {
           const code = codeOf(request)
           return isParsable(code) ? (await import('../language/is-complete.js')).isComplete(code) : { status: 'unknown' }
@@ -172,6 +174,7 @@ export class Kernel {
     if (reply !== undefined && msg_type.endsWith('_request')) {
       this.channels.send(channel, this.#session.message(msg_type.replace(/_request$/, '_reply'), reply, request))
     }
+    if (isExecution) await this.#execution.settled(request)
     this.#publish('status', { execution_state: 'idle' }, request)
     this.#executing.delete(request)
     // Servers and front ends take the last status for that of the kernel, and one that seems idle may be culled in the middle of a training run.
@@ -181,18 +184,19 @@ export class Kernel {
 
   /** Parser and language server are loaded when they are first asked for: most of what an idle kernel would weigh. */
   #assist(): Promise<Assistant> {
-    this.#assistant ??= import('../language/assist.js').then(({ Assistant }) => new Assistant(process.cwd(), this.#execution.executed))
+    this.#assistant ??= import('../language/assist.js').then(({ Assistant }) => new Assistant(process.cwd(), this.#execution.executed, this.#execution.globals))
     return this.#assistant
   }
 
   #forget(): void {
     this.#forgetNames()
+    this.#execution.globals.clear()
     this.#comms.closeAll()
   }
 
   #forgetNames(): void {
     this.#execution.executed.length = 0
-    void this.#assistant?.then((assistant) => assistant.close())
+    void this.#assistant?.then((assistant) => assistant.forget())
   }
 
   #interrupt(): object {

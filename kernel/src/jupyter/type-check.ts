@@ -2,6 +2,7 @@
  * Type errors of cells. A cell is checked while it runs: its reply waits for nothing, its `idle` for a moment, so that clients which stop to listen
  * then still see what was found. In the mode `strict` it waits for the check, and does not run when something is wrong.
  */
+import { setTimeout as delay, setImmediate } from 'node:timers/promises'
 import type { Assistant } from '../language/assist.js'
 import { describeMistakes, type TypeMistake } from '../language/diagnostics.js'
 import type { Failure, Outcome } from '../language/protocol.js'
@@ -11,6 +12,8 @@ export type TypesMode = (typeof MODES)[number]
 
 /** For how long the check of a cell that has been answered holds back its `idle`. jupyter_kernel_test gives up after 100 ms of silence. */
 const IDLE_MS = 75
+/** A short cell is not checked beside its run: on a machine with few cores its reply would wait. */
+const HEAD_START_MS = 20
 
 interface Checked {
   readonly mistakes: readonly TypeMistake[]
@@ -26,6 +29,8 @@ export interface CellCheck {
 
 export class TypeCheck {
   #mode: TypesMode
+  /** A check has been made: the next will not take long. */
+  #isWarm = false
 
   /**
    * `executed`: the cells that ran before. `globals`: names that code put on the global object. `show` prints on stderr of a cell.
@@ -55,21 +60,18 @@ export class TypeCheck {
     // Without a letter there is nothing that has a type worth a server.
     if (this.#mode === 'off' || !/[\p{L}_$]/u.test(code)) return undefined
     const count = this.executed.length
-    const isStrict = this.#mode === 'strict'
-    // The executor gets its cell first.
-    const checked = isStrict
-      ? this.#check(code, file, count)
-      : new Promise<Checked | undefined>((resolve) => setImmediate(() => resolve(this.#check(code, file, count).catch(() => undefined))))
-    return isStrict ? this.#strict(cell, checked as Promise<Checked>) : this.#report(cell, checked)
+    const check = () => this.#check(code, file, count)
+    return this.#mode === 'strict' ? this.#strict(cell, check()) : this.#report(cell, check)
   }
 
   async #check(code: string, file: string, count: number): Promise<Checked> {
     const assistant = await this.assist()
     const mistakes = await assistant.check(code, count)
+    this.#isWarm = true
     return { mistakes, describe: (some) => describeMistakes(some, code, file) }
   }
 
-  #report(cell: number, checked: Promise<Checked | undefined>): CellCheck {
+  #report(cell: number, check: () => Promise<Checked>): CellCheck {
     let outcome: Outcome | undefined
     let left: Checked | undefined
     const say = (done: Checked | undefined): void => {
@@ -79,15 +81,19 @@ export class TypeCheck {
       if (said.length > 0) this.show(cell, done.describe(said))
       left = { ...done, mistakes: done.mistakes.filter((mistake) => !isSaid(mistake)) }
     }
-    const shown = checked.then(say)
+    let shown: Promise<void> | undefined
+    const begin = () => (shown ??= check().then(say, () => {})) // without a server nothing is said: it has complained itself
+    const timer = setTimeout(begin, HEAD_START_MS)
     return {
       refusal: () => Promise.resolve(undefined),
-      async ended(how) {
+      ended: async (how) => {
+        clearTimeout(timer)
         outcome = how
         say(left)
-        let timer: NodeJS.Timeout | undefined
-        await Promise.race([shown, new Promise((resolve) => (timer = setTimeout(resolve, IDLE_MS)))])
-        clearTimeout(timer)
+        await setImmediate() // the reply goes first
+        const isWarm = this.#isWarm
+        const done = begin()
+        if (isWarm) await Promise.race([done, delay(IDLE_MS, undefined, { ref: false })])
       },
     }
   }

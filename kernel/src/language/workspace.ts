@@ -37,6 +37,7 @@ export interface Place {
 }
 
 export const CONFIG = `${moduleName('tsconfig')}.json`
+const TYPED_GLOBALS = new Set([...GLOBALS.matchAll(/^declare \w+ ([\w$]+)/gm)].map(([, name]) => name))
 /** How much of a source is shown. */
 const SHOWN_LINES = 60
 const DEFAULTS = `${moduleName('defaults')}.json`
@@ -119,9 +120,11 @@ export class Workspace {
     return [...this.#documents].find(([name]) => this.#uri(name) === uri)?.[1].text
   }
 
-  /** Results by number (`_3`) come with every cell: each change of the globals costs the server. */
+  /** Those that have types elsewhere are left out, and so are results by number (`_3`): one comes with every cell, and each change costs the server. */
   #newGlobals(definers: Definers): string {
-    const names = [...this.globals].filter((name) => /^[\p{ID_Start}$][\p{ID_Continue}$]*$/u.test(name) && !name.startsWith('$$') && !definers.has(name))
+    const isNew = (name: string) =>
+      /^[\p{ID_Start}_][\p{ID_Continue}$]*$/u.test(name) && !/^_\d+$/.test(name) && !TYPED_GLOBALS.has(name) && !definers.has(name)
+    const names = [...this.globals].filter(isNew)
     return names.map((name) => `declare var ${name}: any\n`).join('')
   }
 
