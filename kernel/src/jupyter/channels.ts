@@ -11,6 +11,7 @@ import { Router, type SocketOptions, XPublisher } from 'zeromq'
 import { FpdtError } from '../errors.js'
 import { Complaints } from './complaints.js'
 import { address, type Connection, PORTS, type Port } from './connection.js'
+import { asFailure } from './failure.js'
 import type { Message } from './message.js'
 import type { Wire } from './wire.js'
 
@@ -90,12 +91,28 @@ export class Channels {
   }
 
   send(channel: RequestChannel, message: Message): void {
-    this.#queues[channel].send(this.wire.encode(message))
+    this.#queues[channel].send(this.#encode(message, (error) => ({ ...message, content: { ...asFailure(error) } })))
   }
 
   /** To every client. Exactly one topic frame; its value is free, and helps those who subscribe to a part. */
   publish(message: Message, topic = message.header.msg_type): void {
-    this.#queues.iopub.send(this.wire.encode({ ...message, identities: [Buffer.from(topic)] }))
+    const { header } = message
+    const frames = this.#encode({ ...message, identities: [Buffer.from(topic)] }, (error) => ({
+      ...message,
+      identities: [Buffer.from('stream')],
+      header: { ...header, msg_type: 'stream' },
+      content: { name: 'stderr', text: `${header.msg_type} could not be sent: ${error.message}\n` },
+    }))
+    this.#queues.iopub.send(frames)
+  }
+
+  /** User code can give us what is no JSON (circles, a thousand levels); whoever waits for the message then gets `instead`. */
+  #encode(message: Message, instead: (error: Error) => Message): Uint8Array[] {
+    try {
+      return this.wire.encode(message)
+    } catch (error) {
+      return this.wire.encode({ ...instead(error as Error), metadata: {} })
+    }
   }
 
   /** To the terminal of the server, but not once for each message. */

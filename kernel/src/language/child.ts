@@ -4,13 +4,18 @@
  */
 import { Evaluator } from './evaluate.js'
 import { KeyboardInterrupt, listenForInterrupts } from './interrupt.js'
-import { OutputWriter } from './output.js'
+import { encodeNote } from './note-stream.js'
+import { OutputWriter, writeAll } from './output.js'
 import { hidePromiseBooks } from './present.js'
-import { CONTROL_FD, type Note, type Task } from './protocol.js'
+import { CONTROL_FD, NOTES_FD, type Note, type Task } from './protocol.js'
 import { failureOf, installStackTraces } from './traceback.js'
 
 const [nonce] = process.argv.splice(2, 1) as [string]
-const send = (note: Note): void => void process.send?.(note)
+const supervisor = process.send?.bind(process)
+const send = (note: Note): void => void supervisor?.(note)
+// Libraries that find these would take the supervisor for a parent of theirs.
+process.send = undefined
+process.disconnect = () => {}
 const output = new OutputWriter(nonce, send)
 
 // Before anything touches process.stdout: Node would make the descriptor non-blocking.
