@@ -65,7 +65,7 @@ export async function bestInTurns(calls, rounds = ROUNDS) {
 /** What the command line asks for. */
 export const { positionals: asked, values: options } = parseArgs({
   allowPositionals: true,
-  options: { threads: { type: 'string' }, write: { type: 'boolean' } },
+  options: { threads: { type: 'string' }, write: { type: 'boolean' }, only: { type: 'string' }, beside: { type: 'string' } },
 })
 export const device = openDevice({ backend: 'cpu', ...(options.threads ? { threads: Number(options.threads) } : {}) })
 export const { name: processor, path, threads } = device.info()

@@ -1,6 +1,6 @@
 /**
  * `npm run bench`: tables of how fast this machine runs what training is made of. On two quiet cores with bf16 units attention,
- * gemm, step and kernel take three minutes together, pytorch and curve some more each.
+ * gemm and step take three minutes together, kernel, pytorch and curve some more each.
  *
  *   npm run bench                     all subjects but the two at the end
  *   npm run bench -- attention gemm   these
@@ -25,7 +25,10 @@ const subjects = {
     await setup({ only: ['python-test'] })
     await (await import('./curve.mjs')).curve()
   },
-  kernel: async () => (await import('./kernel.mjs')).kernel(),
+  kernel: async () => {
+    await setup({ only: ['python-test'] })
+    await (await import('./kernel.mjs')).kernel()
+  },
   length: async () => (await import('./length.mjs')).length(),
   long: async () => (await import('./long.mjs')).long(),
 }

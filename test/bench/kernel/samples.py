@@ -1,0 +1,91 @@
+"""What the same cell says in each kernel. A missing key: the language has no such thing."""
+
+PRINT_LINES = 10_000
+
+TYPESCRIPT = {
+    "add": "1 + 1",
+    "keep": "let kept = 7",
+    "kept": "kept",
+    "loop": "console.log('go'); while (true) {}",
+    "pending": "console.log('go'); await new Promise(() => {})",
+    "lines": f"for (let i = 0; i < {PRINT_LINES}; i++) console.log(i)",
+    "late": "setTimeout(() => console.log('late'), 300)",
+    "pause": "await new Promise((resolve) => setTimeout(resolve, 700))",
+    "throw": "throw new Error('wrong')",
+    "print": "console.log('printed')",
+    "redeclare": [
+        ("const", "const x = 1", "const x = 2; x", "2"),
+        ("const as let", "const y = 1", "let y = 'two'; y", "two"),
+        ("class", "class C { n = 1 }", "class C { n = 22 }; new C().n", "22"),
+        ("function as const", "function f() { return 1 }", "const f = 33; f", "33"),
+    ],
+    "imports": [
+        ("Node built-in", "import { basename } from 'node:path'; basename('/a/bc')", "bc"),
+        ("ESM package", "import { greet } from 'greeter'; greet('you')", "hello you"),
+        ("local .ts", "import { twice } from './twice.ts'; twice(21)", "42"),
+        ("JSON", "import data from './data.json' with { type: 'json' }; data.answer", "43"),
+    ],
+    "exit": "process.exit(3)",
+    "abort": "process.abort()",
+    "child": "import { spawnSync } from 'node:child_process'; spawnSync('echo', ['from', 'outside'], { stdio: 'inherit' }); 0",
+    "ask": "prompt('name?')",
+    "typed": "interface Person { name: string; age: number }\nfunction person(): Person { throw new Error('was run') }",
+    "typed_use": ("person().na", "name"),
+    "text": "const text = 'abc'",
+    "text_use": ("text.toUpp", "toUpperCase"),
+    "modules": "import * as fs from 'node:fs'",
+    "typing": ("fs.createReadStream('a').setEncod", "setEncoding"),
+    "getter": "let reads = 0; const guarded = { get inner() { reads++; return { deep: 1 } } }",
+    "getter_use": "guarded.inner.de",
+    "reads": "reads",
+    "error_line": "const a = 1\nconst b: number = 2\nnull.x",
+}
+
+SAMPLES = {
+    "fpdt": {
+        **TYPESCRIPT,
+        "error_at": "line 3",
+        "native": "import { Device, llama, longText } from 'fpdt'\n"
+        "const device = await Device.cpu({ memory: '1 GiB', host: '2 GiB' })\n"
+        "const run = await device.train(llama({ layers: 2, width: 128, heads: 4, kvHeads: 2, feedForward: 256 }), { sequence: 4096, chunk: 1024 })\n"
+        "const words = longText('lib.dom.d.ts')",
+        "native_run": "console.log('go'); await run.step(words)",
+    },
+    "deno": {
+        **TYPESCRIPT,
+        "error_at": ":3:",
+        "child": "new Deno.Command('echo', { args: ['from', 'outside'], stdout: 'inherit' }).outputSync(); 0",
+        "modules": "import * as fs from 'node:fs'",
+    },
+    "tslab": {**TYPESCRIPT, "error_at": ":3:"},
+    "python3": {
+        "add": "1 + 1",
+        "keep": "kept = 7",
+        "kept": "kept",
+        "loop": "print('go', flush=True)\nwhile True: pass",
+        "pending": "import asyncio\nprint('go', flush=True)\nawait asyncio.Event().wait()",
+        "lines": f"for i in range({PRINT_LINES}): print(i)",
+        "late": "import asyncio\nasyncio.get_running_loop().call_later(0.3, lambda: print('late'))\nNone",
+        "pause": "import asyncio\nawait asyncio.sleep(0.7)",
+        "throw": "raise ValueError('wrong')",
+        "print": "print('printed')",
+        "redeclare": [("variable", "x = 1", "x = 2; x", "2"), ("class", "class C: n = 1", "class C: n = 22\nC().n", "22")],
+        "imports": [("standard library", "from posixpath import basename; basename('/a/bc')", "bc"), ("local .py", "from twice import twice; twice(21)", "42")],
+        "exit": "import os; os._exit(3)",
+        "abort": "import os; os.abort()",
+        "child": "import os; os.system('echo from outside')",
+        "ask": "input('name?')",
+        "typed": "class Person:\n    name: str = ''\n    age: int = 0\ndef person() -> Person: raise ValueError('was run')",
+        "typed_use": ("person().na", "name"),
+        "text": "text = 'abc'",
+        "text_use": ("text.upp", "upper"),
+        "modules": "import pathlib",
+        "typing": ("pathlib.Path('a').read_te", "read_text"),
+        "getter": "reads = 0\nclass Guarded:\n    @property\n    def inner(self):\n        global reads\n        reads += 1\n        return {'deep': 1}.keys()\nguarded = Guarded()",
+        "getter_use": "guarded.inner.is",
+        "reads": "reads",
+        "error_line": "a = 1\nb: int = 2\nNone.x",
+        "error_at": "line 3",
+        "comm": "def opened(comm, message):\n    comm.on_msg(lambda m: comm.send(m['content']['data'], buffers=m['buffers']))\nget_ipython().kernel.comm_manager.register_target('echo', opened)",
+    },
+}
