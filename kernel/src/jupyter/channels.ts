@@ -52,7 +52,7 @@ export class Channels {
     const { curve } = connection
     const security = curve === undefined ? {} : { curveServer: true, curvePublicKey: curve.publicKey, curveSecretKey: curve.secretKey }
     const router = (options: SocketOptions<Router> = ROUTER) => new Router({ ...options, ...security })
-    this.#sockets = { shell: router(), control: router(), stdin: router(), heartbeat: router(OPTIONS) }
+    this.#sockets = { shell: router(), control: router(), stdin: router({ ...ROUTER, mandatory: true }), heartbeat: router(OPTIONS) }
     this.#iopub = new XPublisher({ ...IOPUB, ...security })
     const queue = (socket: Router | XPublisher, full?: (isFull: boolean) => void) => new SendQueue(socket, (words) => this.#complaints.say(words), full)
     const { shell, control, stdin, heartbeat } = this.#sockets
@@ -90,8 +90,9 @@ export class Channels {
     })
   }
 
-  send(channel: RequestChannel, message: Message): void {
-    this.#queues[channel].send(this.#encode(message, (error) => ({ ...message, content: { ...asFailure(error) } })))
+  /** Whether it was sent: on stdin the client may not be there. */
+  send(channel: RequestChannel, message: Message): Promise<boolean> {
+    return this.#queues[channel].send(this.#encode(message, (error) => ({ ...message, content: { ...asFailure(error) } })))
   }
 
   /** To every client. Exactly one topic frame; its value is free, and helps those who subscribe to a part. */
@@ -157,16 +158,21 @@ class SendQueue {
     private readonly onFull: (isFull: boolean) => void = () => {},
   ) {}
 
-  send(frames: Frames): void {
+  send(frames: Frames): Promise<boolean> {
     const bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
     this.#grow(bytes)
-    this.#tail = this.#tail
+    const sent = this.#tail
       .then(() => this.#sendNow(frames))
-      .catch((error: Error) => {
-        // A peer that is gone must not hold up the others.
-        if (!this.socket.closed) this.complain(`could not send a message: ${error.message}`)
-      })
-      .then(() => this.#grow(-bytes))
+      .then(
+        () => true,
+        (error: Error) => {
+          // A peer that is gone must not hold up the others.
+          if (!this.socket.closed) this.complain(`could not send a message: ${error.message}`)
+          return false
+        },
+      )
+    this.#tail = sent.then(() => this.#grow(-bytes))
+    return sent
   }
 
   /** Resolves when everything sent so far has been handed to ZeroMQ. */

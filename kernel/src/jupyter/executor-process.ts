@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto'
 import type { Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { CONTROL_FD, type Failure, type Note, type Outcome, type Output, type Task } from '../language/protocol.js'
+import { type Answer, CONTROL_FD, type Failure, type Note, type Outcome, type Output, type Task } from '../language/protocol.js'
 import { describeEnd, LAST_WORDS_BYTES } from './death.js'
 import { type Ask, OutputOrder } from './output-order.js'
 
@@ -100,6 +100,11 @@ export class ExecutorProcess {
       this.#interruption = { upTo, timers: [insist, setTimeout(() => this.#announce(), NOTICE_MS)], stage: 'asked' }
       this.#regulate()
     }
+  }
+
+  /** To what a task asked the user. */
+  answer(task: number, answer: Answer): void {
+    this.#control(`answer ${task} ${Buffer.from(JSON.stringify(answer)).toString('base64')}`)
   }
 
   #announce(): void {

@@ -16,9 +16,11 @@ import type { ExecutorProcess } from './executor-process.js'
 import { asFailure } from './failure.js'
 import { History, historyPath } from './history.js'
 import { type Message, type MessageExtra, PROTOCOL_VERSION, Session } from './message.js'
+import type { Ask } from './output-order.js'
 import { Outputs } from './outputs.js'
 import { Questions } from './questions.js'
 import { Shells } from './shells.js'
+import { Stdin } from './stdin.js'
 import { Wire } from './wire.js'
 
 /** The reply's content; undefined for messages that have no reply. */
@@ -53,6 +55,7 @@ export class Kernel {
   readonly #outputs = new Outputs((type, content, parent, extra) => this.#publish(type, content, parent, extra))
   readonly #execution: Execution
   readonly #comms: Comms
+  readonly #stdin: Stdin
   readonly #shells = new Shells((request, shell, aborted) => this.#handle('shell', request, () => this.#execution.execute(request, shell, aborted)))
   readonly #handlers: Readonly<Record<RequestChannel, Readonly<Record<string, Handler>>>>
   #assistant: Promise<Assistant> | undefined
@@ -74,10 +77,15 @@ export class Kernel {
     const questions = new Questions(assist, { types: (text) => this.#execution.types.command(text) })
     this.#execution = new Execution(executor, this.#outputs, this.#history, publish, questions, assist, () => this.#forgetNames())
     this.#comms = new Comms(executor, this.#outputs, publish)
+    this.#stdin = new Stdin(executor, (type, content, request) => {
+      const message = this.#session.message(type, content, request)
+      return { id: message.header.msg_id, sent: channels.send('stdin', message) }
+    })
     executor.onOutput = (cell, output) => {
       if (output.kind === 'comm') this.#comms.follow(output.event)
       this.#execution.output(cell, output)
     }
+    executor.onAsk = (ask) => this.#ask(ask)
     executor.onLoss = () => this.#forget()
     const info: Handler = () => KERNEL_INFO
     const shutdown: Handler = (request) => this.#shutdown(request)
@@ -147,7 +155,8 @@ export class Kernel {
 
   #receive(channel: RequestChannel, request: Message): void {
     const { msg_type } = request.header
-    if (channel === 'shell' && msg_type === 'execute_request') {
+    if (channel === 'stdin' && msg_type === 'input_reply') this.#stdin.receive(request)
+    else if (channel === 'shell' && msg_type === 'execute_request') {
       try {
         this.#shells.of(request).push(request)
       } catch (error) {
@@ -155,6 +164,12 @@ export class Kernel {
       }
     } else if (Object.hasOwn(this.#handlers[channel], msg_type)) void this.#handle(channel, request, this.#handlers[channel][msg_type] as Handler)
     else this.channels.complain(`ignored ${JSON.stringify(msg_type.slice(0, 80))} on ${channel}`)
+  }
+
+  #ask(ask: Ask): void {
+    this.#outputs.flush()
+    const request = this.#outputs.requestOf(ask.cell)
+    if (request !== undefined) void this.#stdin.ask(ask, request)
   }
 
   /** Never rejects. */

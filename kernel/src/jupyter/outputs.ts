@@ -37,6 +37,11 @@ export class Outputs {
     remember(this.#handlers, task, { request, count: 0 })
   }
 
+  /** What outputs of `cell` answer; undefined for one that was forgotten. */
+  requestOf(cell: number): Message | undefined {
+    return this.#cells.get(cell)?.request
+  }
+
   add(cell: number, output: Output): void {
     if (output.kind !== 'stream') {
       this.flush()

@@ -2,6 +2,8 @@
  * The executor: the process that user code, the fpdt library and the native addon run in. The supervisor starts it, gives it tasks
  * and outlives it; `protocol.ts` says how they talk.
  */
+import { MessageChannel } from 'node:worker_threads'
+import { questions } from './ask.js'
 import { Evaluator } from './evaluate.js'
 import { KeyboardInterrupt, listenForInterrupts } from './interrupt.js'
 import { encodeNote } from './note-stream.js'
@@ -25,7 +27,10 @@ Object.defineProperty(process, 'stderr', { value: output.standardStream(2), conf
 installStackTraces()
 hidePromiseBooks()
 const evaluator = new Evaluator(process.cwd(), output)
-listenForInterrupts(CONTROL_FD, (upTo) => evaluator.interrupt(upTo))
+const answers = new MessageChannel()
+listenForInterrupts(CONTROL_FD, answers.port1, (upTo) => evaluator.interrupt(upTo))
+const prompts = questions(output, answers.port2, (cell) => evaluator.isUnderWay(cell))
+Object.assign(globalThis, prompts)
 
 process.on('message', async (task: Task) => {
   const { cell, outcome } = await evaluator.run(task)

@@ -82,6 +82,10 @@ export class Evaluator {
     }
   }
 
+  isUnderWay(cell: Cell): boolean {
+    return this.#running.has(cell.id)
+  }
+
   #changed(): void {
     const [oldest = 0] = this.#running.keys()
     setOldest(oldest)

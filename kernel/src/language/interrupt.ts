@@ -3,16 +3,17 @@
  * a flag in shared memory for code that does not yield, and posts a message for code that waits. An interrupt is meant for all that was under
  * way when the user asked for it, and for nothing that began later: it names the newest task it is meant for.
  */
-import { Worker } from 'node:worker_threads'
+import { type MessagePort, Worker } from 'node:worker_threads'
 import { cells } from './cell.js'
 
 /**
  * Words of the shared memory. FLAG: 0 run, 1 the next check throws once, 2 every check throws. MEANT: the newest task the flag is meant for.
- * OLDEST: the oldest task under way, 0 if none.
+ * OLDEST: the oldest task under way, 0 if none. WAKE: changes with every word of the supervisor, for a main thread that sleeps.
  */
 const FLAG = 0
 const MEANT = 1
 const OLDEST = 2
+export const WAKE = 3
 
 export class KeyboardInterrupt extends Error {
   override readonly name = 'KeyboardInterrupt'
@@ -38,7 +39,7 @@ interface Callback {
 
 const callbacks = new Set<Callback>()
 
-export const stop = Object.assign(new Int32Array(new SharedArrayBuffer(12)), {
+export const stop = Object.assign(new Int32Array(new SharedArrayBuffer(16)), {
   raise(): void {
     if ((cells.getStore()?.id ?? 0) > Atomics.load(stop, MEANT)) {
       // Code of a later task has the thread, so those that are meant wait; the message ends them.
@@ -72,10 +73,11 @@ export function onInterrupt(call: () => void): () => void {
 
 /**
  * Starts the worker that listens on file descriptor `fd` for the supervisor's word, and ends this process group when the supervisor is gone.
- * `interrupted` is called on the main thread with the newest task that is meant.
+ * `interrupted` is called on the main thread with the newest task that is meant; what the user answers is posted to `answers`.
  */
-export function listenForInterrupts(fd: number, interrupted: (upTo: number) => void): void {
-  const worker = new Worker(new URL('./control-worker.js', import.meta.url), { workerData: { fd, shared: stop.buffer } })
+export function listenForInterrupts(fd: number, answers: MessagePort, interrupted: (upTo: number) => void): void {
+  const workerData = { fd, shared: stop.buffer, answers }
+  const worker = new Worker(new URL('./control-worker.js', import.meta.url), { workerData, transferList: [answers] })
   worker.on('message', (upTo: number) => {
     // The main thread is free, so nothing is left that the flag could stop.
     Atomics.store(stop, FLAG, 0)

@@ -87,6 +87,9 @@ export type Note =
   | { readonly kind: 'ask'; readonly epoch: number; readonly cell: number; readonly prompt: string; readonly password: boolean }
   | { readonly kind: 'end'; readonly cell: number; readonly outcome: Outcome }
 
+/** To an `ask`: null when the user ended the input instead of giving one. */
+export type Answer = { readonly text: string | null } | { readonly failed: string }
+
 /** In the text of file descriptors 1 and 2. */
 export type Mark =
   | { readonly kind: 'open'; readonly epoch: number; readonly cell: number }
