@@ -47,8 +47,6 @@ const CANDIDATE = (() => {
 })()
 /** What only TypeScript has behind a `!`. */
 const KEYWORD = /^(?:await|class|delete|false|function|import|new|null|super|this|true|typeof|void)$/
-/** What the end of a template, a bracket or a comment has. */
-const CLOSING = /[`)}\]]|\*\//
 /** How many lines of a choice may follow its `?`. */
 const CHOICE_LINES = 3
 
@@ -73,8 +71,8 @@ class Expander {
   #hasBody = false
   /** Behind the last word; what lies between it and the next is TypeScript. */
   #done = 0
-  /** Up to here the text was incomplete: it stays so until something is closed. */
-  #refused = 0
+  /** Up to here the text was incomplete, and stays so until it is closed. */
+  #open: { readonly at: number; readonly closing: RegExp } | undefined
 
   constructor(
     private readonly source: string,
@@ -203,8 +201,12 @@ class Expander {
 
   #timeitOptions(start: number): { readonly options: string; readonly code: number } {
     const [all = ''] = /^(?:-(?:[nr][ \t]*\d+|[a-z])[ \t]+)*/.exec(this.source.slice(start, this.#lineEnd(start))) ?? []
-    const option = (letter: string) => new RegExp(`-${letter}[ \\t]*(\\d+)`).exec(all)?.[1]
-    return { options: `{ loops: ${option('n')}, repeats: ${option('r')} }`, code: start + all.length }
+    const option = (letter: string, name: string) => {
+      const number = new RegExp(`-${letter}[ \\t]*(\\d+)`).exec(all)?.[1]
+      return number === undefined ? [] : [`${name}: ${number}`]
+    }
+    const options = [...option('n', 'loops'), ...option('r', 'repeats')]
+    return { options: options.length === 0 ? '{}' : `{ ${options.join(', ')} }`, code: start + all.length }
   }
 
   #question(index: number, word: 'pinfo' | 'pinfo2', name: string | undefined): boolean {
@@ -231,15 +233,19 @@ class Expander {
     this.#out.copy(this.#done, start)
     write()
     this.#done = end
+    this.#open = undefined
   }
 
   /** Whether the TypeScript since the last word is complete at `at`. Remembers what it declares. */
   #isComplete(at: number): boolean {
-    if (this.#refused > this.#done && !CLOSING.test(this.source.slice(this.#refused, at))) return false
-    this.#refused = at
-    const { errors, program } = parse(this.source.slice(this.#done, at), 'ts', false)
-    if (errors.length > 0) return false
-    this.#refused = 0
+    if (this.#open !== undefined && !this.#open.closing.test(this.source.slice(this.#open.at, at))) {
+      this.#open = { ...this.#open, at }
+      return false
+    }
+    const text = this.source.slice(this.#done, at)
+    const { errors, program } = parse(text, 'ts', false)
+    this.#open = errors[0] === undefined ? undefined : { at, closing: closingOf(errors[0].message, text[errors[0].labels[0]?.start ?? 0]) }
+    if (this.#open !== undefined) return false
     for (const statement of program.body as unknown as Node[]) for (const name of declaredBy(statement)) this.#declared.add(name)
     return true
   }
@@ -260,6 +266,12 @@ class Expander {
   #skipBlanks(at: number, end: number): number {
     return at + /^[ \t]*/.exec(this.source.slice(at, end))![0].length
   }
+}
+
+/** What has to come before a text that the parser calls incomplete can be complete. A template may hold thousands of lines that look like words. */
+function closingOf(message: string, opened: string | undefined): RegExp {
+  if (message.startsWith('Unterminated string') && opened === '`') return /`/
+  return message === 'Unterminated multiline comment' ? /\*\// : /[`)}\]]|\*\//
 }
 
 /** What stands around a timed statement; around an expression so that its value stays one. */

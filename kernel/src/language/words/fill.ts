@@ -56,8 +56,8 @@ function isKnownExpression(text: string, isDeclared: IsDeclared): boolean {
   if (errors.length > 0 || statement?.type !== 'ExpressionStatement' || more.length > 0) return false
   const outer = statement.expression as Node
   const inner = outer.type === 'ParenthesizedExpression' ? (outer.expression as Node) : outer
-  // `{a,b}` is the shell's.
-  if (inner.type === 'SequenceExpression') return false
+  // `{a,b}` is the shell's, and of `{{a}}` the inner pair is ours.
+  if (inner.type === 'SequenceExpression' || inner.type === 'ObjectExpression') return false
   const [own, used, notNames] = [new Set<string>(), new Set<string>(), new Set<unknown>()]
   walk(inner, (node) => {
     if (isFunction(node)) for (const param of node.params as Node[]) for (const name of boundNames(param)) own.add(name)

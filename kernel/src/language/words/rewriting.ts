@@ -27,22 +27,14 @@ export class Rewriting {
 
   /** New text comes from where the copied text before it ended. */
   toSource(offset: number): number {
-    const [before, after] = this.#around(({ at }) => at <= offset)
-    if (before === undefined) return after?.from ?? 0
-    return (before.from as number) + Math.min(offset - before.at, before.text.length)
+    const before = this.#pieces.findLast(({ from, at }) => from !== undefined && at <= offset)
+    return before === undefined ? 0 : (before.from as number) + Math.min(offset - before.at, before.text.length)
   }
 
   /** What was not copied is where the copied text before it ends. */
   toText(offset: number): number {
-    const [before, after] = this.#around(({ from }) => (from as number) <= offset)
-    if (before === undefined) return after?.at ?? 0
-    return before.at + Math.min(offset - (before.from as number), before.text.length)
-  }
-
-  /** The last copied piece that began, and the first one of all. */
-  #around(hasBegun: (piece: Piece) => boolean): [Piece | undefined, Piece | undefined] {
-    const copied = this.#pieces.filter(({ from }) => from !== undefined)
-    return [copied.findLast(hasBegun), copied[0]]
+    const before = this.#pieces.findLast(({ from }) => from !== undefined && from <= offset)
+    return before === undefined ? 0 : before.at + Math.min(offset - (before.from as number), before.text.length)
   }
 
   #add(text: string, from: number | undefined): this {
