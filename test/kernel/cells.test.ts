@@ -184,12 +184,8 @@ describe('errors', () => {
     expect((await kernel.run('import { bad } from "./bad.ts"\nbad()')).error?.traceback).toContain(`at bad (${kernel.folder}/bad.ts:4:9)`)
   })
 
-  it('keep their cause', async () => {
-    expect((await kernel.run('throw new Error("outer", { cause: new TypeError("inner") })')).error?.traceback).toContain('[cause]: TypeError: inner')
-  })
-
   it('may be any value, hostile ones too', async () => {
-    expect((await kernel.run('throw "text"')).error).toMatchObject({ ename: 'string', evalue: "'text'" })
+    expect((await kernel.run('throw "text"')).error).toMatchObject({ ename: 'string', evalue: 'text' })
     expect((await kernel.run('throw null')).error?.evalue).toBe('null')
     const hostile = 'throw { get [Symbol.toStringTag]() { throw 1 }, [Symbol.for("nodejs.util.inspect.custom")]() { throw 2 } }'
     expect((await kernel.run(hostile)).reply.status).toBe('error')

@@ -5,6 +5,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { stripVTControlCharacters } from 'node:util'
 import { Dealer, Subscriber } from 'zeromq'
 import { type Content, type Message, type MessageExtra, Session } from '../../kernel/src/jupyter/message.js'
 import { Wire } from '../../kernel/src/jupyter/wire.js'
@@ -22,6 +23,7 @@ export interface Run {
   readonly stderr: string
   /** text/plain of the result. */
   readonly result: string | undefined
+  /** Without colours. */
   readonly error: { readonly ename: string; readonly evalue: string; readonly traceback: string } | undefined
 }
 
@@ -160,7 +162,7 @@ export class TestKernel {
       stdout: text('stdout'),
       stderr: text('stderr'),
       result: result?.['text/plain'],
-      error: error && { ...error, traceback: error.traceback.join('\n') },
+      error: error && { ...error, traceback: stripVTControlCharacters(error.traceback.join('\n')) },
     }
   }
 
