@@ -5,9 +5,9 @@
  *   DATA/kernels/fpdt/kernel.json                          absolute paths of Node and of the kernel's entry
  *   DATA/labextensions/@fpdt/labextension/package.json     and the bundle beside it
  */
-import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { dirname, join, resolve } from 'node:path'
+import { delimiter, dirname, isAbsolute, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { FpdtError } from './errors.js'
 
@@ -35,7 +35,7 @@ export function install(dataFolder: string, { entry, extension }: Built = built)
   for (const path of [entry, join(extension, 'package.json')]) {
     if (!existsSync(path)) throw new FpdtError('not-built', `${path} is not there: the kernel or its extension is not built; try: npm run build`)
   }
-  const spec = { argv: [process.execPath, entry, '{connection_file}'], ...JSON.parse(readFileSync(here('../kernelspec/kernel.json'), 'utf8')) }
+  const spec = { argv: [node(), entry, '{connection_file}'], ...JSON.parse(readFileSync(here('../kernelspec/kernel.json'), 'utf8')) }
   const kernelspec = replaceFolder(join(dataFolder, 'kernels/fpdt'), (folder) => {
     cpSync(here('../kernelspec'), folder, { recursive: true })
     writeFileSync(join(folder, 'kernel.json'), `${JSON.stringify(spec, null, 2)}\n`)
@@ -46,6 +46,16 @@ export function install(dataFolder: string, { entry, extension }: Built = built)
     cpSync(join(extension, '../install.json'), join(folder, 'install.json'))
   })
   return { kernelspec, extension: labextension }
+}
+
+/**
+ * The path of Node that outlives its next upgrade: package managers move the real file with every version (`Cellar/node/24.1.0/bin/node`) and keep a
+ * link to it on PATH. So the first `node` on PATH, if it is the one that runs now; but not a link of fnm's, which goes with its shell.
+ */
+export function node(env: NodeJS.ProcessEnv = process.env, running = process.execPath): string {
+  const folders = (env.PATH ?? '').split(delimiter).filter((folder) => isAbsolute(folder) && !folder.includes('fnm_multishells'))
+  const first = folders.map((folder) => join(folder, 'node')).find((path) => existsSync(path))
+  return first !== undefined && realpathSync(first) === realpathSync(running) ? first : running
 }
 
 /** Fills a folder beside `path` and moves it there: a server that looks meanwhile finds the old one, none, or the new one, never a part. */

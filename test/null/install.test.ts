@@ -1,10 +1,10 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { isAbsolute, join } from 'node:path'
+import { delimiter, isAbsolute, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { main } from '../../kernel/src/cli/main.js'
-import { install, prefixDataFolder, userDataFolder } from '../../kernel/src/install.js'
+import { install, node, prefixDataFolder, userDataFolder } from '../../kernel/src/install.js'
 
 const json = (...path: string[]) => JSON.parse(readFileSync(join(...path), 'utf8'))
 
@@ -39,6 +39,22 @@ describe('install', () => {
       { cwd: tmpdir(), encoding: 'utf8' },
     )
     expect(said.stdout).toBe('/run/c.json\n')
+  })
+
+  it('names Node as PATH does when that is the same program: a package manager moves the real one with every version', () => {
+    const [cellar, link, other, shell] = ['Cellar/node/24.1.0/bin', 'bin', 'other', 'fnm_multishells/7/bin'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+      string,
+    ]
+    for (const path of [cellar, link, other, shell]) mkdirSync(path, { recursive: true })
+    const real = join(cellar, 'node')
+    for (const path of [real, join(other, 'node')]) writeFileSync(path, '')
+    for (const path of [link, shell]) symlinkSync(real, join(path, 'node'))
+    const named = (...path: string[]) => node({ PATH: path.join(delimiter) }, real)
+    expect(named('/nowhere', link, other)).toBe(join(link, 'node'))
+    for (const path of [[], ['/nowhere'], ['bin'], [other, link], [shell]]) expect(named(...path)).toBe(real)
   })
 
   it('ships the logos that Jupyter looks for, of the size their names say', () => {
