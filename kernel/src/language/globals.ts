@@ -38,6 +38,20 @@ declare namespace display {
   /** Bytes, a path, a URL, or a canvas. */
   function image(source: string | URL | Uint8Array | ArrayBuffer | object, options?: { width?: number; height?: number; alt?: string }): DisplayHandle
 }
+/**
+ * Asks the user for a line and waits for it, as in a browser; null when the user ends the input instead. An empty answer is the default, if there is one.
+ * Throws StdinNotImplementedError where nobody can answer (nbconvert, papermill). Nothing else of the notebook runs meanwhile; an interrupt ends it.
+ * \`process.stdin\`, and so \`node:readline\`, is at its end from the start: clients of Jupyter answer questions and have no stream.
+ */
+declare function prompt(message?: string, defaultValue?: string): string | null
+declare namespace prompt {
+  /** The same; what is typed is not shown. */
+  function password(message?: string): string | null
+}
+/** Asks for yes or no; anything but y or yes is no. */
+declare function confirm(message?: string): boolean
+/** Shows a message and waits until the user has pressed Enter. */
+declare function alert(message?: string): void
 interface ProgressOptions {
   /** What is under way. */
   label?: string
