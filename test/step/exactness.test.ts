@@ -6,8 +6,9 @@ import { gpt } from '../../kernel/src/model/gpt.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { SYSTEM_NAMES, SYSTEMS } from '../../kernel/src/schedule/systems.js'
 import { gradientError, wholeError } from './errors.js'
-import { anyStep, bf16Exact, type GeneratedStep, randomSequences, randomWeights } from './generated.js'
-import { closeDevices, deviceOf, engine, oracle, trainOptions } from './harness.js'
+import { anyStep, bf16Exact, type GeneratedStep, randomSequences, randomWeights, stepOfSizes } from './generated.js'
+import { closeDevices, deviceOf, engine, type Given, type Outcome, oracle, trainOptions } from './harness.js'
+import { inRoundings, type Parts, roundingErrors, worstOf } from './roundings.js'
 
 afterAll(closeDevices)
 
@@ -85,24 +86,77 @@ describe.each([
   })
 })
 
+/**
+ * Of loss, gradient and each tensor of it. Rounding to the nearest errs 1/√2 as far as rounding at random. 2,100 steps: the gradient 0.68 in
+ * the middle, 1.0 at 99 %, 1.4 at worst; its worst tensor 0.87, 1.5 and 1.9; the loss, one number and no sum of many, 0.5 and 2.7 at worst.
+ */
+const MOST_ROUNDINGS = 4
+
+/** Found by generation. Its 5 tokens leave a gradient that rounding moves by 3 to 40 %: PyTorch's autocast errs by 13 %, all in bf16 by 19 %, this engine by 10 %. */
+const illConditioned = stepOfSizes(
+  {
+    model: llama({
+      ...{ layers: 2, width: 12, heads: 6, kvHeads: 2, headSize: 16, feedForward: 11, vocab: 9, tied: false },
+      ...{ theta: 500, scaling: { kind: 'linear', factor: 3.5 }, bias: { attention: true, feedForward: false } },
+    }),
+    hidden: 'bf16',
+    options: { sequence: 5, chunk: 10, ranks: 2, feedForwardRows: 1, lossRows: 1, batch: 1, accumulate: 1, lookAhead: 0, prefetch: 0 },
+  },
+  273682,
+)
+
 describe('a step in bf16', () => {
-  it('stays near the fp64 reference of the same rounded weights', async () => {
-    const errors: number[] = []
+  const rounded = <Step extends Given>(step: Step): Step => ({ ...step, weights: step.weights.map(bf16Exact) })
+  const run = (step: GeneratedStep): Promise<Outcome> => engine({ ...step, options: { ...trainOptions(step.options), dtype: 'bf16', hidden: step.hidden } })
+
+  it('errs as rounding alone does, in its loss and in each tensor of its gradient: any model, any sizes, any policy', async () => {
+    const [errors, ratios]: [number[], number[]] = [[], []]
     await fc.assert(
-      fc.asyncProperty(anyStep, async (step) => {
-        const weights = step.weights.map(bf16Exact)
-        const found = await engine({ ...step, weights, options: { ...trainOptions(step.options), dtype: 'bf16', hidden: step.hidden } })
-        const expected = oracle({ ...step, weights })
-        // A rounding to bf16 errs by up to 2^-9; about ten of them a layer, forward and backward, add up at random (700 steps: 0.8 % in the
-        // middle, 3.7 % at worst, where a handful of tokens leaves a gradient that is the difference of larger ones).
-        expect(Math.abs(found.loss - expected.loss), words(step)).toBeLessThanOrEqual(0.01 * Math.max(1, expected.loss))
-        const error = wholeError(found.gradients, expected.gradients)
-        errors.push(error)
-        expect(error, words(step)).toBeLessThanOrEqual(0.07)
+      fc.asyncProperty(anyStep, async (given) => {
+        const step = rounded(given)
+        const [found, exact] = [await run(step), oracle(step)]
+        // A few references tell what rounding does to nearly every step; by chance they may all be near the exact one.
+        let parts: Parts = new Map()
+        for (const references of [3, 12, 64]) {
+          parts = inRoundings(found, exact, roundingErrors(step, exact, references))
+          if (worstOf(parts).error <= MOST_ROUNDINGS) break
+        }
+        const { part, error } = worstOf(parts)
+        expect(error, `${part}: ${words(step)}`).toBeLessThanOrEqual(MOST_ROUNDINGS)
+        ratios.push(parts.get('gradient')!)
+        errors.push(wholeError(found.gradients, exact.gradients))
       }),
-      { numRuns: 40 },
+      // Where a step does err, smaller ones are looked for as long as this, and it is told.
+      { numRuns: 40, interruptAfterTimeLimit: 60_000 },
     )
-    expect(errors.sort((a, b) => a - b)[Math.floor(errors.length / 2)]).toBeLessThanOrEqual(0.012)
+    // Roundings err by 1 % in the middle, and this engine by 0.7 %.
+    const median = (values: number[]): number => values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!
+    expect(median(ratios)).toBeLessThanOrEqual(1)
+    expect(median(errors)).toBeLessThanOrEqual(0.012)
+  }, 120_000)
+
+  it('errs as far as rounding takes it where a gradient is a small difference of large numbers', async () => {
+    const step = rounded(illConditioned)
+    const [found, exact] = [await run(step), oracle(step)]
+    expect(wholeError(found.gradients, exact.gradients)).toBeGreaterThan(0.07) // the draw is what it is said to be
+    const { part, error } = worstOf(inRoundings(found, exact, roundingErrors(step, exact, 64)))
+    expect(error, part).toBeLessThanOrEqual(MOST_ROUNDINGS)
+  })
+
+  it('is found out by its roundings when its loss is 2 % too large, or one tensor of its gradient 10 %', async () => {
+    const model = llama({ layers: 2, width: 20, heads: 4, kvHeads: 2, headSize: 8, feedForward: 24, vocab: 30, tied: false, bias: true })
+    const step = rounded(stepOfSizes({ model, hidden: 'bf16', options: { sequence: 40, chunk: 20, ranks: 2, batch: 1, accumulate: 1 } }, 1))
+    const [found, exact] = [await run(step), oracle(step)]
+    const rounding = roundingErrors(step, exact, 16)
+    const worst = (wrong: Partial<Outcome>) => worstOf(inRoundings({ ...found, ...wrong }, exact, rounding))
+    expect(worst({}).error).toBeLessThanOrEqual(MOST_ROUNDINGS)
+    expect(worst({ loss: 1.02 * found.loss }).error).toBeGreaterThan(MOST_ROUNDINGS)
+    for (const [name, values] of found.gradients) {
+      const larger = values.map((value) => 1.1 * value)
+      const { part, error } = worst({ gradients: new Map(found.gradients).set(name, larger) })
+      expect(part).toBe(name)
+      expect(error, name).toBeGreaterThan(MOST_ROUNDINGS)
+    }
   })
 
   it.for([
@@ -121,8 +175,8 @@ describe('a step in bf16', () => {
       const expected = oracle({ ...step, weights })
       expect(Math.abs(found.loss / expected.loss - 1)).toBeLessThanOrEqual(2e-3)
       const worst = gradientError(found.gradients, expected.gradients)
-      // Hundreds of tokens average the roundings out: what is left is theirs, about 4 % at worst, and no tensor is wrong.
-      expect(worst.error, worst.tensor).toBeLessThanOrEqual(0.08)
+      // Hundreds of tokens average the roundings out: what is left is theirs, 1.2 to 1.7 %, and no tensor is wrong.
+      expect(worst.error, worst.tensor).toBeLessThanOrEqual(0.025)
     },
   )
 })

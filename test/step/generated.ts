@@ -18,14 +18,12 @@ export interface GeneratedStep extends AnySizes {
 /** Small enough for an oracle of explicit loops. */
 export const anyStep: fc.Arbitrary<GeneratedStep> = fc
   .tuple(anySizes({ layers: 2, chunks: 5, local: 11 }), fc.integer({ min: 1, max: 1e6 }))
-  .map(([{ model, hidden, options }, seed]) => ({
-    model,
-    hidden,
-    options,
-    seed,
-    weights: randomWeights(model, seed),
-    sequences: randomSequences(model, options, seed),
-  }))
+  .map(([sizes, seed]) => stepOfSizes(sizes, seed))
+/** All of a generated step, from what a failure prints of it. */
+export function stepOfSizes(sizes: AnySizes, seed: number): GeneratedStep {
+  const { model, options } = sizes
+  return { ...sizes, seed, weights: randomWeights(model, seed), sequences: randomSequences(model, options, seed) }
+}
 
 /**
  * Weights of variance 1 / inputs: activations and scores are of order one, so attention is far from uniform and every path

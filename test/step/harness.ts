@@ -14,7 +14,7 @@ import type { AnySizes } from '../null/schedule/arbitrary.js'
 import { square } from './errors.js'
 import { exactly } from './generated.js'
 import type { NamedTensor } from './pytorch/pytorch.js'
-import { type Sequence, transformerStep, type Weights } from './reference/transformer.js'
+import { type Rounding, type Sequence, transformerStep, type Weights } from './reference/transformer.js'
 
 export interface Outcome {
   readonly loss: number
@@ -80,9 +80,9 @@ export async function engine({ model, options, weights, sequences }: Given & { o
   }
 }
 
-/** The same step by the fp64 oracle. */
-export function oracle({ model, weights, sequences }: Given): Outcome {
-  const { loss, gradients } = transformerStep(model, exactly(weights), sequences)
+/** The same step by the fp64 oracle, its results rounded where that is asked for. */
+export function oracle({ model, weights, sequences }: Given, rounding?: Rounding): Outcome {
+  const { loss, gradients } = transformerStep(model, exactly(weights), sequences, rounding)
   return { loss, gradients, gradientNorm: Math.sqrt([...gradients.values()].reduce((sum, values) => sum + square(values), 0)) }
 }
 

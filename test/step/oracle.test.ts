@@ -7,6 +7,7 @@ import { gradientError } from './errors.js'
 import { anyStep, exactly } from './generated.js'
 import { hasPyTorch, pytorch } from './pytorch/pytorch.js'
 import { rotaryTurns } from './reference/rotary.js'
+import { randomBf16 } from './reference/rounding.js'
 import { type Sequence, transformerStep, type Weights } from './reference/transformer.js'
 
 const llama: ModelConfig = {
@@ -105,6 +106,26 @@ describe('the oracle', () => {
     const alone = { tokens: [...tail], labels: [8, 2, -1] }
     const weights = weightsOf(model)
     expect(transformerStep(model, weights, [after]).loss).toBeCloseTo(transformerStep(model, weights, [alone]).loss, 13)
+  })
+})
+
+describe('rounding to bf16 at random', () => {
+  // 1 + 2^-7 is the bf16 after 1.
+  const [below, above] = [1, 1 + 2 ** -7]
+  const roundings = Array.from({ length: 4000 }, (_, seed) => randomBf16(seed))
+
+  it.each([0.125, 0.5, 0.75])('goes up as often as the value is near the upper neighbour: %d', (share) => {
+    const value = below + share * (above - below)
+    const ups = roundings.map((round) => round(value)).filter((found) => found !== below)
+    expect(new Set(ups)).toEqual(new Set([above]))
+    // Fixed seeds; four standard deviations of so many throws.
+    expect(Math.abs(ups.length / roundings.length - share)).toBeLessThanOrEqual(4 * Math.sqrt((share * (1 - share)) / roundings.length))
+  })
+  it('keeps what bf16 holds, and of one seed treats a value and its negative always alike', () => {
+    for (const round of roundings.slice(0, 50)) {
+      for (const value of [0, below, above, -3, 2 ** -100]) expect(round(value)).toBe(value)
+      expect(round(-1.003)).toBe(-round(1.003))
+    }
   })
 })
 

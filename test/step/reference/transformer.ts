@@ -25,13 +25,26 @@ interface Made {
   readonly back: (dout: Float64Array) => Float64Array
 }
 type Layer = (x: Float64Array) => Made
+/** A number as a dtype holds it. */
+type Round = (value: number) => number
+/** What results are rounded to: `T` what an op computes with, `H` the hidden state and its gradient. Sums, statistics, logits and gradients of weights are not rounded. */
+export interface Rounding {
+  readonly T: Round
+  readonly H: Round
+}
+const EXACT: Rounding = { T: (value) => value, H: (value) => value }
 interface Parameter {
   readonly values: Float64Array
   readonly gradient: Float64Array
 }
 
 /** Cross-entropy, the mean over every label >= 0 of all sequences together, and its gradient with respect to every weight. */
-export function transformerStep(m: ModelConfig, weights: Weights, sequences: readonly Sequence[]): { loss: number; gradients: Weights } {
+export function transformerStep(
+  m: ModelConfig,
+  weights: Weights,
+  sequences: readonly Sequence[],
+  { T, H }: Rounding = EXACT,
+): { loss: number; gradients: Weights } {
   const gradients: Weights = new Map([...weights].map(([name, values]) => [name, new Float64Array(values.length)]))
   const parameter = (name: string): Parameter => {
     const [values, gradient] = [weights.get(name), gradients.get(name)]
@@ -43,45 +56,47 @@ export function transformerStep(m: ModelConfig, weights: Weights, sequences: rea
   for (const sequence of sequences) {
     const starts = Array.from(sequence.tokens, (_, t) => sequence.starts?.[t] ?? 0)
     const embedded = embedding(m, parameter, sequence.tokens, starts)
-    const logits = transformer(m, parameter, starts)(embedded.out)
+    const logits = transformer(m, parameter, starts, { T, H })(embedded.out.map(H))
     const entropy = crossEntropy(logits.out, sequence.labels, m.vocabulary, valid)
     loss += entropy.loss
-    embedded.back(logits.back(entropy.dlogits))
+    embedded.back(logits.back(entropy.dlogits.map(T)).map(H))
   }
   return { loss, gradients }
 }
 
 /** From the embedding's rows to logits. */
-function transformer(m: ModelConfig, parameter: (name: string) => Parameter, starts: readonly number[]): Layer {
+function transformer(m: ModelConfig, parameter: (name: string) => Parameter, starts: readonly number[], { T, H }: Rounding): Layer {
   const normed = (name: string): Layer =>
     m.norm === 'rms' ? rmsNorm(parameter(name), m.normEps) : layerNorm(parameter(name), parameter(`${name}Bias`), m.normEps)
   const projected = (name: string, biased: boolean): Layer => linear(parameter(name), biased ? parameter(`${name}Bias`) : null, starts.length)
   const layers = Array.from({ length: m.layers }, (_, l) => `layer ${l}`).flatMap((layer) => [
-    residual(normed(`${layer}/norm1`), projected(`${layer}/qkv`, m.bias.attention), attention(m, starts), projected(`${layer}/out`, m.bias.attention)),
+    residual(T, normed(`${layer}/norm1`), projected(`${layer}/qkv`, m.bias.attention), attention(m, starts, T), projected(`${layer}/out`, m.bias.attention)),
     residual(
+      T,
       normed(`${layer}/norm2`),
       projected(`${layer}/${m.activation === 'swiglu' ? 'gateUp' : 'up'}`, m.bias.feedForward),
       m.activation === 'swiglu' ? swiglu(m.feedForward) : gelu,
       projected(`${layer}/down`, m.bias.feedForward),
     ),
   ])
-  return series(...layers, normed('head/norm'), projected(m.tied ? 'embedding/table' : 'head/matrix', false))
+  return series(H, ...layers, series(T, normed('head/norm'), projected(m.tied ? 'embedding/table' : 'head/matrix', false)))
 }
 
+/** One map after the other; what goes from one to the next, either way, is rounded. */
 const series =
-  (...layers: Layer[]): Layer =>
+  (round: Round, ...layers: Layer[]): Layer =>
   (x) => {
     const made: Made[] = []
-    for (const layer of layers) made.push(layer(made.at(-1)?.out ?? x))
-    return { out: made.at(-1)!.out, back: (dout) => made.reduceRight((d, { back }) => back(d), dout) }
+    for (const layer of layers) made.push(layer(made.at(-1)?.out.map(round) ?? x))
+    return { out: made.at(-1)!.out, back: (dout) => made.reduceRight((d, { back }, i) => back(i + 1 < made.length ? d.map(round) : d), dout) }
   }
 
 /** x + branch(x) */
-const residual = (...branch: Layer[]): Layer => {
-  const branched = series(...branch)
+const residual = (round: Round, ...branch: Layer[]): Layer => {
+  const branched = series(round, ...branch)
   return (x) => {
     const { out, back } = branched(x)
-    return { out: add(x, out), back: (dout) => add(dout, back(dout)) }
+    return { out: add(x, out), back: (dout) => add(dout, back(dout.map(round))) }
   }
 }
 const add = (a: Float64Array, b: Float64Array): Float64Array => a.map((value, i) => value + b[i]!)
@@ -230,12 +245,12 @@ const gelu: Layer = (x) => {
  * s = q kᵀ/√D; p = softmax(s); o = p v
  */
 const attention =
-  (m: ModelConfig, starts: readonly number[]): Layer =>
+  (m: ModelConfig, starts: readonly number[], T: Round): Layer =>
   (projected) => {
     const { heads: h, kvHeads: g, headSize: D } = m
     const N = starts.length
     const row = (h + 2 * g) * D
-    const qkv = rotated(m, projected, starts, 1)
+    const qkv = rotated(m, projected, starts, 1).map(T)
     const o = new Float64Array(N * h * D)
     const probabilities = Array.from({ length: h }, () => new Float64Array(N * N))
     /** Where head n of token i has its query and result, and where token j has the key and value that head reads. */
@@ -258,8 +273,10 @@ const attention =
         for (let j = starts[i]!; j <= i; j++) sum += p[i * N + j] = Math.exp(p[i * N + j]! - top)
         for (let j = starts[i]!; j <= i; j++) {
           p[i * N + j]! /= sum
-          for (let c = 0; c < D; c++) o[outAt(n, i) + c]! += p[i * N + j]! * qkv[valueAt(n, j) + c]!
+          const share = T(p[i * N + j]!)
+          for (let c = 0; c < D; c++) o[outAt(n, i) + c]! += share * qkv[valueAt(n, j) + c]!
         }
+        for (let c = 0; c < D; c++) o[outAt(n, i) + c] = T(o[outAt(n, i) + c]!) // delta, too, is of the rounded one
       }
     }
     const back = (dO: Float64Array): Float64Array => {
@@ -269,11 +286,12 @@ const attention =
           const delta = dot(dO, outAt(n, i), o, outAt(n, i)) // Σ_j p dp: softmax leaves only what differs from its mean
           for (let j = starts[i]!; j <= i; j++) {
             const dp = dot(dO, outAt(n, i), qkv, valueAt(n, j))
-            const ds = (p[i * N + j]! * (dp - delta)) / Math.sqrt(D)
+            const ds = T((p[i * N + j]! * (dp - delta)) / Math.sqrt(D))
+            const share = T(p[i * N + j]!)
             for (let c = 0; c < D; c++) {
               dqkv[queryAt(n, i) + c]! += ds * qkv[keyAt(n, j) + c]!
               dqkv[keyAt(n, j) + c]! += ds * qkv[queryAt(n, i) + c]!
-              dqkv[valueAt(n, j) + c]! += p[i * N + j]! * dO[outAt(n, i) + c]!
+              dqkv[valueAt(n, j) + c]! += share * dO[outAt(n, i) + c]!
             }
           }
         }
