@@ -80,6 +80,14 @@ describe('names', () => {
     expect((await kernel.run('let twice = 1\nlet twice = 2')).error?.ename).toBe('SyntaxError')
   })
 
+  it('may hide what Node has under a name, for cells alone: packages and the kernel keep theirs', async () => {
+    await kernel.run('import { setTimeout } from "node:timers/promises"\nconst process = 1, console = 2, Promise = 3\nlet Buffer = 4\nclass URL {}')
+    expect(await result('[await setTimeout(1, "slept"), process, console, Promise, Buffer, new URL()]')).toBe("[ 'slept', 1, 2, 3, 4, URL {} ]")
+    expect(await result('Buffer++; const twice = () => Buffer * 2\ntwice()')).toBe('10')
+    expect(await result('[typeof globalThis.setTimeout(() => {}), globalThis.process.version[0], typeof globalThis.Buffer]')).toBe("[ 'object', 'v', 'function' ]")
+    expect(await result('%xdel process\n%xdel console\n%xdel Promise\n%xdel Buffer\n%xdel URL\n%xdel setTimeout\ntypeof process.version')).toBe("'string'")
+  })
+
   it('may hide a global that has only a getter', async () =>
     expect(await result('import * as crypto from "node:crypto"\ntypeof crypto.createHash')).toBe("'function'"))
 })

@@ -72,6 +72,7 @@ export class Execution {
     const check = isSilent ? undefined : this.types.begin(cell, task.file, code)
     const outcome = await this.#run(task, questions, check)
     const { error, forgot, expressions: values, payload = [], globals = [] } = outcome
+    if (forgot === true) this.globals.clear() // all there are come again
     for (const name of globals) this.globals.add(name)
     if (check !== undefined) this.#checks.set(request, check.ended(outcome))
     this.outputs.flush()

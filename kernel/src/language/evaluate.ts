@@ -59,7 +59,7 @@ export class Evaluator {
     )
     this.#running.delete(cell.id)
     this.#changed()
-    const globals = this.#globals.tell()
+    const globals = this.#globals.tell(cell.forgot)
     return {
       cell,
       outcome: {
@@ -132,7 +132,9 @@ export class Evaluator {
     }
     let run: (check: typeof stop, scope: Scope) => Promise<void>
     try {
-      run = new vm.Script(code, { filename: file }).runInThisContext()
+      const enclosed = this.#names.enclose(code)
+      run = new vm.Script(enclosed.code, { filename: file }).runInThisContext()
+      if (enclosed.apart !== undefined) run = (run as unknown as (apart: object) => typeof run)(enclosed.apart)
     } catch (error) {
       throw located(error as Error, file, source, positions)
     }

@@ -7,9 +7,9 @@
  *     class C {}                     C = class C {};
  *     last                           $$cell.value = (last)
  *
- * Top-level names become properties of the global object: every cell sees them, a later cell may declare them again as anything, and functions
- * of earlier cells see the newer value. So `const` is not enforced at run time (the type checker still marks it), and a cell that declares
- * `Buffer` replaces it for all code of the process. Loop variables stay local: a global one costs 50 % in a hot loop. Names with `$$` are ours.
+ * Top-level names become properties of the global object (`user-names.ts`): every cell sees them, a later cell may declare them again as
+ * anything, and functions of earlier cells see the newer value. So `const` is not enforced at run time; the type checker still marks it. Loop
+ * variables stay local: a global one costs 50 % in a hot loop. Names with `$$` are ours.
  */
 import { originalPositionFor, TraceMap } from '@jridgewell/trace-mapping'
 import MagicString from 'magic-string'

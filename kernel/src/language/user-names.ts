@@ -1,37 +1,59 @@
-/** The names that cells have declared. They are properties of the global object, so every cell and every function of one sees the newest value. */
+/**
+ * The names that cells have declared. They are properties of the global object, so every cell and every function of one sees the newest value.
+ *
+ * What Node has under a name is not replaced: `import { setTimeout } from 'node:timers/promises'` and `const process = spawn(...)` would break
+ * every package, and this kernel. Such names live apart, in an object that cells which mention them are run `with`.
+ */
 
 export class UserNames {
-  /** Name -> what the global object had before; a global of Node's comes back when the name is forgotten. */
-  readonly #before = new Map<string, PropertyDescriptor | undefined>()
+  readonly #declared = new Set<string>()
+  readonly #ofNode = new Set(Object.getOwnPropertyNames(globalThis))
+  readonly #apart: Record<string, unknown> = Object.create(null)
 
-  /** Makes `name` an assignable global property; one that is there keeps its value, but not its getter (`crypto` has one and no setter that keeps). */
+  /** From now on code can assign `name`; what it means is left as it is. */
   declare(name: string): void {
-    const existing = Object.getOwnPropertyDescriptor(globalThis, name)
-    if (!this.#before.has(name)) this.#before.set(name, existing)
+    this.#declared.add(name)
+    const home = this.#homeOf(name)
+    const existing = Object.getOwnPropertyDescriptor(home, name)
     if (existing?.writable === true) return
-    Object.defineProperty(globalThis, name, { value: existing?.value, writable: true, enumerable: true, configurable: true })
+    const value = existing?.value ?? this.read(name)
+    Object.defineProperty(home, name, { value, writable: true, enumerable: true, configurable: true })
   }
 
   has(name: string): boolean {
-    return this.#before.has(name)
+    return this.#declared.has(name)
   }
 
   /** In the order of the alphabet. */
   list(): string[] {
-    return [...this.#before.keys()].sort()
+    return [...this.#declared].sort()
+  }
+
+  read(name: string): unknown {
+    return (name in this.#apart ? this.#apart : (globalThis as Record<string, unknown>))[name]
+  }
+
+  write(name: string, value: unknown): void {
+    this.declare(name)
+    this.#homeOf(name)[name] = value
   }
 
   /** False when no cell declared the name. */
   forget(name: string): boolean {
-    if (!this.#before.has(name)) return false
-    const before = this.#before.get(name)
-    this.#before.delete(name)
-    delete (globalThis as Record<string, unknown>)[name]
-    if (before !== undefined) Object.defineProperty(globalThis, name, before)
-    return true
+    return this.#declared.delete(name) && delete this.#homeOf(name)[name]
   }
 
   forgetAll(): void {
     for (const name of this.list()) this.forget(name)
+  }
+
+  /** The code of a cell as an expression in which all names mean what the notebook says. On its first line columns are others. */
+  enclose(code: string): { readonly code: string; readonly apart: object | undefined } {
+    const isMentioned = Object.keys(this.#apart).some((name) => code.includes(name))
+    return isMentioned ? { code: `(($$apart) => { with ($$apart) return ${code} })`, apart: this.#apart } : { code, apart: undefined }
+  }
+
+  #homeOf(name: string): Record<string, unknown> {
+    return this.#ofNode.has(name) ? this.#apart : (globalThis as Record<string, unknown>)
   }
 }

@@ -185,7 +185,7 @@ export class Words {
 
   #whos(): void {
     const rows = this.host.names.list().map((name) => {
-      const value = (globalThis as Record<string, unknown>)[name]
+      const value = this.host.names.read(name)
       return [name, typeName(value), plain(value).split('\n')[0]?.slice(0, 80) ?? '']
     })
     if (rows.length === 0) {
@@ -231,7 +231,7 @@ export class Words {
   }
 
   #xdel(name: string): void {
-    const value = (globalThis as Record<string, unknown>)[name]
+    const value = this.host.names.read(name)
     if (!this.host.names.forget(name)) throw new FpdtError('no-name', `no cell has declared ${name}${meant(name, this.host.names.list(), '')}`)
     this.host.results.drop(value)
   }
@@ -255,8 +255,7 @@ export class Words {
         const exports = await this.host.import(`${pathToFileURL(path).href}?v=run${++this.#runs}`)
         for (const [name, value] of Object.entries(exports)) {
           if (name === 'default' || name === 'module.exports') continue
-          this.host.names.declare(name)
-          ;(globalThis as Record<string, unknown>)[name] = value
+          this.host.names.write(name, value)
         }
       } else {
         readText('run', path)
