@@ -1,11 +1,13 @@
 /** What was run, in all sessions: one JSON line an entry, only ever appended to, in Jupyter's data directory. */
-import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { userDataFolder } from '../install.js'
 import { matchesGlob } from './glob.js'
 import type { Content } from './message.js'
 
 const KEPT = 10_000
+/** A file that is longer is read although nobody asks: reading cuts it. */
+const LONG_BYTES = 4 * 2 ** 20
 
 interface Entry {
   readonly session: number
@@ -22,18 +24,36 @@ export function historyPath(env: NodeJS.ProcessEnv = process.env): string {
 export class History {
   /** Milliseconds at the start: grows, and two kernels hardly share it. */
   readonly #session = Date.now()
-  #entries: Entry[] | undefined
+  readonly #own: Entry[] = []
+  /** Of other sessions; read when first asked for, a cell does not wait for it. */
+  #earlier: readonly Entry[] | undefined
+  /** Lines that are still to be written. */
+  #unwritten = ''
   #canWrite = true
 
   constructor(private readonly path: string) {}
 
+  /** Written a moment later: the reply of the cell goes first. */
   add(line: number, source: string, output: string | undefined): void {
     const entry: Entry = { session: this.#session, line, source, ...(output === undefined ? {} : { output }) }
-    this.#load().push(entry)
+    this.#own.push(entry)
+    if (this.#unwritten === '') setImmediate(() => this.#write())
+    this.#unwritten += `${JSON.stringify(entry)}\n`
+  }
+
+  #write(): void {
+    const lines = this.#unwritten
+    this.#unwritten = ''
     if (!this.#canWrite) return
     try {
-      mkdirSync(dirname(this.path), { recursive: true })
-      appendFileSync(this.path, `${JSON.stringify(entry)}\n`)
+      try {
+        appendFileSync(this.path, lines)
+        if (this.#earlier === undefined && statSync(this.path).size > LONG_BYTES) this.#earlier = this.#read()
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+        mkdirSync(dirname(this.path), { recursive: true })
+        appendFileSync(this.path, lines)
+      }
     } catch (error) {
       this.#canWrite = false
       process.stderr.write(`fpdt kernel: history is not kept beyond this session: ${(error as Error).message}\n`)
@@ -48,7 +68,7 @@ export class History {
   }
 
   #find({ hist_access_type, n, session, start, stop, pattern, unique }: Content): readonly Entry[] {
-    const entries = this.#load()
+    const entries = this.#entries()
     const last = (found: readonly Entry[]) => (typeof n === 'number' && n > 0 ? found.slice(-n) : found)
     switch (hist_access_type) {
       case 'tail':
@@ -70,12 +90,17 @@ export class History {
   /** 0 is this session, -1 the one before; others are what a reply named. */
   #sessionOf(session: number): number {
     if (session > 0) return session
-    const sessions = [...new Set(this.#load().map((entry) => entry.session))].filter((id) => id !== this.#session)
+    const sessions = [...new Set(this.#entries().map((entry) => entry.session))].filter((id) => id !== this.#session)
     return session === 0 ? this.#session : (sessions.at(session) ?? Number.NaN)
   }
 
-  #load(): Entry[] {
-    if (this.#entries !== undefined) return this.#entries
+  #entries(): readonly Entry[] {
+    this.#earlier ??= this.#read()
+    return [...this.#earlier, ...this.#own]
+  }
+
+  /** What other sessions wrote. */
+  #read(): Entry[] {
     let lines: string[] = []
     try {
       lines = readFileSync(this.path, 'utf8').split('\n').filter(Boolean)
@@ -87,13 +112,13 @@ export class History {
     } catch {
       // No history yet, or none that can be read.
     }
-    this.#entries = lines.slice(-KEPT).flatMap((line) => {
+    const entries = lines.slice(-KEPT).flatMap((line) => {
       try {
         return [JSON.parse(line) as Entry]
       } catch {
         return [] // torn by a kill
       }
     })
-    return this.#entries
+    return entries.filter(({ session }) => session !== this.#session)
   }
 }

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { History, historyPath } from '../../../kernel/src/jupyter/history.js'
 
@@ -33,8 +34,9 @@ describe('history', () => {
     expect(find(now, { hist_access_type: 'search', pattern: '*)', n: 1 }).map(([, line]) => line)).toEqual([3])
   })
 
-  it('survives a torn line and keeps the newest 10,000', () => {
+  it('survives a torn line and keeps the newest 10,000', async () => {
     new History(path).add(1, 'first', undefined)
+    await setImmediate() // written after the reply
     const line = (n: number) => JSON.stringify({ session: 1, line: n, source: `${n}` })
     writeFileSync(path, `${Array.from({ length: 20_001 }, (_, i) => line(i)).join('\n')}\n{"session":1,"li`)
     const history = new History(path)
