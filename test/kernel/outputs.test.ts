@@ -1,7 +1,10 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: cells are code in strings
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { TestKernel } from './client.js'
+import { type Run, TestKernel } from './client.js'
 
 let kernel: TestKernel
+const dataOf = (output: Run['outputs'][number] | undefined) => (output?.content.data ?? {}) as Record<string, string>
+const idOf = (output: Run['outputs'][number] | undefined) => ((output?.content.transient ?? {}) as { display_id?: string }).display_id
 beforeAll(async () => {
   kernel = await TestKernel.start()
 })
@@ -44,6 +47,56 @@ describe('text', () => {
     expect(stdout).toBe('\u2603\u{1F600}\x1b]fpdt;'.repeat(30_000))
   })
 
+  it('of callbacks of all kinds goes to the cell that began them, after it has ended', async () => {
+    const begin = kernel.send('shell', 'execute_request', {
+      code: 'import { exec } from "node:child_process"\nexec("sleep 0.2", () => console.log("process"))\nvoid Promise.resolve().then(() => new Promise((r) => setTimeout(r, 200))).then(() => console.error("promise"))\nconst timer = setInterval(() => { console.log("interval"); clearInterval(timer) }, 200)',
+    })
+    await kernel.finished(begin)
+    const { stdout } = await kernel.run('await new Promise((r) => setTimeout(r, 600)); console.log("other")')
+    expect(stdout).toBe('other\n')
+    const late = kernel.outputsOf(begin).flatMap(({ type, content }) => (type === 'stream' ? String(content.text).split('\n') : []))
+    expect(late.filter((line) => line !== '').sort()).toEqual(['interval', 'process', 'promise'])
+  })
+
+  it('of a subprocess that prints after the cell has ended is shown', async () => {
+    const begin = kernel.send('shell', 'execute_request', {
+      code: 'import { spawn } from "node:child_process"; void spawn("sh", ["-c", "sleep 0.2; echo late"], { stdio: "inherit" })',
+    })
+    await kernel.until(({ parent, content }) => parent.msg_id === begin && content.text === 'late\n')
+  })
+
+  it('of every method of console is as in Node', async () => {
+    const { stdout, stderr } = await kernel.run(
+      [
+        'console.log("%s %d %i %f %j %o %% %c", "a", 1.5, 2.7, "3.5", { y: 2 }, [1], "color: red", "rest")',
+        'console.table([{ a: 1 }]); console.group("group"); console.log("two\\nlines"); console.groupEnd(); console.dir({ a: { b: {} } }, { depth: 0 })',
+        'console.count("n"); console.count("n"); console.debug("debug"); console.info({ not: "coloured" })',
+        'console.warn("warn"); console.error("error"); console.assert(false, "no"); console.trace("here")',
+      ].join('\n'),
+    )
+    expect(stdout).toBe(
+      'a 1.5 2 3.5 {"y":2} [ 1, [length]: 1 ] %  rest\n┌─────────┬───┐\n│ (index) │ a │\n├─────────┼───┤\n│ 0       │ 1 │\n└─────────┴───┘\n' +
+        "group\n  two\n  lines\n{ a: [Object] }\nn: 1\nn: 2\ndebug\n{ not: 'coloured' }\n",
+    )
+    expect(stderr).toMatch(/^warn\nerror\nAssertion failed: no\nTrace: here\n {4}at Cell \[\d+\] line 4:\d+\n$/)
+  })
+
+  it('that overwrites its line arrives as it was written, and half characters wait for the other half', async () => {
+    const { stdout } = await kernel.run(
+      'for (let i = 0; i < 5; i++) { process.stdout.write(`\\r${i} of 5`); await new Promise((r) => setTimeout(r, 20)) }\nprocess.stdout.write(Uint8Array.of(0xe2, 0x98)); await new Promise((r) => setTimeout(r, 50)); process.stdout.write(Uint8Array.of(0x83, 0xff))',
+    )
+    expect(stdout).toBe('\r0 of 5\r1 of 5\r2 of 5\r3 of 5\r4 of 5\u2603\ufffd')
+  })
+
+  it('is not silenced for later cells by a package that ends the stream', async () => {
+    const { stdout } = await kernel.run(
+      'import { Readable } from "node:stream"; import { pipeline } from "node:stream/promises"\nawait pipeline(Readable.from(["a", "b\\n"]), process.stdout)\nprocess.stdout.write("63640a", "hex"); process.stdout.end("end\\n"); process.stdout.destroy(); process.stderr.end()',
+    )
+    expect(stdout).toBe('ab\ncd\nend\n')
+    expect((await kernel.run('console.log("on")')).stdout).toBe('on\n')
+    expect((await kernel.run('process.stdout.write(5 as any)')).error?.evalue).toBe('process.stdout.write: number is neither text nor bytes')
+  })
+
   it('does not hang the kernel when the cell closes its file descriptors', async () => {
     const other = await TestKernel.start()
     await other.run('require("node:fs").closeSync(1); require("node:fs").closeSync(2)')
@@ -53,6 +106,74 @@ describe('text', () => {
 })
 
 describe('display', () => {
+  it('gives a handle that changes what is shown, in the same form; it shows nothing itself', async () => {
+    const { outputs } = await kernel.run(
+      'const words = display.markdown`*${"a"}* $\\frac{1}{2}$`; words.update("**b**"); words.update({ "text/html": "<i>" }); words',
+    )
+    const id = idOf(outputs[0])
+    expect(outputs.map(({ type, content }) => [type, content.transient, content.data])).toEqual([
+      ['display_data', { display_id: id }, { 'text/markdown': '*a* $\\frac{1}{2}$', 'text/plain': '*a* $\\frac{1}{2}$' }],
+      ['update_display_data', { display_id: id }, { 'text/markdown': '**b**', 'text/plain': '**b**' }],
+      ['update_display_data', { display_id: id }, { 'text/html': '<i>', 'text/plain': "{ 'text/html': '<i>' }" }],
+    ])
+    const later = await kernel.run('words.update("later"); display.update("elsewhere", 1)')
+    expect(later.outputs.map((output) => [output.type, idOf(output)])).toEqual([
+      ['update_display_data', id],
+      ['update_display_data', 'elsewhere'],
+    ])
+  })
+
+  it('keeps the order of what comes late and what replaces it', async () => {
+    const { outputs } = await kernel.run(
+      'display({ async [Symbol.for("Jupyter.display")]() { await new Promise((r) => setTimeout(r, 30)); return { "text/plain": "slow" } } }).update("fast")',
+    )
+    expect(outputs.map(({ type, content }) => [type, (content.data as Record<string, string>)['text/plain']])).toEqual([
+      ['display_data', 'slow'],
+      ['update_display_data', "'fast'"],
+    ])
+  })
+
+  it('has forms; what is filled into HTML is escaped', async () => {
+    const { outputs } = await kernel.run(
+      [
+        'display.html`<b>${"<script>"}</b>${[1, { "text/html": "<i></i>" }]}${null}`; display.html("<u>")',
+        'display.svg`<svg><text>${"<&>"}</text></svg>`; display.latex`\\frac{a}{${"b"}}`; display.json({ a: [1] }, { expanded: true })',
+        'display.table([{ a: "<b>" }]); display.image(Buffer.from("R0lGODlhAQABAAAAACw=", "base64"), { width: 5, alt: "dot" }); display.image("https://example.org/\\"x")',
+      ].join('\n'),
+    )
+    const data = outputs.map(({ content }) => content.data as Record<string, unknown>)
+    expect(
+      data.map((bundle) => bundle['text/html'] ?? bundle['image/svg+xml'] ?? bundle['text/latex'] ?? bundle['application/json'] ?? bundle['image/gif']),
+    ).toEqual([
+      '<b>&lt;script&gt;</b>1<i></i>',
+      '<u>',
+      '<svg><text>&lt;&amp;&gt;</text></svg>',
+      '$$\\frac{a}{b}$$',
+      { a: [1] },
+      expect.stringContaining('<td>&lt;b&gt;</td>'),
+      'R0lGODlhAQABAAAAACw=',
+      '<img src="https://example.org/&quot;x" alt="">',
+    ])
+    expect(outputs.map(({ content }) => content.metadata).slice(4, 7)).toEqual([{ 'application/json': { expanded: true } }, {}, { 'image/gif': { width: 5 } }])
+    expect(data[6]?.['text/plain']).toBe('dot')
+    expect((await kernel.run('display.image(Buffer.from("text"))')).error?.evalue).toBe(
+      'display.image: bytes that begin with 74657874: no PNG, JPEG, GIF, WebP or SVG picture',
+    )
+  })
+
+  it('shows progress in one output, whose last state says how it ended, also when the cell is interrupted', async () => {
+    const { outputs } = await kernel.run('for (const n of progress(5, { label: "five" })) await new Promise((r) => setTimeout(r, 30))')
+    expect(new Set(outputs.map(idOf)).size).toBe(1)
+    expect(dataOf(outputs.at(-1))['text/plain']).toMatch(/^five {2}100 % .*5 of 5/)
+    const endless = kernel.send('shell', 'execute_request', { code: 'for (const n of progress(1e9)) { if (n === 1000) console.log("go") }' })
+    await kernel.until(({ parent, content }) => parent.msg_id === endless && content.text === 'go\n')
+    await kernel.interrupt()
+    const stopped = await kernel.finished(endless)
+    expect(stopped.error?.ename).toBe('KeyboardInterrupt')
+    const states = stopped.outputs.filter(({ type }) => type === 'update_display_data')
+    expect(dataOf(states.at(-1))['text/plain']).toMatch(/of 1 G · .*ended after/)
+  })
+
   const shown = 'class Shown { [Symbol.for("Jupyter.display")]() { return { "text/html": "<b>x</b>" } } }\n'
 
   it('shows what an object says of itself, as a result and by display()', async () => {

@@ -1,14 +1,15 @@
 /** The executor's side of the outputs: everything a cell prints or shows leaves through here, in order (epochs: `protocol.ts`). */
 import { writeSync } from 'node:fs'
-import { Writable } from 'node:stream'
+import type { Writable } from 'node:stream'
 import { type Cell, cells } from './cell.js'
 import { encodeMark, type Note, type Outcome, type Output } from './protocol.js'
+import { StandardStream } from './standard-stream.js'
 
-type Stream = 1 | 2 | 'ipc'
+type Stream = 1 | 2 | 'notes'
 
 export class OutputWriter {
   #epoch = 0
-  #stream: Stream = 'ipc'
+  #stream: Stream = 'notes'
   /** Whose text follows on the active stream. */
   #owner = 0
   /** Cells under way, in the order they began. */
@@ -19,23 +20,19 @@ export class OutputWriter {
   constructor(
     private readonly nonce: string,
     private readonly send: (note: Note) => void,
-    private readonly write: (fd: 1 | 2, chunk: Buffer | string) => void = writeAll,
+    private readonly write: (fd: 1 | 2, chunk: Uint8Array | string) => void = writeAll,
   ) {}
 
   /** The stream that stands in for process.stdout or process.stderr: synchronous, and each write goes to the cell it was made in. */
-  standardStream(fd: 1 | 2): Writable & { fd: number } {
-    const write = (chunk: Buffer | string, _encoding: unknown, done: () => void) => {
-      this.text(fd, chunk)
-      done()
-    }
-    return Object.assign(new Writable({ decodeStrings: false, write }), { fd })
+  standardStream(fd: 1 | 2): Writable {
+    return new StandardStream(fd, (chunk) => this.text(fd, chunk))
   }
 
   begin(cell: Cell): void {
     this.#setRunning([...this.#running, cell])
   }
 
-  text(fd: 1 | 2, chunk: Buffer | string): void {
+  text(fd: 1 | 2, chunk: Uint8Array | string): void {
     this.#enter(fd, cells.getStore()?.id ?? this.#current)
     this.write(fd, chunk)
     // What native code writes belongs to the running cell again.
@@ -44,14 +41,14 @@ export class OutputWriter {
 
   output(output: Output): void {
     const cell = cells.getStore()?.id ?? this.#current
-    this.#enter('ipc', cell)
+    this.#enter('notes', cell)
     this.send({ kind: 'output', epoch: this.#epoch, cell, output })
   }
 
   /** Asks the user for a line. What was printed before is shown before. */
   ask(prompt: string, password: boolean): void {
     const cell = cells.getStore()?.id ?? this.#current
-    this.#enter('ipc', cell)
+    this.#enter('notes', cell)
     this.send({ kind: 'ask', epoch: this.#epoch, cell, prompt, password })
   }
 
@@ -76,9 +73,9 @@ export class OutputWriter {
     const left = this.#stream
     this.#stream = stream
     this.#owner = cell
-    if (left === 'ipc') this.send(close)
+    if (left === 'notes') this.send(close)
     else this.#mark(left, encodeMark(this.nonce, close))
-    if (stream !== 'ipc') this.#mark(stream, encodeMark(this.nonce, { kind: 'open', epoch: this.#epoch, cell }))
+    if (stream !== 'notes') this.#mark(stream, encodeMark(this.nonce, { kind: 'open', epoch: this.#epoch, cell }))
   }
 
   #mark(fd: 1 | 2, mark: string): void {
@@ -93,7 +90,7 @@ export class OutputWriter {
 const PAUSE = new Int32Array(new SharedArrayBuffer(4))
 
 /** A subprocess that shares the descriptor may have made it non-blocking: then a full pipe says EAGAIN, and we wait as a blocking write would. */
-function writeAll(fd: number, chunk: Buffer | string): void {
+export function writeAll(fd: number, chunk: Uint8Array | string): void {
   let bytes = typeof chunk === 'string' ? Buffer.from(chunk) : chunk
   while (bytes.length > 0) {
     try {
