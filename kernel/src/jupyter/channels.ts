@@ -95,6 +95,11 @@ export class Channels {
     return this.#queues[channel].send(this.#encode(message, (error) => ({ ...message, content: { ...asFailure(error) } })))
   }
 
+  /** Resolves when all that was published so far has been handed to ZeroMQ. */
+  published(): Promise<void> {
+    return this.#queues.iopub.drained()
+  }
+
   /** To every client. Exactly one topic frame; its value is free, and helps those who subscribe to a part. */
   publish(message: Message, topic = message.header.msg_type): void {
     const { header } = message

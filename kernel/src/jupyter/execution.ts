@@ -45,9 +45,16 @@ export class Execution {
   /** The content of the execute_reply. `aborted` says why the cell must not run: since protocol 5.1 the status of that is `error` too. */
   async execute(request: Message, shell: Shell, aborted?: string): Promise<object> {
     const { silent, store_history = true, allow_stdin, stop_on_error = true } = request.content
-    if (aborted !== undefined) return { ...asFailure({ name: 'Aborted', message: `not run, because ${aborted}` }), execution_count: shell.count }
-    const code = codeOf(request)
-    const expressions = expressionsOf(request)
+    const refused = (error: Error) => ({ ...asFailure(error), execution_count: shell.count })
+    if (aborted !== undefined) return refused({ name: 'Aborted', message: `not run, because ${aborted}` })
+    let code: string
+    let expressions: Record<string, string>
+    try {
+      code = codeOf(request)
+      expressions = expressionsOf(request)
+    } catch (error) {
+      return refused(error as Error)
+    }
     const isSilent = silent === true
     const isStored = store_history === true && !isSilent
     if (isStored) shell.count++

@@ -85,7 +85,7 @@ export class Kernel {
       if (output.kind === 'comm') this.#comms.follow(output.event)
       this.#execution.output(cell, output)
     }
-    executor.onAsk = (ask) => this.#ask(ask)
+    executor.onAsk = (ask) => void this.#ask(ask)
     executor.onLoss = () => this.#forget()
     const info: Handler = () => KERNEL_INFO
     const shutdown: Handler = (request) => this.#shutdown(request)
@@ -166,10 +166,11 @@ export class Kernel {
     else this.channels.complain(`ignored ${JSON.stringify(msg_type.slice(0, 80))} on ${channel}`)
   }
 
-  #ask(ask: Ask): void {
+  async #ask(ask: Ask): Promise<void> {
     this.#outputs.flush()
+    await this.channels.published()
     const request = this.#outputs.requestOf(ask.cell)
-    if (request !== undefined) void this.#stdin.ask(ask, request)
+    if (request !== undefined) await this.#stdin.ask(ask, request)
   }
 
   /** Never rejects. */
