@@ -1,14 +1,7 @@
 /** The fields of a request's content, as they should be. What a client sends wrong is told to it in the reply, by name, and is no fault of the kernel. */
 import { FpdtError } from '../errors.js'
+import { isParsable, MAX_LENGTH } from '../language/parsable.js'
 import type { Message } from './message.js'
-
-/**
- * The parser recurses, and where its stack ends the process ends. Found by trying: nothing of this length kills it but brackets (from 3,000 levels)
- * and chains of assignments, conditions, labels and arrows (from 15,000).
- */
-const MAX_LENGTH = 60_000
-const MAX_DEPTH = 1000
-const MAX_CHAIN = 10_000
 
 /** Throws FpdtError 'content'. */
 export function codeOf({ header, content: { code } }: Message): string {
@@ -20,21 +13,11 @@ export function codeOf({ header, content: { code } }: Message): string {
 export function parsableCodeOf(request: Message): string {
   const code = codeOf(request)
   if (!isParsable(code))
-    throw new FpdtError('content', `${request.header.msg_type}: code is longer than ${MAX_LENGTH} characters, or nests too deep to be parsed`)
+    throw new FpdtError(
+      'content',
+      `${request.header.msg_type}: code nests too deep to be parsed, or is longer than ${MAX_LENGTH} characters without a declaration`,
+    )
   return code
-}
-
-/** Counts strings and comments in, because to tell them apart would be to parse. */
-export function isParsable(code: string): boolean {
-  if (code.length > MAX_LENGTH) return false
-  let [depth, chain] = [0, 0]
-  for (const sign of code.match(/[([{)\]}=:?]/g) ?? []) {
-    if ('([{'.includes(sign)) depth++
-    else if (')]}'.includes(sign)) depth--
-    else chain++
-    if (depth > MAX_DEPTH || chain > MAX_CHAIN) return false
-  }
-  return true
 }
 
 /** In code points, from 0; the end of the code when it is missing or beyond. Throws FpdtError 'content'. */

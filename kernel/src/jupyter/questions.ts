@@ -3,11 +3,11 @@
  * types are checked. Whatever else stands in the cell runs as ever.
  */
 import type { Assistant } from '../language/assist.js'
+import { isParsable } from '../language/parsable.js'
 import type { Failure, Payload } from '../language/protocol.js'
 import type { Asked } from '../language/words/expand.js'
 import { mayAsk } from '../language/words/signs.js'
 import type { Word } from '../language/words/table.js'
-import { isParsable } from './content.js'
 import { asFailure } from './failure.js'
 
 /** A word that sets something: takes what stands behind it, gives what is printed, and throws when it cannot. */

@@ -1,5 +1,6 @@
 /** The cells that ran, as modules that take names from each other. Pure: knows no server. */
 import { type CellModule, type Definer, type Definers, namesOf } from './cell-module.js'
+import { isParsable } from './parsable.js'
 import { type Expansion, expandWords } from './words/expand.js'
 
 /** What a cell can refer to. */
@@ -26,9 +27,9 @@ export class Notebook {
     return { definers: new Map(this.#definers), augmenting: [...this.#augmenting] }
   }
 
-  /** Words of the notebook, such as `!ls`, as TypeScript. */
+  /** Words of the notebook, such as `!ls`, as TypeScript. What no parser may see counts as empty. */
   expanded(source: string): Expansion {
-    return expandWords(source, (name) => this.#definers.has(name))
+    return expandWords(isParsable(source) ? source : '', (name) => this.#definers.has(name))
   }
 
   /** The modules that names of now depend on. */
