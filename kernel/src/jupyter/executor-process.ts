@@ -4,10 +4,11 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import type { Writable } from 'node:stream'
+import type { Readable, Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { type Answer, CONTROL_FD, type Failure, type Note, type Outcome, type Output, type Task } from '../language/protocol.js'
+import { NoteReader } from '../language/note-stream.js'
+import { type Answer, CONTROL_FD, type Failure, NOTES_FD, type Outcome, type Output, type Task } from '../language/protocol.js'
 import { describeEnd, LAST_WORDS_BYTES } from './death.js'
 import { type Ask, OutputOrder } from './output-order.js'
 
@@ -138,7 +139,7 @@ export class ExecutorProcess {
     const nonce = randomBytes(8).toString('hex')
     // Its own process group (detached): killing the group also ends what user code started.
     const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, nonce], {
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe'],
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe', 'pipe'],
       serialization: 'advanced',
       detached: true,
     })
@@ -163,12 +164,15 @@ export class ExecutorProcess {
         fed()
       })
     }
-    this.#regulate()
-    child.on('message', (note: Note) => {
-      if (note.kind === 'ready') this.#isReady = true
-      else order.note(note)
+    const notes = new NoteReader()
+    pipeOfNotes(child)?.on('data', (chunk: Buffer) => {
+      for (const note of notes.read(chunk)) {
+        if (note.kind === 'ready') this.#isReady = true
+        else order.note(note)
+      }
       fed()
     })
+    this.#regulate()
     child.stdio[CONTROL_FD]?.on('error', () => {}) // writing to a child that has died; `close` tells
     child.on('error', (error) => process.stderr.write(`fpdt kernel: executor: ${error.message}\n`))
     // Subprocesses may hold the pipes open after the child's end, and then `close` would not come.
@@ -216,7 +220,7 @@ export class ExecutorProcess {
 
   #regulate(): void {
     const waits = this.#isHeld && !this.#isClosing && this.#interruption === undefined
-    for (const pipe of [this.#child.stdout, this.#child.stderr]) {
+    for (const pipe of [this.#child.stdout, this.#child.stderr, pipeOfNotes(this.#child)]) {
       if (waits) pipe?.pause()
       else pipe?.resume()
     }
@@ -235,6 +239,11 @@ export class ExecutorProcess {
       // The whole group is gone already.
     }
   }
+}
+
+/** Node's types know five places. */
+function pipeOfNotes(child: ChildProcess): Readable | null {
+  return (child.stdio as readonly (Readable | null)[])[NOTES_FD] ?? null
 }
 
 function died(ename: string, evalue: string): Outcome {

@@ -27,7 +27,7 @@ export interface Ordered {
 export class OutputOrder {
   readonly #readers: readonly [MarkReader, MarkReader]
   readonly #text = [new Lane(), new Lane()] as const
-  readonly #ipc = new Lane()
+  readonly #notes = new Lane()
   #closed = -1
   readonly #endings = new Map<number, Ending>()
 
@@ -46,7 +46,7 @@ export class OutputOrder {
   }
 
   note(note: Exclude<Note, { kind: 'ready' }>): void {
-    this.#ipc.tokens.push(note)
+    this.#notes.tokens.push(note)
     this.#advance()
   }
 
@@ -64,7 +64,7 @@ export class OutputOrder {
   }
 
   get #lanes(): readonly Lane[] {
-    return [...this.#text, this.#ipc]
+    return [...this.#text, this.#notes]
   }
 
   #advance(): void {

@@ -4,7 +4,7 @@
  *     supervisor --IPC--> executor       Task: a cell, or a comm message; several may be under way (subshells)
  *     supervisor --fd 4--> its worker    interrupt, insist, answer (control-worker.ts)
  *     executor --fd 1, 2--> supervisor   text, with marks in between
- *     executor --IPC--> supervisor       Note
+ *     executor --fd 5--> supervisor      Note (note-stream.ts)
  *
  * Text of user code goes through file descriptors 1 and 2 like that of native code and subprocesses, so their order is kept. Three streams have
  * no common order; epochs give them one. Whoever writes closes the epoch on the stream it leaves and opens the next on the one it enters; the
@@ -15,6 +15,8 @@ import type { MimeBundle } from '../display.js'
 
 /** Place in the child's `stdio` of the pipe to its control worker. */
 export const CONTROL_FD = 4
+/** And of the pipe for its notes. */
+export const NOTES_FD = 5
 
 export type Task = CellTask | CommTask
 
