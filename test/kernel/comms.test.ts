@@ -194,6 +194,16 @@ describe('messages of comms', () => {
 })
 
 describe('the end of the executor', () => {
+  it('loses nothing that was sent or shown before it', async () => {
+    const sent = kernel.execute(
+      "const last = openComm('last words', {}, { buffers: [new Uint8Array(2 ** 20)] })\ndisplay('shown')\nprocess.kill(process.pid, 'SIGKILL')",
+    )
+    const { outputs } = await kernel.finished(sent)
+    expect(outputs.map(({ type }) => type)).toEqual(['comm_open', 'display_data', 'error'])
+    expect(kernel.received.find(({ content }) => content.target_name === 'last words')?.buffers[0]).toHaveLength(2 ** 20)
+    await kernel.run("import { onComm, openComm } from 'fpdt/comm'\nonComm('echo', (comm) => comm.onMessage(() => {}))")
+  })
+
   it('closes its comms, and the next process knows none of them', async () => {
     await kernel.idle(open('x1', 'echo'))
     await kernel.run('process.exit(1)')

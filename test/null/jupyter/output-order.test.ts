@@ -1,11 +1,12 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { OutputOrder } from '../../../kernel/src/jupyter/output-order.js'
-import { type Cell, cells } from '../../../kernel/src/language/cell.js'
+import { type Cell, cellOf, cells } from '../../../kernel/src/language/cell.js'
 import { OutputWriter } from '../../../kernel/src/language/output.js'
 import { encodeMark, MarkReader, type Note } from '../../../kernel/src/language/protocol.js'
 
-const cell = (id: number, isMain = true): Cell => ({ id, file: `Cell [${id}]`, isMain, canAsk: false, interrupted: false, pending: [], payload: [] })
+const cell = (id: number, isMain = true): Cell =>
+  cellOf({ kind: 'cell', cell: id, file: `Cell [${id}]`, ...(isMain ? {} : { subshell: 's' }), canAsk: false, code: '', silent: false, expressions: {} })
 
 /** What happens in an executor: cells of shells begin and end in any order, print where they like while they run and later, and native code writes past them. */
 const step = fc.oneof(
@@ -58,7 +59,7 @@ describe('output order', () => {
       fc.property(fc.array(step, { maxLength: 40 }), fc.infiniteStream(fc.nat(2)), fc.infiniteStream(fc.integer({ min: 1, max: 40 })), (steps, lanes, cuts) => {
         const streams: [Buffer[], Buffer[]] = [[], []]
         const notes: Note[] = []
-        const write = (fd: 1 | 2, chunk: Buffer | string) => void streams[fd - 1]?.push(Buffer.from(chunk))
+        const write = (fd: 1 | 2, chunk: Uint8Array | string) => void streams[fd - 1]?.push(Buffer.from(chunk))
         const writer = new OutputWriter('n', (note) => notes.push(note), write)
         const begun: Cell[] = []
         const running: Cell[] = []
