@@ -28,8 +28,10 @@ export class Wire {
     private readonly algorithm = 'sha256',
   ) {}
 
+  /** Throws for what is no JSON, or none that clients read. */
   encode(message: Message): Uint8Array[] {
     const json = [message.header, message.parent, message.metadata, message.content].map((part) => Buffer.from(JSON.stringify(part)))
+    if (json.some(isTooDeep)) throw new RangeError(`it nests deeper than ${MAX_DEPTH} levels`)
     return [...message.identities, DELIMITER, Buffer.from(this.sign(json)), ...json, ...message.buffers]
   }
 
