@@ -189,7 +189,7 @@ export class Evaluator {
 
 /** V8 refuses some things that the parser lets pass; its message comes with the emitted line, which nobody wrote. */
 function located(error: Error, file: string, source: string, positions: ReturnType<typeof transpileCell>['positions']): Error {
-  const [, line, blanks] = /^[^\n]*:(\d+)\n[^\n]*\n( *)\^/.exec(error.stack ?? '') ?? []
+  const [, line, blanks] = /^[^\n]*:(\d+)\n[^\n]*\n([ \t]*)\^/.exec(error.stack ?? '') ?? []
   const at = line === undefined ? undefined : positions(Number(line), (blanks?.length ?? 0) + 1)
   return at === undefined ? error : new SourceError(error.message, file, source, at.line, at.column)
 }

@@ -3,8 +3,7 @@
  * however this process dies.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
+import { executable } from './tsc.js'
 
 interface Incoming {
   readonly id?: number | string
@@ -166,16 +165,5 @@ export class LanguageServer {
     this.#pending.delete(id)
     if (error === undefined) pending?.resolve(result)
     else pending?.reject(new Error(error.message))
-  }
-}
-
-/** The Go binary of TypeScript's platform package; through its JavaScript launcher the first answer takes twice as long. */
-function executable(): string {
-  const typescript = createRequire(import.meta.url).resolve('typescript/package.json')
-  const name = `@typescript/typescript-${process.platform}-${process.arch}`
-  try {
-    return join(dirname(createRequire(typescript).resolve(`${name}/package.json`)), 'lib', process.platform === 'win32' ? 'tsc.exe' : 'tsc')
-  } catch {
-    throw new Error(`is missing: the package ${name} is not installed; run \`npm install\` without \`--omit=optional\``)
   }
 }

@@ -42,11 +42,16 @@ export class CellModules {
   /** An import declaration: throws as Node does when the module lacks one of `names`. */
   async import(specifier: string, names: readonly string[], attributes: Readonly<Record<string, string>>): Promise<Namespace> {
     const namespace = await this.dynamicImport(specifier, { with: attributes })
-    const missing = names.find((name) => !(name in namespace))
-    if (missing !== undefined) {
-      throw new SyntaxError(`the module '${specifier}' has no export named '${missing}'; if it is a type, write \`import { type ${missing} }\``)
+    const missing = names.filter((name) => !(name in namespace))
+    if (missing.length === 0) return namespace
+    // Node finds the names of a CommonJS module by reading it, and often does not; its `module.exports` has them, as bundlers know.
+    const { default: all } = namespace as { default?: unknown }
+    const own = (Object(all) === all ? all : {}) as Namespace
+    const absent = missing.find((name) => !(name in own))
+    if (absent !== undefined) {
+      throw new SyntaxError(`the module '${specifier}' has no export named '${absent}'; if it is a type, write \`import { type ${absent} }\``)
     }
-    return namespace
+    return { ...namespace, ...Object.fromEntries(missing.map((name) => [name, own[name]])) }
   }
 
   async dynamicImport(specifier: string, options: ImportOptions = {}): Promise<Namespace> {

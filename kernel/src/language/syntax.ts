@@ -10,7 +10,7 @@ export interface Node {
 }
 
 /** `showSemanticErrors`: also mistakes that the grammar lets pass, such as a name declared twice. */
-export function parse(source: string, lang: 'ts' | 'js' = 'ts', showSemanticErrors = lang === 'ts'): ParseResult {
+export function parse(source: string, lang: 'ts' | 'tsx' | 'js' = 'ts', showSemanticErrors = lang === 'ts'): ParseResult {
   return parseSync(`cell.${lang}`, source, { lang, sourceType: 'module', showSemanticErrors })
 }
 

@@ -15,6 +15,7 @@ import { originalPositionFor, TraceMap } from '@jridgewell/trace-mapping'
 import MagicString from 'magic-string'
 import { transformSync } from 'oxc-transform'
 import { makeInterruptible } from './interruptible.js'
+import { HELPER, lower, lowering } from './lower.js'
 import { boundNames, isFunction, type Node, offsetOf, parse, position, SourceError, walk } from './syntax.js'
 import { expandWords } from './words/expand.js'
 import type { IsDeclared } from './words/fill.js'
@@ -45,13 +46,14 @@ const HOIST_AT = 1
 export function transpileCell(source: string, file: string, isDeclared?: IsDeclared): CellCode {
   const words = expandWords(source, isDeclared)
   const isLiteral = isObjectLiteral(words.text)
-  const stripped = strip(isLiteral ? `(${words.text}\n)` : words.text, file, source, words.toSource)
+  const stripped = strip(isLiteral ? `(${words.text}\n)` : words.text, file, true, source, words.toSource)
   const script = HOISTED + stripped.code
   const program = parse(script, 'js').program as unknown as Node
   const code = new MagicString(script)
   const names = new Set<string>()
   keepLastValue(program.body as Node[], code)
-  for (const statement of program.body as Node[]) hoist(statement, code, names)
+  const statements = (program.body as Node[]).filter((statement) => !(stripped.isLowered && isHelper(statement)))
+  for (const statement of statements) hoist(statement, code, names)
   hoistNestedVars(program, code, names)
   rewriteModuleSyntax(program, code)
   makeInterruptible(program, code)
@@ -71,7 +73,7 @@ export function transpileCell(source: string, file: string, isDeclared?: IsDecla
 
 /** A local `.ts` file: types gone, made stoppable; its own imports stay imports. */
 export function transpileModule(source: string, file: string): { readonly code: string; readonly positions: Positions } {
-  const stripped = strip(source, file)
+  const stripped = strip(source, file, false)
   const code = new MagicString(stripped.code)
   makeInterruptible(parse(stripped.code, 'js').program as unknown as Node, code)
   // Other threads of the process load the same text and have no flag.
@@ -89,32 +91,57 @@ export function transpileModule(source: string, file: string): { readonly code: 
  * Types removed, enums and parameter properties emitted; imports that this cell does not use are kept, the next one may use them. Mistakes are
  * those of `shown`, where `locate` finds an offset of `source`.
  */
-function strip(source: string, file: string, shown = source, locate = (offset: number) => offset): { code: string; map: object; merging: string[] } {
-  const { errors, program } = parse(source)
-  if (errors[0] !== undefined) throw SourceError.from(errors[0], file, shown, locate)
-  const result = transformSync('cell.ts', source, {
-    lang: 'ts',
-    sourceType: 'module',
-    target: 'esnext',
-    sourcemap: true,
-    typescript: { onlyRemoveTypeImports: true },
-  })
-  if (result.errors[0] !== undefined) throw SourceError.from(result.errors[0], file, shown, locate)
-  const declarations = (program.body as unknown as Node[]).map((statement) => (statement.declaration as Node | null | undefined) ?? statement)
-  const using = declarations.find(({ kind }) => kind === 'using' || kind === 'await using')
-  if (using !== undefined)
-    throw SourceError.at(
-      locate(using.start),
-      'a `using` declaration would be disposed before the next cell sees it; use `const` and dispose it yourself',
-      file,
-      shown,
-    )
-  const merging = declarations
-    .filter(
-      ({ type, declare, id }) => (type === 'TSEnumDeclaration' || type === 'TSModuleDeclaration') && declare !== true && (id as Node).type === 'Identifier',
-    )
-    .map(({ id }) => (id as Node).name as string)
-  return { code: result.code, map: result.map as object, merging }
+function strip(
+  source: string,
+  file: string,
+  isCell: boolean,
+  shown = source,
+  locate = (offset: number) => offset,
+): { readonly code: string; readonly map: object; readonly merging: readonly string[]; readonly isLowered: boolean } {
+  // The first line of a program that a shell can start.
+  const text = source.startsWith('#!') ? `//${source.slice(2)}` : source
+  const { errors, program } = parse(text)
+  const body = program.body as unknown as Node[]
+  if (errors[0] !== undefined)
+    throw isJsx(text) ? SourceError.at(locate(errors[0].labels[0]?.start ?? 0), NO_JSX, file, shown) : SourceError.from(errors[0], file, shown, locate)
+  const refusal = (node: Node, message: string) => SourceError.at(locate(node.start), message, file, shown)
+  const using = body.map(declarationOf).find(({ kind }) => kind === 'using' || kind === 'await using')
+  if (isCell && using !== undefined) throw refusal(using, NO_USING)
+  const { isNeeded, decoratedParameter } = lowering(text, program as unknown as Node)
+  if (decoratedParameter !== undefined) throw refusal(decoratedParameter, NO_PARAMETER_DECORATORS)
+  const lowered = isNeeded ? lower(text) : undefined
+  const result = lowered ?? transformSync('cell.ts', text, OPTIONS)
+  const failure = 'errors' in result ? result.errors[0] : undefined
+  if (failure !== undefined) throw SourceError.from(failure, file, shown, locate)
+  return { code: result.code, map: result.map as object, merging: body.flatMap(mergingName), isLowered: lowered !== undefined }
+}
+
+const OPTIONS = {
+  lang: 'ts',
+  sourceType: 'module',
+  target: 'esnext',
+  sourcemap: true,
+  typescript: { onlyRemoveTypeImports: true },
+} as const
+
+const NO_JSX = 'JSX is not part of cells: show markup with `display.html`, or import a built module that contains it'
+const NO_USING =
+  'a `using` declaration of a cell would be disposed of before the next cell sees it; put it into a block, or use `const` and dispose of it yourself'
+const NO_PARAMETER_DECORATORS = "decorators of parameters are not part of JavaScript's; decorate the method or the class"
+
+function isJsx(source: string): boolean {
+  return /<[\w>]/.test(source) && parse(source, 'tsx').errors.length === 0
+}
+
+/** An emitted enum or namespace adds to what its name already holds. */
+function mergingName(statement: Node): readonly string[] {
+  const { type, declare, id } = declarationOf(statement)
+  const isMerging = (type === 'TSEnumDeclaration' || type === 'TSModuleDeclaration') && declare !== true && (id as Node).type === 'Identifier'
+  return isMerging ? [(id as Node).name as string] : []
+}
+
+function declarationOf(statement: Node): Node {
+  return (statement.declaration as Node | null | undefined) ?? statement
 }
 
 /** `{ a: 1 }` is meant as a value, as in every console, although as a statement it is a block with a label. */
@@ -142,7 +169,12 @@ function hoist(statement: Node, code: MagicString, names: Set<string>): void {
     case 'ExportNamedDeclaration':
     case 'ExportDefaultDeclaration': {
       const declaration = statement.declaration as Node | null
-      if (declaration === null) code.overwrite(statement.start, statement.end, statement.source === null ? '' : importCall(statement, names))
+      if (declaration !== null && isAnonymous(declaration)) {
+        code.remove(statement.start, declaration.start)
+        code.appendLeft(declaration.start, '(')
+        code.prependRight(declaration.end, ')')
+        code.appendRight(declaration.end, ';')
+      } else if (declaration === null) code.overwrite(statement.start, statement.end, statement.source === null ? '' : importCall(statement, names))
       else {
         code.remove(statement.start, declaration.start)
         hoist(declaration, code, names)
@@ -153,8 +185,7 @@ function hoist(statement: Node, code: MagicString, names: Set<string>): void {
       code.overwrite(statement.start, statement.end, importCall(statement, names))
       return
     case 'FunctionDeclaration': {
-      const id = statement.id as Node | null
-      if (id === null) return // export default function () {}
+      const id = statement.id as Node
       names.add(id.name as string)
       // Without a name of its own a recursive call reaches what the name means now; assignment to an identifier still gives it the name.
       code.remove(id.start, id.end)
@@ -164,8 +195,7 @@ function hoist(statement: Node, code: MagicString, names: Set<string>): void {
       return
     }
     case 'ClassDeclaration': {
-      const id = statement.id as Node | null
-      if (id === null) return
+      const id = statement.id as Node
       names.add(id.name as string)
       code.appendLeft(statement.start, `${id.name} = `)
       code.prependRight(statement.end, ';')
@@ -174,6 +204,15 @@ function hoist(statement: Node, code: MagicString, names: Set<string>): void {
     case 'VariableDeclaration':
       assignInstead(statement, code, names)
   }
+}
+
+/** `export default function () {}` declares nothing and is a value. */
+function isAnonymous({ type, id }: Node): boolean {
+  return (type === 'FunctionDeclaration' || type === 'ClassDeclaration') && id === null
+}
+
+function isHelper(statement: Node): boolean {
+  return statement.type === 'VariableDeclaration' && (statement.declarations as Node[]).every(({ id }) => HELPER.test(String((id as Node).name)))
 }
 
 /** `var` in blocks and loop heads belongs to the cell's top level; `let` and `const` there do not. */
@@ -230,13 +269,18 @@ function nameOf(node: Node): string {
 }
 
 function keepLastValue(body: readonly Node[], code: MagicString): void {
-  const last = body.findLast((statement) => statement.type !== 'EmptyStatement')
+  const last = body.findLast((statement) => statement.type !== 'EmptyStatement' && !isEmptyExport(statement))
   const value =
     last?.type === 'ExpressionStatement' ? (last.expression as Node) : last?.type === 'ExportDefaultDeclaration' ? (last.declaration as Node) : undefined
-  if (value === undefined || value.type === 'FunctionDeclaration' || value.type === 'ClassDeclaration') return
+  if (value === undefined || ((value.type === 'FunctionDeclaration' || value.type === 'ClassDeclaration') && !isAnonymous(value))) return
   // Kept on the cell, not returned: an async function would wait for a promise it returns.
   code.appendLeft(value.start, '$$cell.value = (')
   code.prependRight(value.end, ')')
+}
+
+/** `export {}`, which says no more than that the file is a module; the compiler adds it. */
+function isEmptyExport({ type, declaration, specifiers }: Node): boolean {
+  return type === 'ExportNamedDeclaration' && declaration === null && (specifiers as Node[]).length === 0
 }
 
 type Step = (at: Position) => Position | undefined
