@@ -5,12 +5,13 @@
 import { MessageChannel } from 'node:worker_threads'
 import { questions } from './ask.js'
 import { Evaluator } from './evaluate.js'
+import { installStackTraces } from './frames.js'
 import { KeyboardInterrupt, listenForInterrupts } from './interrupt.js'
 import { encodeNote } from './note-stream.js'
 import { OutputWriter, writeAll } from './output.js'
-import { hidePromiseBooks } from './present.js'
+import { hidePromiseBooks } from './present/plain.js'
 import { CONTROL_FD, NOTES_FD, type Note, type Task } from './protocol.js'
-import { failureOf, installStackTraces } from './traceback.js'
+import { failureOf } from './traceback.js'
 
 const [nonce] = process.argv.splice(2, 1) as [string]
 const send = (note: Note): void => {

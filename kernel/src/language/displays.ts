@@ -13,10 +13,11 @@ import { escapeHtml } from '../escape-html.js'
 import { cells } from './cell.js'
 import { arrowTable } from './present/arrow.js'
 import { bytesOf, imageType } from './present/image.js'
+import { plain } from './present/plain.js'
 import { isOpen, read } from './present/read.js'
 import { recordsTable } from './present/records.js'
 import { tableBundle } from './present/table.js'
-import { displayIdOf, plain, present, sendable } from './present.js'
+import { displayIdOf, present, sendable } from './present.js'
 
 type Metadata = Readonly<Record<string, unknown>>
 type Shown = MimeBundle | Promise<MimeBundle>

@@ -182,5 +182,3 @@ function asPicture(value: object): Bundle | undefined {
   const type = bytes === undefined ? undefined : imageType(bytes)
   return type === undefined ? undefined : { [type]: bytes, 'text/plain': `${type} of ${bytes?.length.toLocaleString('en')} bytes` }
 }
-
-export { hidePromiseBooks, plain } from './present/plain.js'

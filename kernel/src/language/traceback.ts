@@ -10,8 +10,6 @@ import type { Failure } from './protocol.js'
 import { SourceError } from './syntax.js'
 import type { Position } from './transpile.js'
 
-export { installStackTraces, rememberCell } from './frames.js'
-
 const NAME_CHARS = 100
 const MESSAGE_CHARS = 10_000
 const SHOWN_FRAMES = 20
