@@ -6,9 +6,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { isOwnModuleName, namesOf } from './cell-module.js'
 import { type Finding, type TypeMistake, typeMistakes } from './diagnostics.js'
 import { type Hover, type Link, reading, type SignatureHelp, signatureText } from './inspection.js'
+import type { Asking } from './language-server.js'
 import { Notebook, type Surroundings } from './notebook.js'
+import { pathsAt } from './path-completion.js'
 import { ServerLife } from './server-life.js'
-import type { Opened, Place, Workspace } from './workspace.js'
+import type { Opened, Place, Working, Workspace } from './workspace.js'
 
 interface Completion {
   readonly label: string
@@ -28,6 +30,13 @@ interface LspDiagnostic {
 /** A question about a document that is open. */
 type Question<T> = (ask: (method: string, params?: object) => Promise<unknown>, opened: Opened, workspace: Workspace) => Promise<T>
 
+interface AskingAbout extends Asking {
+  /** What the cell may refer to; without it, all that ran by the time it is asked. */
+  readonly before?: Surroundings
+  /** Names that matter although the cell does not mention them. */
+  readonly wanted?: (name: string) => boolean
+}
+
 /** JupyterLab drops a completer that takes longer than a second. */
 const ANSWER_MS = 900
 /** A check is of use for as long as somebody may still look at the cell. */
@@ -44,11 +53,11 @@ export class Assistant {
   readonly #life: ServerLife
   #superseded = new AbortController()
   /** Questions about one document come in turn: each edits it. */
-  readonly #turns: Record<'typed' | 'run', Promise<unknown>> = { typed: Promise.resolve(), run: Promise.resolve() }
+  readonly #turns: Record<Working, Promise<unknown>> = { typed: Promise.resolve(), run: Promise.resolve() }
 
   /** `executed`: the cells that ran, in order; the owner appends to it. `globals`: names that code put on the global object. */
   constructor(
-    folder: string,
+    private readonly folder: string,
     private readonly executed: readonly string[],
     globals: ReadonlySet<string> = new Set(),
   ) {
@@ -71,7 +80,11 @@ export class Assistant {
     this.#superseded.abort()
     this.#superseded = new AbortController()
     const offset = utf16Offset(code, cursor)
-    const items = await this.#ask('typed', code, ANSWER_MS, this.#superseded.signal, async (ask, { placeOf, offsetOf }) => {
+    const word = wordBefore(code, offset)
+    // Behind a dot and in a string no name of the notebook is meant.
+    const wanted = (name: string) => name.startsWith(word) && (word !== '' || !/[.'"`/]$/.test(code.slice(0, offset)))
+    const asking = { limit_ms: ANSWER_MS, signal: this.#superseded.signal, wanted }
+    const items = await this.#ask('typed', code, asking, async (ask, { placeOf, offsetOf }) => {
       const result = (await ask('textDocument/completion', { position: placeOf(offset), context: { triggerKind: 1 } })) as
         | { items?: Completion[] }
         | Completion[]
@@ -87,7 +100,7 @@ export class Assistant {
 
     // In strings every item says what it replaces. Elsewhere only odd ones do (`[Symbol.iterator]` replaces the dot too): left out.
     const edit = items.every((item) => item.edit !== undefined) ? items[0]?.edit : undefined
-    const { start, end } = edit ?? { start: offset - wordBefore(code, offset), end: offset }
+    const { start, end } = edit ?? { start: offset - word.length, end: offset }
     const prefix = code.slice(start, offset)
     const order = ({ sortText = '', label }: { sortText?: string; label: string }) => `${sortText} ${label}`
     const found = items
@@ -95,18 +108,23 @@ export class Assistant {
       // Names of other modules that an editor would import on the way are not offered: the edit could not be made.
       .filter((item) => item.additionalTextEdits === undefined && (item.edit === undefined || edit !== undefined))
       .sort((a, b) => (order(a) < order(b) ? -1 : 1))
-    const matches = [...new Map(found.map((item) => [item.label, item])).values()]
-    const [from, to] = [codePoints(code, start), codePoints(code, end)]
-    const types = matches.map(({ label, kind = 0 }) => ({ text: label, type: KINDS[kind] ?? '', start: from, end: to }))
-    return { status: 'ok', matches: matches.map((item) => item.label), cursor_start: from, cursor_end: to, metadata: { _jupyter_types_experimental: types } }
+    const matches = [...new Map(found.map(({ label, kind = 0 }) => [label, KINDS[kind] ?? '']))]
+    if (matches.length > 0) return completion(code, start, end, matches)
+    const { start: from = start, paths = [] } = pathsAt(code, offset, this.folder) ?? {}
+    return completion(
+      code,
+      from,
+      paths.length > 0 ? offset : end,
+      paths.map(({ label, isFolder }) => [label, isFolder ? 'folder' : 'file']),
+    )
   }
 
   /** The content of an inspect_reply: what a name is, or inside the brackets of a call what it takes. With `detail` 1 also where it is declared. */
   async inspect(code: string, cursor: number, detail = 0): Promise<object> {
     const offset = utf16Offset(code, cursor)
-    const text = await this.#ask('typed', code, ANSWER_MS, undefined, async (ask, { placeOf }, workspace) => {
+    const text = await this.#ask('typed', code, { limit_ms: ANSWER_MS }, async (ask, { placeOf }, workspace) => {
       const hover = async (at: number): Promise<string | undefined> => reading((await ask('textDocument/hover', { position: placeOf(at) })) as Hover | null)
-      const isOnName = wordBefore(code, offset) > 0 || /^[\p{ID_Start}$_]/u.test(code.slice(offset))
+      const isOnName = wordBefore(code, offset) !== '' || /^[\p{ID_Start}$_]/u.test(code.slice(offset))
       let at = offset
       let found = isOnName ? await hover(at) : undefined
       found ??= signatureText((await ask('textDocument/signatureHelp', { position: placeOf(offset) })) as SignatureHelp | null)
@@ -117,7 +135,8 @@ export class Assistant {
       }
       if (found === undefined || detail === 0) return found
       const [link] = ((await ask('textDocument/definition', { position: placeOf(at) })) ?? []) as Link[]
-      const source = link === undefined ? undefined : workspace.sourceAt(link.targetUri, link.targetRange)
+      const name = wordBefore(code, at) + (/^[\p{ID_Continue}$]*/u.exec(code.slice(at))?.[0] ?? '')
+      const source = (link && workspace.sourceAt(link.targetUri, link.targetRange)) ?? this.#notebook.sourceOf(name)
       return source === undefined ? found : `${found}\n\n\`\`\`typescript\n${source}\n\`\`\``
     }).catch(() => undefined)
     if (text === undefined) return { status: 'ok', found: false, data: {}, metadata: {} }
@@ -134,24 +153,17 @@ export class Assistant {
       const items = report?.items ?? []
       return items.map(({ range, code, message, severity = 1 }) => ({ start: offsetOf(range.start), end: offsetOf(range.end), code, message, severity }))
     }
-    const found = await this.#ask('run', code, CHECK_MS, undefined, question, before)
+    const found = await this.#ask('run', code, { limit_ms: CHECK_MS, before }, question)
     return typeMistakes(found, code, (name) => before.definers.has(name))
   }
 
-  #ask<T>(
-    document: 'typed' | 'run',
-    code: string,
-    limit_ms: number,
-    signal: AbortSignal | undefined,
-    question: Question<T>,
-    before?: Surroundings,
-  ): Promise<T> {
+  #ask<T>(document: Working, code: string, { limit_ms, signal, before, wanted = () => false }: AskingAbout, question: Question<T>): Promise<T> {
     const until = performance.now() + limit_ms
     const askNow = async (isRetry: boolean): Promise<T> => {
       const { server, workspace } = await this.#life.current()
       const left_ms = until - performance.now()
       if (signal?.aborted === true || left_ms <= 0) throw new Error('nobody waits for the answer any more')
-      const opened = workspace.open(document, code, before ?? this.#notebook.surroundings())
+      const opened = workspace.open(document, code, before ?? this.#notebook.surroundings(), wanted)
       const ask = (method: string, params: object = {}) =>
         server.request(method, { textDocument: { uri: opened.uri }, ...params }, { limit_ms: left_ms, ...(signal === undefined ? {} : { signal }) })
       try {
@@ -171,8 +183,15 @@ export class Assistant {
   }
 }
 
-function wordBefore(code: string, offset: number): number {
-  return /[\p{ID_Continue}$]*$/u.exec(code.slice(0, offset))?.[0].length ?? 0
+/** The content of a complete_reply; matches with their kinds. */
+function completion(code: string, start: number, end: number, matches: readonly (readonly [label: string, kind: string])[]): object {
+  const [from, to] = [codePoints(code, start), codePoints(code, end)]
+  const types = matches.map(([text, type]) => ({ text, type, start: from, end: to }))
+  return { status: 'ok', matches: matches.map(([label]) => label), cursor_start: from, cursor_end: to, metadata: { _jupyter_types_experimental: types } }
+}
+
+function wordBefore(code: string, offset: number): string {
+  return /[\p{ID_Continue}$]*$/u.exec(code.slice(0, offset))?.[0] ?? ''
 }
 
 function utf16Offset(code: string, codePoint: number): number {

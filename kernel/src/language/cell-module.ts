@@ -168,3 +168,8 @@ export function typedNames(source: string): ReadonlySet<string> {
   }
   return names
 }
+
+/** Everything in a text that could be a name. */
+export function wordsOf(source: string): ReadonlySet<string> {
+  return new Set(source.match(/[\p{ID_Start}$_][\p{ID_Continue}$]*/gu))
+}

@@ -1,5 +1,5 @@
 /** The cells that ran, as modules that take names from each other. Pure: knows no server. */
-import { type CellModule, type Definer, type Definers, namesOf } from './cell-module.js'
+import { type CellModule, type Definer, type Definers, namesOf, wordsOf } from './cell-module.js'
 import { isParsable } from './parsable.js'
 import { type Expansion, expandWords } from './words/expand.js'
 
@@ -23,7 +23,9 @@ export class Notebook {
 
   /** What the cells that ran by now have left; `count` leaves out those that began later. */
   surroundings(count = this.executed.length): Surroundings {
+    const before = this.#read
     for (; this.#read < Math.min(count, this.executed.length); this.#read++) this.#add(this.expanded(this.executed[this.#read] as string).text)
+    if (this.#read > before) this.#prune()
     return { definers: new Map(this.#definers), augmenting: [...this.#augmenting] }
   }
 
@@ -32,24 +34,37 @@ export class Notebook {
     return expandWords(isParsable(source) ? source : '', (name) => this.#definers.has(name))
   }
 
-  /** The modules that names of now depend on. */
-  get modules(): ReadonlyMap<string, CellModule> {
-    const needed = new Set<string>()
+  /** The modules that names depend on, each after those it takes names from. */
+  modulesOf({ definers, augmenting }: Surroundings): Map<string, CellModule> {
+    const needed = new Map<string, CellModule>()
+    const seen = new Set<string>()
     const need = (module: string): void => {
-      if (needed.has(module)) return
-      needed.add(module)
-      needAll(this.#cells.get(module)?.definers)
+      const cell = this.#cells.get(module)
+      if (seen.has(module) || cell === undefined) return
+      seen.add(module)
+      needAll(cell.definers)
+      needed.set(module, cell)
     }
-    const needAll = (definers: Definers = new Map()): void => {
-      for (const { module, assignedBy } of definers.values()) {
+    const needAll = (from: Definers): void => {
+      for (const { module, assignedBy } of from.values()) {
         need(module)
         need(assignedBy)
       }
     }
-    needAll(this.#definers)
-    for (const module of this.#augmenting) need(module)
-    for (const module of [...this.#cells.keys()]) if (!needed.has(module)) this.#cells.delete(module)
-    return this.#cells
+    needAll(definers)
+    for (const module of augmenting) need(module)
+    return needed
+  }
+
+  /** The text of the cell that last declared a name. */
+  sourceOf(name: string): string | undefined {
+    const module = this.#definers.get(name)?.module
+    return module === undefined ? undefined : this.#cells.get(module)?.source
+  }
+
+  /** Whether a module has been left out, because no name depends on it any more. */
+  isGone(module: string): boolean {
+    return !this.#cells.has(module)
   }
 
   /** To be called when the owner has emptied `executed`. */
@@ -60,10 +75,16 @@ export class Notebook {
     this.#read = 0
   }
 
+  #prune(): void {
+    const needed = this.modulesOf({ definers: this.#definers, augmenting: this.#augmenting })
+    for (const module of [...this.#cells.keys()]) if (!needed.has(module)) this.#cells.delete(module)
+  }
+
   #add(source: string): void {
     const names = namesOf(source)
     if (names === undefined) return
-    const taken = [...this.#definers].filter(([name]) => !names.declared.has(name) && source.includes(name))
+    const mentioned = wordsOf(source)
+    const taken = [...this.#definers].filter(([name]) => !names.declared.has(name) && mentioned.has(name))
     const assigned = taken.filter(([name, { isVariable }]) => isVariable && names.assigned.has(name))
     if (names.declared.size === 0 && assigned.length === 0 && !names.augments) return
     const module = `cell${++this.#made}`

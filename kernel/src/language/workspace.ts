@@ -13,7 +13,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { type Definers, exportingModule, LINES_BEFORE, moduleName, typedNames, workingModule } from './cell-module.js'
+import { type CellModule, type Definers, exportingModule, LINES_BEFORE, moduleName, typedNames, wordsOf, workingModule } from './cell-module.js'
 import { GLOBALS } from './globals.js'
 import type { LanguageServer } from './language-server.js'
 import { CELLS_FILE } from './modules.js'
@@ -41,6 +41,7 @@ const TYPED_GLOBALS = new Set([...GLOBALS.matchAll(/^declare \w+ ([\w$]+)/gm)].m
 /** How much of a source is shown. */
 const SHOWN_LINES = 60
 const DEFAULTS = `${moduleName('defaults')}.json`
+const GLOBALS_FILE = `${moduleName('globals')}.d.ts`
 
 /** Without the DOM, which Node has not: `name` and `status` would be its, not mistakes. */
 const DEFAULT_OPTIONS = { strict: true, lib: ['esnext'], types: [], allowJs: true, skipLibCheck: true, customConditions: ['node'] }
@@ -80,18 +81,23 @@ export class Workspace {
     this.#files = new WatchedFiles(folder)
   }
 
-  /** Makes `source` the text of a document, after what has happened since the last question. */
-  open(document: Working, source: string, { definers, augmenting }: Surroundings): Opened {
+  /**
+   * Makes `source` the text of a document, after what has happened since the last question. The server gets the modules of the names that the
+   * source mentions, and of those that are `wanted` besides: each costs it.
+   */
+  open(document: Working, source: string, surroundings: Surroundings, wanted: (name: string) => boolean): Opened {
     const { text, toText, toSource } = this.notebook.expanded(source)
     const own = typedNames(text)
-    // Whoever types may want any name; to check a cell, those that it mentions are enough.
-    const taken = [...definers].filter(([name]) => !own.has(name) && (document === 'typed' || text.includes(name)))
-    this.#lookAtFiles(text)
-    this.#write(DEFAULTS, JSON.stringify({ compilerOptions: DEFAULT_OPTIONS }))
-    this.#write(CONFIG, this.#config())
-    this.#write(`${moduleName('globals')}.d.ts`, GLOBALS + this.#newGlobals(definers))
-    this.#shareModules()
-    const uri = this.#write(fileOf(document), workingModule(text, new Map(taken), augmenting))
+    const mentioned = wordsOf(text)
+    const taken = [...surroundings.definers].filter(([name]) => !own.has(name) && (mentioned.has(name) || wanted(name)))
+    const { augmenting } = surroundings
+    const definers = new Map(taken)
+    const modules = this.notebook.modulesOf({ definers, augmenting })
+    const specifiers = [...modules.values(), { source: text }].flatMap((cell) => importedBy(cell.source))
+    if (this.#lookAtFiles(specifiers) || !this.#documents.has(CONFIG)) this.#configure()
+    this.#write(GLOBALS_FILE, GLOBALS + this.#newGlobals(surroundings.definers))
+    this.#share(modules)
+    const uri = this.#write(fileOf(document), workingModule(text, definers, augmenting))
     return {
       uri,
       placeOf(offset) {
@@ -128,11 +134,10 @@ export class Workspace {
     return names.map((name) => `declare var ${name}: any\n`).join('')
   }
 
-  /** Gives the server the modules that are needed, and takes back the others: each costs it, and cells run often. */
-  #shareModules(): void {
-    const { modules } = this.notebook
+  /** Gives the server modules that it has not, and takes back those that nothing depends on any more. */
+  #share(modules: ReadonlyMap<string, CellModule>): void {
     for (const name of [...this.#shared]) {
-      if (modules.has(name)) continue
+      if (!this.notebook.isGone(name)) continue
       this.#shared.delete(name)
       this.#documents.delete(fileOf(name))
       this.server.notify('textDocument/didClose', { textDocument: { uri: this.#uri(fileOf(name)) } })
@@ -144,19 +149,22 @@ export class Workspace {
     }
   }
 
-  #lookAtFiles(source: string): void {
-    const specifiers = [...this.notebook.modules.values(), { source }].flatMap((cell) => importedBy(cell.source))
-    const changes = this.#files.look(specifiers, [join(this.folder, 'tsconfig.json')])
+  /** False when nothing has changed. */
+  #lookAtFiles(specifiers: readonly string[]): boolean {
+    const changes = this.#files.look(specifiers, [join(this.folder, 'tsconfig.json'), join(this.folder, 'node_modules/@types/node/package.json')])
     if (changes.length > 0) this.server.notify('workspace/didChangeWatchedFiles', { changes })
+    return changes.length > 0
   }
 
-  #config(): string {
+  #configure(): void {
     const theirs = existsSync(join(this.folder, 'tsconfig.json')) ? ['./tsconfig.json'] : []
-    const documents = [`${moduleName('globals')}.d.ts`, fileOf('typed'), fileOf('run')].map((name) => `./${name}`)
+    const documents = [GLOBALS_FILE, fileOf('typed'), fileOf('run')].map((name) => `./${name}`)
     const node = nodeTypes(this.folder)
     const types = node === undefined ? {} : { typeRoots: [dirname(node)] }
     const files = node === undefined ? documents : [join(node, 'index.d.ts'), ...documents]
-    return JSON.stringify({ extends: [`./${DEFAULTS}`, ...theirs], compilerOptions: { ...FIXED_OPTIONS, ...types }, files, include: [] })
+    const options = { extends: [`./${DEFAULTS}`, ...theirs], compilerOptions: { ...FIXED_OPTIONS, ...types }, files, include: [] }
+    this.#write(DEFAULTS, JSON.stringify({ compilerOptions: DEFAULT_OPTIONS }))
+    this.#write(CONFIG, JSON.stringify(options))
   }
 
   /** Opens a document or changes it; nothing when it is that already. */
