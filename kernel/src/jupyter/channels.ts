@@ -54,9 +54,11 @@ export class Channels {
     const router = (options: SocketOptions<Router> = ROUTER) => new Router({ ...options, ...security })
     this.#sockets = { shell: router(), control: router(), stdin: router({ ...ROUTER, mandatory: true }), heartbeat: router(OPTIONS) }
     this.#iopub = new XPublisher({ ...IOPUB, ...security })
-    const queue = (socket: Router | XPublisher, full?: (isFull: boolean) => void) => new SendQueue(socket, (words) => this.#complaints.say(words), full)
+    const complain = (words: string) => this.#complaints.say(words)
+    const queue = (socket: Router) => new SendQueue(socket, complain)
     const { shell, control, stdin, heartbeat } = this.#sockets
-    this.#queues = { shell: queue(shell), control: queue(control), stdin: queue(stdin), iopub: queue(this.#iopub, onFull), heartbeat: queue(heartbeat) }
+    const iopub = new SendQueue(this.#iopub, complain, onFull, endOfTurn)
+    this.#queues = { shell: queue(shell), control: queue(control), stdin: queue(stdin), iopub, heartbeat: queue(heartbeat) }
   }
 
   /** `onFull` is told when clients no longer keep up with what is published, and when they do again. Throws FpdtError 'address'. */
@@ -151,6 +153,9 @@ function socketFile(at: string): string | undefined {
   return at.startsWith('ipc://') ? at.slice('ipc://'.length) : undefined
 }
 
+/** The end of all that can go on without input: by then the executor has its task, and the client its reply, which are waited for more than `busy`. */
+const endOfTurn = () => new Promise<void>((resolve) => process.nextTick(resolve))
+
 /** zeromq.js allows one pending send a socket; a second one throws EBUSY at once. So the sends of a socket form a chain. */
 class SendQueue {
   #tail: Promise<void> = Promise.resolve()
@@ -161,12 +166,15 @@ class SendQueue {
     private readonly socket: Router | XPublisher,
     private readonly complain: (words: string) => void,
     private readonly onFull: (isFull: boolean) => void = () => {},
+    /** What must have happened before a message goes. */
+    private readonly before?: () => Promise<void>,
   ) {}
 
   send(frames: Frames): Promise<boolean> {
     const bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
     this.#grow(bytes)
     const sent = this.#tail
+      .then(this.before)
       .then(() => this.#sendNow(frames))
       .then(
         () => true,

@@ -3,6 +3,8 @@ import { type InspectOptions, inspect, types } from 'node:util'
 
 const MAX_CHARS = 100_000
 const OUTLINED_KEYS = 100
+/** Made once: an error collects its stack, which takes longer than most values take. */
+const TOO_LONG = new Error('too long')
 
 /** Node's `util.inspect`; where that would be too long, less deep, and in the end an outline that says what it leaves out. Runs no getter and no proxy. Never throws. */
 export function plain(value: unknown): string {
@@ -44,18 +46,17 @@ export function messageOf(error: unknown): string {
 
 /** Undefined when there is more to say. `inspect` bounds arrays, maps and strings, but not the keys of objects: it is left at the word that is too much. */
 function within(chars: number, value: unknown, options: InspectOptions): string | undefined {
-  const tooLong = new Error('too long')
   let left = chars
   const stylize = (text: string): string => {
     left -= text.length + 4
-    if (left < 0) throw tooLong
+    if (left < 0) throw TOO_LONG
     return text
   }
   try {
     const text = inspect(value, { ...options, stylize } as InspectOptions)
     return text.length <= chars ? text : undefined
   } catch (error) {
-    if (error === tooLong) return undefined
+    if (error === TOO_LONG) return undefined
     throw error
   }
 }
