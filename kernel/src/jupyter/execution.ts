@@ -83,7 +83,7 @@ export class Execution {
     for (const name of globals) this.globals.add(name)
     if (check !== undefined) this.#checks.set(request, check.ended(outcome))
     this.outputs.flush()
-    if (isStored) this.history.add(count, code, this.#results.get(cell))
+    if (isStored) this.history.add(count, code, this.#results.get(cell), shell.ordinal)
     this.#results.delete(cell)
     if (forgot === true) {
       this.onForgot()

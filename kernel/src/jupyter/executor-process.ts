@@ -113,8 +113,8 @@ export class ExecutorProcess {
     interruption.stage = 'announced'
     const text =
       'This cell does not stop: it is inside a package or native code. Interrupt again to end it together with its process; all variables will be gone.\n'
-    for (const [cell, { task }] of this.#running) {
-      if (cell <= interruption.upTo && task.kind === 'cell') this.onOutput(cell, { kind: 'stream', name: 'stderr', text })
+    for (const cell of this.#running.keys()) {
+      if (cell <= interruption.upTo) this.onOutput(cell, { kind: 'stream', name: 'stderr', text })
     }
   }
 

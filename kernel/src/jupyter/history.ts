@@ -24,6 +24,8 @@ export function historyPath(env: NodeJS.ProcessEnv = process.env): string {
 export class History {
   /** Milliseconds at the start: grows, and two kernels hardly share it. */
   readonly #session = Date.now()
+  /** Of this process: that of the main shell, and one for each subshell in which a cell ran. */
+  readonly #sessions = new Set([this.#session])
   readonly #own: Entry[] = []
   /** Of other sessions; read when first asked for, a cell does not wait for it. */
   #earlier: readonly Entry[] | undefined
@@ -33,9 +35,11 @@ export class History {
 
   constructor(private readonly path: string) {}
 
-  /** Written a moment later: the reply of the cell goes first. */
-  add(line: number, source: string, output: string | undefined): void {
-    const entry: Entry = { session: this.#session, line, source, ...(output === undefined ? {} : { output }) }
+  /** Written a moment later: the reply of the cell goes first. Subshells, counted from 1, are sessions beside the main shell's: their lines have numbers of their own. */
+  add(line: number, source: string, output: string | undefined, subshell = 0): void {
+    const session = this.#session + subshell
+    this.#sessions.add(session)
+    const entry: Entry = { session, line, source, ...(output === undefined ? {} : { output }) }
     this.#own.push(entry)
     if (this.#unwritten === '') setImmediate(() => this.#write())
     this.#unwritten += `${JSON.stringify(entry)}\n`
@@ -90,7 +94,7 @@ export class History {
   /** 0 is this session, -1 the one before; others are what a reply named. */
   #sessionOf(session: number): number {
     if (session > 0) return session
-    const sessions = [...new Set(this.#entries().map((entry) => entry.session))].filter((id) => id !== this.#session)
+    const sessions = [...new Set(this.#entries().map((entry) => entry.session))].filter((id) => !this.#sessions.has(id))
     return session === 0 ? this.#session : (sessions.at(session) ?? Number.NaN)
   }
 
@@ -119,6 +123,6 @@ export class History {
         return [] // torn by a kill
       }
     })
-    return entries.filter(({ session }) => session !== this.#session)
+    return entries.filter(({ session }) => !this.#sessions.has(session))
   }
 }

@@ -1,7 +1,7 @@
 /**
- * The main shell and the subshells that clients created. What JEP 91 leaves to kernels holds so: each subshell counts its own cells from 1; variables
- * are shared by all; all are interrupted and shut down together. The history is one: entries of subshells are found by tail and search, with the line
- * number of their shell, as those of any session that ran beside this one; a range of this session is the main shell's.
+ * The main shell and the subshells that clients created (JEP 91). Each subshell counts its own cells from 1, and its history is a session of its own
+ * beside that of the main shell: found by tail and search, by range under the number they give. (ipykernel has one count and one history for all.)
+ * Variables are shared by all; all are interrupted and shut down together.
  */
 import { randomUUID } from 'node:crypto'
 import { FpdtError } from '../errors.js'

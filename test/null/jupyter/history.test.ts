@@ -34,6 +34,18 @@ describe('history', () => {
     expect(find(now, { hist_access_type: 'search', pattern: '*)', n: 1 }).map(([, line]) => line)).toEqual([3])
   })
 
+  it('has a session for each subshell, whose lines are not those of the main shell', () => {
+    const history = new History(path)
+    history.add(1, 'main', undefined)
+    history.add(1, 'sub', undefined, 2)
+    const range = (session: number) => find(history, { hist_access_type: 'range', session, start: 1, stop: 9 }).map(([, , source]) => source)
+    expect(range(0)).toEqual(['main'])
+    expect(range(-1)).toEqual([])
+    const tail = find(history, { hist_access_type: 'tail', n: 9 })
+    expect(tail.map(([, , source]) => source)).toEqual(['main', 'sub'])
+    expect(range(tail[1]?.[0] as number)).toEqual(['sub'])
+  })
+
   it('survives a torn line and keeps the newest 10,000', async () => {
     new History(path).add(1, 'first', undefined)
     await setImmediate() // written after the reply
