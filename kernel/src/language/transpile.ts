@@ -11,7 +11,7 @@
  * anything, and functions of earlier cells see the newer value. So `const` is not enforced at run time; the type checker still marks it. Loop
  * variables stay local: a global one costs 50 % in a hot loop. Names with `$$` are ours.
  */
-import { originalPositionFor, TraceMap } from '@jridgewell/trace-mapping'
+import { LEAST_UPPER_BOUND, originalPositionFor, TraceMap } from '@jridgewell/trace-mapping'
 import MagicString from 'magic-string'
 import { transformSync } from 'oxc-transform'
 import { makeInterruptible } from './interruptible.js'
@@ -298,7 +298,10 @@ function throughMap(map: () => object): Step {
   let trace: TraceMap | undefined
   return ({ line, column }) => {
     trace ??= new TraceMap(map() as never)
-    const original = originalPositionFor(trace, { line, column: column - 1 })
+    const at = { line, column: column - 1 }
+    const exact = originalPositionFor(trace, at)
+    // V8 says of `missing()` where its statement begins, which may be text of ours: what follows it is meant.
+    const original = exact.line === null ? originalPositionFor(trace, { ...at, bias: LEAST_UPPER_BOUND }) : exact
     return original.line === null ? undefined : { line: original.line, column: original.column + 1 }
   }
 }
