@@ -1,7 +1,7 @@
 /** The fields of a request's content, as they should be. What a client sends wrong is told to it in the reply, by name, and is no fault of the kernel. */
 import { FpdtError } from '../errors.js'
 import { isParsable, MAX_LENGTH } from '../language/parsable.js'
-import type { Message } from './message.js'
+import type { Content, Message } from './message.js'
 
 /** Throws FpdtError 'content'. */
 export function codeOf({ header, content: { code } }: Message): string {
@@ -24,6 +24,24 @@ export function parsableCodeOf(request: Message): string {
 export function cursorOf({ header, content: { cursor_pos = Number.MAX_SAFE_INTEGER } }: Message): number {
   if (!Number.isSafeInteger(cursor_pos) || (cursor_pos as number) < 0) throw wrong(header.msg_type, 'cursor_pos', cursor_pos, 'a whole number from 0')
   return cursor_pos as number
+}
+
+/** How much an inspection should tell. Throws FpdtError 'content'. */
+export function detailOf({ header, content: { detail_level } }: Message): number {
+  if (detail_level !== undefined && detail_level !== 0 && detail_level !== 1) throw wrong(header.msg_type, 'detail_level', detail_level, '0 or 1')
+  return detail_level ?? 0
+}
+
+/** What is asked of the history; fields may be null. Throws FpdtError 'content'. */
+export function historyOf({ header, content }: Message): Content {
+  const { hist_access_type, pattern } = content
+  if (!['tail', 'range', 'search'].includes(hist_access_type as string))
+    throw wrong(header.msg_type, 'hist_access_type', hist_access_type, '"tail", "range" or "search"')
+  for (const field of ['n', 'session', 'start', 'stop']) {
+    if (!Number.isSafeInteger(content[field] ?? 0)) throw wrong(header.msg_type, field, content[field], 'a whole number')
+  }
+  if (typeof (pattern ?? '') !== 'string') throw wrong(header.msg_type, 'pattern', pattern, 'a string')
+  return content
 }
 
 /** Name -> code; none when it is missing. Throws FpdtError 'content'. */

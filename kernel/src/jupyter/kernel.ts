@@ -11,7 +11,7 @@ import { isParsable } from '../language/parsable.js'
 import { Channels, type RequestChannel } from './channels.js'
 import { Comms } from './comms.js'
 import type { Connection } from './connection.js'
-import { codeOf, cursorOf, parsableCodeOf } from './content.js'
+import { codeOf, cursorOf, detailOf, historyOf, parsableCodeOf } from './content.js'
 import { Execution } from './execution.js'
 import type { ExecutorProcess } from './executor-process.js'
 import { asFailure } from './failure.js'
@@ -96,12 +96,12 @@ export class Kernel {
         kernel_info_request: info,
         complete_request: async (request) => (await this.#assist()).complete(parsableCodeOf(request), cursorOf(request)),
         inspect_request: async (request) =>
-          (await this.#assist()).inspect(parsableCodeOf(request), cursorOf(request), Number(request.content.detail_level ?? 0)),
+          (await this.#assist()).inspect(parsableCodeOf(request), cursorOf(request), detailOf(request)),
         is_complete_request: async (request) => {
           const code = codeOf(request)
           return isParsable(code) ? (await import('../language/is-complete.js')).isComplete(code) : { status: 'unknown' }
         },
-        history_request: ({ content }) => this.#history.reply(content),
+        history_request: (request) => this.#history.reply(historyOf(request)),
         comm_info_request: ({ content }) => this.#comms.info(content),
         comm_open: comm,
         comm_msg: comm,
