@@ -38,7 +38,9 @@ interface AskingAbout extends Asking {
 }
 
 /** JupyterLab drops a completer that takes longer than a second. */
-const ANSWER_MS = 900
+const COMPLETE_MS = 900
+/** What a help text, or the first answer of a server on a busy machine, is worth waiting for. */
+const ANSWER_MS = 3000
 /** A check is of use for as long as somebody may still look at the cell. */
 const CHECK_MS = 10_000
 
@@ -83,7 +85,7 @@ export class Assistant {
     const word = wordBefore(code, offset)
     // Behind a dot and in a string no name of the notebook is meant.
     const wanted = (name: string) => name.startsWith(word) && (word !== '' || !/[.'"`/]$/.test(code.slice(0, offset)))
-    const asking = { limit_ms: ANSWER_MS, signal: this.#superseded.signal, wanted }
+    const asking = { limit_ms: this.#life.isWarm ? COMPLETE_MS : ANSWER_MS, signal: this.#superseded.signal, wanted }
     const items = await this.#ask('typed', code, asking, async (ask, { placeOf, offsetOf }) => {
       const result = (await ask('textDocument/completion', { position: placeOf(offset), context: { triggerKind: 1 } })) as
         | { items?: Completion[] }

@@ -21,6 +21,7 @@ export class ServerLife {
   #failures = 0
   #startedAt = 0
   #notBefore = 0
+  #isWarm = false
   readonly #said = new Set<string>()
 
   constructor(
@@ -39,12 +40,19 @@ export class ServerLife {
 
   /** The server works. */
   answered(): void {
+    this.#isWarm = true
     if (performance.now() - this.#startedAt > SOUND_MS) this.#failures = 0
+  }
+
+  /** It has answered before; the first answer takes longer. */
+  get isWarm(): boolean {
+    return this.#isWarm
   }
 
   close(): void {
     void this.#living?.then(({ server }) => server.close()).catch(() => {})
     this.#living = undefined
+    this.#isWarm = false
   }
 
   async #start(): Promise<Living> {
@@ -60,6 +68,7 @@ export class ServerLife {
 
   #ended(why: string): void {
     this.#living = undefined
+    this.#isWarm = false
     const pause_ms = this.#failures++ === 0 ? 0 : Math.min(FIRST_PAUSE_MS * 2 ** (this.#failures - 2), LONGEST_PAUSE_MS)
     this.#notBefore = performance.now() + pause_ms
     if (this.#said.has(why)) return
