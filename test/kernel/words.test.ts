@@ -242,9 +242,17 @@ describe('%words of the notebook', () => {
     await other.run('%xdel gone')
     expect((await other.run('[typeof gone, _, Object.keys(Out).length]')).result).toBe("[ 'undefined', undefined, 0 ]")
     expect((await other.run('%reset')).error?.evalue).toContain('add -f')
-    expect((await other.run('stays')).result).toBe('2')
-    await other.run('%reset -f')
-    expect((await other.run('[typeof stays, typeof Buffer, typeof _, Object.keys(In).length]')).result).toBe("[ 'undefined', 'function', 'undefined', 2 ]")
+    for (const [said, left] of [
+      ['n', '2'],
+      ['y', undefined],
+    ] as const) {
+      const asked = other.send('shell', 'execute_request', { code: '%reset', silent: false, store_history: true, allow_stdin: true })
+      await other.until(({ header, parent }) => header.msg_type === 'input_request' && parent.msg_id === asked)
+      other.send('stdin', 'input_reply', { value: said })
+      await other.finished(asked)
+      expect((await other.run('stays', { stop_on_error: false })).result).toBe(left)
+    }
+    expect((await other.run('[typeof stays, typeof Buffer, typeof _, Object.keys(In).length]')).result).toBe("[ 'undefined', 'function', 'undefined', 3 ]")
     const { matches } = await other.request('shell', 'complete_request', { code: 'stay', cursor_pos: 4 })
     expect(matches).toEqual([])
     await other.close()
@@ -312,7 +320,20 @@ describe('questions', () => {
     expect(await result('looked')).toBe('0')
   })
 
-  it('with two marks show the source', async () => expect((await page('increment??')).payload[0]?.data['text/plain']).toContain('(x: number) => x + 1'))
+  it('with two marks show the source', async () => {
+    const text = (await page('increment??')).payload[0]?.data['text/plain']
+    expect(text).toContain('const increment = (x: number) => x + 1')
+    expect(text).not.toContain('export')
+  })
+
+  it('about types are settings', async () => {
+    expect(await printed('%types')).toMatch(/^type errors: /)
+    expect(await printed('%types strict')).toBe('type errors: strict\n')
+    expect((await kernel.run('const wrong: string = 1', { stop_on_error: false })).error?.ename).toBe('TypeCheckError')
+    expect(await printed('%types off')).toBe('type errors: off\n')
+    expect((await kernel.run('%types never\nglobalThis.ranNonetheless = 1', { stop_on_error: false })).error?.evalue).toContain('never')
+    expect(await result('typeof ranNonetheless')).toBe("'undefined'")
+  })
 
   it('stand in a cell with code: one page for all', async () => {
     const { payload } = await page('const fresh = "new" as const\nfresh?\nMath.max?')

@@ -94,7 +94,7 @@ async function helpOfWord(name: string): Promise<string> {
 }
 
 const QUICK_REFERENCE = `Cells are TypeScript, with \`await\` and \`import\` anywhere at their top level; names may be declared again as anything.
-Their last value is shown. Tab completes, Shift-Tab inspects.
+Their last value is shown, also in front of a semicolon. Tab completes, Shift-Tab inspects.
 
 | written | gives |
 | --- | --- |
@@ -108,4 +108,6 @@ Their last value is shown. Tab completes, Shift-Tab inspects.
 | \`%npm install name\` | a package for the notebook |
 | \`%who\`, \`%history\`, \`%reset\` | the names, the cells so far, a new beginning |
 | \`%lsmagic\` | all such words |
-| \`display(value)\` | shows a value from anywhere; \`display.html\`, \`.table\`, \`.image\` ... |`
+| \`display(value)\` | shows a value from anywhere; \`display.html\`, \`.table\`, \`.image\` ... |
+
+\`Out\` keeps every result in memory, tensors too: \`delete Out[3]\` or \`%reset out\` lets go of them.`
