@@ -25,6 +25,10 @@ export function wholeError(actual: Weights, expected: Weights): number {
   }
   return Math.sqrt(difference / whole)
 }
+/** Of the gradient as one long vector. */
+export function normOf(gradients: Weights): number {
+  return Math.sqrt([...gradients.values()].reduce((sum, values) => sum + square(values), 0))
+}
 /** Σ x² */
 export function square(values: Float64Array): number {
   return values.reduce((sum, value) => sum + value * value, 0)

@@ -11,7 +11,7 @@ import { randomSource } from '../../kernel/src/model/random.js'
 import { stepTokens } from '../../kernel/src/text/sequences.js'
 import type { LongText } from '../../kernel/src/text/tokens.js'
 import type { AnySizes } from '../null/schedule/arbitrary.js'
-import { square } from './errors.js'
+import { normOf } from './errors.js'
 import { exactly } from './generated.js'
 import type { NamedTensor } from './pytorch/pytorch.js'
 import { type Rounding, type Sequence, transformerStep, type Weights } from './reference/transformer.js'
@@ -83,7 +83,7 @@ export async function engine({ model, options, weights, sequences }: Given & { o
 /** The same step by the fp64 oracle, its results rounded where that is asked for. */
 export function oracle({ model, weights, sequences }: Given, rounding?: Rounding): Outcome {
   const { loss, gradients } = transformerStep(model, exactly(weights), sequences, rounding)
-  return { loss, gradients, gradientNorm: Math.sqrt([...gradients.values()].reduce((sum, values) => sum + square(values), 0)) }
+  return { loss, gradients, gradientNorm: normOf(gradients) }
 }
 
 /** Sequences one after the other, with the labels and documents they have. */
