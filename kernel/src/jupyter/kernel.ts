@@ -95,8 +95,7 @@ export class Kernel {
       shell: {
         kernel_info_request: info,
         complete_request: async (request) => (await this.#assist()).complete(parsableCodeOf(request), cursorOf(request)),
-        inspect_request: async (request) =>
-          (await this.#assist()).inspect(parsableCodeOf(request), cursorOf(request), detailOf(request)),
+        inspect_request: async (request) => (await this.#assist()).inspect(parsableCodeOf(request), cursorOf(request), detailOf(request)),
         is_complete_request: async (request) => {
           const code = codeOf(request)
           return isParsable(code) ? (await import('../language/is-complete.js')).isComplete(code) : { status: 'unknown' }
