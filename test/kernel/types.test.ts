@@ -1,10 +1,11 @@
-/** What the type checker says of cells; nearly all of it through the assistant alone, which needs no kernel. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+/** What the type checker says of cells: most of it through the assistant alone, which needs no kernel; then when a kernel says it. */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Assistant } from '../../kernel/src/language/assist.js'
 import { describeMistakes } from '../../kernel/src/language/diagnostics.js'
+import { descendants, TestKernel } from './client.js'
 
 /** A notebook of which only the types are looked at. */
 class Sheet {
@@ -141,9 +142,30 @@ describe('type errors', () => {
   })
 })
 
+describe('a language server that cannot be started', () => {
+  it('is said on stderr once, with what to do; questions are answered with nothing', async () => {
+    const written = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+    const { arch } = process
+    Object.defineProperty(process, 'arch', { value: 'pdp11' })
+    onTestFinished(() => {
+      Object.defineProperty(process, 'arch', { value: arch })
+      written.mockRestore()
+    })
+    const { assistant } = sheet()
+    const began = performance.now()
+    for (let tries = 0; tries < 3; tries++) expect(await assistant.complete('Math.sqr', 8)).toMatchObject({ status: 'ok', matches: [] })
+    expect(await assistant.inspect('Math', 4)).toMatchObject({ status: 'ok', found: false })
+    await expect(assistant.check('const n: number = 1')).rejects.toThrow()
+    expect(performance.now() - began).toBeLessThan(1000)
+    const said = written.mock.calls.map(([text]) => String(text)).filter((text) => text.includes('language server'))
+    expect(said).toHaveLength(1)
+    expect(said[0]).toMatch(/is missing: the package @typescript\/typescript-\w+-pdp11 is not installed; run `npm install`/)
+  })
+})
+
 /** Cells the way people write them, in order: what one declares the next may use. None has a type error. */
 const FREE_OF_ERRORS: Readonly<Record<string, readonly string[]>> = {
-  'values and their last use': ['1 + 1', 'const a = 1', 'a', 'let b = a + 1', 'b += 2', 'b++', '`${a} and ${b}`', '[a, b].map((n) => n * 2)'],
+  'values and their last use': ['1 + 1', 'const a = 1', 'a', 'let b = a + 1', 'b += 2', 'b++', `\`\${a} and \${b}\``, '[a, b].map((n) => n * 2)'],
   'an object literal as the value': ['{ a: 1, b: 2 }', '{ a: 1 }', '{}', '({ c: 3 })'],
   'names declared again as something else': [
     'const data = [1, 2, 3]',
@@ -343,7 +365,7 @@ const FREE_OF_ERRORS: Readonly<Record<string, readonly string[]>> = {
   ],
   errors: [
     'try { JSON.parse("{") } catch (error) { console.log((error as Error).message) }',
-    'class MyError extends Error { constructor(readonly code: number) { super(`code ${code}`) } }',
+    'class MyError extends Error { constructor(readonly code: number) { super("code " + code) } }',
     'try { throw new MyError(3) } catch (error) { if (error instanceof MyError) console.log(error.code) }',
     'const failed = await Promise.reject(new Error("x")).catch((error: Error) => error.message)',
   ],
@@ -432,5 +454,114 @@ describe('no type errors are found where there are none', () => {
     const found: string[] = []
     for (const cell of cells) found.push(...(await it.run(cell)).map((mistake) => `${JSON.stringify(cell)} ${mistake}`))
     expect(found).toEqual([])
+  })
+})
+
+describe('in a kernel', () => {
+  const MISTAKE = "Type 'string' is not assignable to type 'number'. (2322)"
+
+  /** With `FPDT_TYPES` as it says; in `report` the language server is warm when it returns. */
+  async function start(mode?: 'off' | 'report' | 'strict'): Promise<TestKernel> {
+    const before = process.env.FPDT_TYPES
+    if (mode === undefined) delete process.env.FPDT_TYPES
+    else process.env.FPDT_TYPES = mode
+    const kernel = await TestKernel.start()
+    if (before === undefined) delete process.env.FPDT_TYPES
+    else process.env.FPDT_TYPES = before
+    onTestFinished(() => kernel.close())
+    if (mode === 'off' || mode === 'strict') return kernel
+    const sent = kernel.send('shell', 'execute_request', { code: 'const warmth: number = "none"' })
+    await kernel.finished(sent)
+    await kernel.until(({ parent, header: { msg_type } }) => parent.msg_id === sent && msg_type === 'stream')
+    return kernel
+  }
+
+  it('type errors are shown on stderr with their place, before the cell is idle; it runs all the same', async () => {
+    const kernel = await start()
+    const { stderr, result, reply } = await kernel.run('const n: number = "a"\nn')
+    expect(reply.status).toBe('ok')
+    expect(result).toBe("'a'")
+    expect(stderr).toBe(`Cell [2]:1:7 - ${MISTAKE}\n  1 | const n: number = "a"\n    |       ^\n`)
+  })
+
+  it('a cell that fails has one output, its error; so has one that misses a name', async () => {
+    const kernel = await start()
+    for (const code of ['throw new Error("x")', 'missing + 1', 'const = 1', 'JSON.parse("{")']) {
+      const { outputs } = await kernel.run(code)
+      expect(outputs.map(({ type }) => type)).toEqual(['error'])
+    }
+    // A name in code that did not run.
+    expect((await kernel.run('function later() { return missing }')).stderr).toContain("1:27 - Cannot find name 'missing'. (2304)")
+  })
+
+  it('a name that code has made is known', async () => {
+    const kernel = await start()
+    expect((await kernel.run('Object.assign(globalThis, { made: { deep: 1 } })\nmade.deep')).stderr).toBe('')
+    expect(await kernel.run('made.deep + 1')).toMatchObject({ stderr: '', result: '2' })
+    expect((await kernel.run('%%bash\necho hello')).stderr).toBe('')
+    expect(await kernel.run('const listed = !echo one\nlisted[0].toUpperCase()')).toMatchObject({ stderr: '', result: "'ONE'" })
+    expect((await kernel.run('const bad: number = !echo one')).stderr).toContain("1:7 - Type 'string[]' is not assignable to type 'number'. (2322)")
+  })
+
+  it('errors of a long cell are shown while it runs', async () => {
+    const kernel = await start()
+    const sent = kernel.send('shell', 'execute_request', { code: 'const n: number = "a"\nawait new Promise((resolve) => setTimeout(resolve, 60_000))' })
+    await kernel.until(({ parent, content }) => parent.msg_id === sent && String(content.text).includes(MISTAKE))
+    expect(kernel.received.some(({ parent, header }) => parent.msg_id === sent && header.msg_type === 'execute_reply')).toBe(false)
+    await kernel.interrupt()
+    expect((await kernel.finished(sent)).outputs.map(({ type }) => type)).toEqual(['stream', 'error'])
+  })
+
+  it('silent cells and expressions are not looked at', async () => {
+    const kernel = await start()
+    expect((await kernel.run('const n: number = "a"', { silent: true })).outputs).toEqual([])
+    expect((await kernel.run('1', { user_expressions: { bad: '(1 as string)' } })).stderr).toBe('')
+  })
+
+  it('%types strict refuses a cell with errors, and says how to run it; nothing of it has run', async () => {
+    const kernel = await start()
+    expect((await kernel.run('%types')).stdout).toBe('type errors: report\n')
+    expect((await kernel.run('%types strict')).stdout).toBe('type errors: strict\n')
+    const { error, outputs, reply } = await kernel.run('globalThis.ran = true\nconst n: number = "a"')
+    expect(outputs.map(({ type }) => type)).toEqual(['error'])
+    expect(reply).toMatchObject({ status: 'error', ename: 'TypeCheckError', evalue: 'the cell was not run: 1 type error' })
+    expect(error?.traceback).toContain(`Cell [4]:2:7 - ${MISTAKE}\n  2 | const n: number = "a"\n    |       ^`)
+    expect(error?.traceback).toContain('`%types report`')
+    expect((await kernel.run('typeof globalThis.ran')).result).toBe("'undefined'")
+    // What was refused has declared nothing.
+    expect((await kernel.run('n')).error?.traceback).toContain("Cannot find name 'n'. (2304)")
+    expect((await kernel.run('const n = 1\nn + 1')).result).toBe('2')
+    expect((await kernel.run('const = 1')).error?.ename).toBe('SyntaxError')
+    expect((await kernel.run('%types loud')).error?.evalue).toBe('%types loud: there is no such mode; try one of off, report, strict')
+    expect((await kernel.run('%types report\nconst m: number = "a"')).stderr).toContain(MISTAKE)
+  })
+
+  it('FPDT_TYPES=strict holds from the first cell on', async () => {
+    const kernel = await start('strict')
+    expect((await kernel.run('const n: number = "a"')).error?.ename).toBe('TypeCheckError')
+    expect((await kernel.run('1 + 1')).result).toBe('2')
+  })
+
+  it('FPDT_TYPES=off starts no language server, and neither do cells without a name', async () => {
+    const kernel = await start('off')
+    expect((await kernel.run('const n: number = "a"\nn')).outputs.map(({ type }) => type)).toEqual(['execute_result'])
+    const processes = descendants(kernel.process.pid as number).length
+    expect((await kernel.run('%types report')).stdout).toBe('type errors: report\n')
+    await kernel.run('1 + 1')
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(descendants(kernel.process.pid as number)).toHaveLength(processes)
+    await kernel.run('n')
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(descendants(kernel.process.pid as number)).toHaveLength(processes + 1)
+  })
+
+  it('the reply of a cell does not wait for a language server that hangs, and its idle only for a moment', async () => {
+    const kernel = await start()
+    const server = descendants(kernel.process.pid as number).find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--lsp')) as number
+    process.kill(server, 'SIGSTOP')
+    const began = performance.now()
+    for (let cell = 0; cell < 3; cell++) expect((await kernel.run('warmth + 1')).reply.status).toBe('ok')
+    expect(performance.now() - began).toBeLessThan(1500)
+    process.kill(server, 'SIGCONT')
   })
 })

@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
 import type { Assistant } from '../language/assist.js'
-import { describeMistakes, type TypeMistake } from '../language/diagnostics.js'
+import { describeMistakes, mayHoldMistakes, type TypeMistake } from '../language/diagnostics.js'
 import type { Failure, Outcome } from '../language/protocol.js'
 
 const MODES = ['off', 'report', 'strict'] as const
@@ -57,8 +57,7 @@ export class TypeCheck {
 
   /** Call before the cell is added to those that ran. `file` is how errors name the cell. Undefined when there is nothing to check. */
   begin(cell: number, file: string, code: string): CellCheck | undefined {
-    // Without a letter there is nothing that has a type worth a server.
-    if (this.#mode === 'off' || !/[\p{L}_$]/u.test(code)) return undefined
+    if (this.#mode === 'off' || !mayHoldMistakes(code)) return undefined
     const count = this.executed.length
     const check = () => this.#check(code, file, count)
     return this.#mode === 'strict' ? this.#strict(cell, check()) : this.#report(cell, check)

@@ -4,7 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { isOwnModuleName, namesOf } from './cell-module.js'
-import { type Finding, type TypeMistake, typeMistakes } from './diagnostics.js'
+import { type Finding, mayHoldMistakes, type TypeMistake, typeMistakes } from './diagnostics.js'
 import { type Hover, type Link, reading, type SignatureHelp, signatureText } from './inspection.js'
 import type { Asking } from './language-server.js'
 import { Notebook, type Surroundings } from './notebook.js'
@@ -149,7 +149,8 @@ export class Assistant {
   /** What is wrong with the types of a cell that is about to run, after the first `count` of `executed`. Throws when the server cannot tell. */
   async check(code: string, count = this.executed.length): Promise<TypeMistake[]> {
     const before = this.#notebook.surroundings(count)
-    if (namesOf(this.#notebook.expanded(code).text) === undefined) return [] // it will not run; the parser says why
+    const { text } = this.#notebook.expanded(code)
+    if (!mayHoldMistakes(text) || namesOf(text) === undefined) return [] // what does not parse will not run; the parser says why
     const question: Question<Finding[]> = async (ask, { offsetOf }) => {
       const report = (await ask('textDocument/diagnostic')) as { items?: LspDiagnostic[] } | null
       const items = report?.items ?? []

@@ -34,6 +34,11 @@ const EVOLVING = new Set([7005, 7034])
 const DECLARED_AGAIN = new Set([2448, 2449, 2450, 2454, 7022])
 const ASSIGNED_IMPORT = 2632
 
+/** Without a letter there is nothing whose type is worth a server. */
+export function mayHoldMistakes(code: string): boolean {
+  return /[\p{L}_$]/u.test(code)
+}
+
 /** `isDeclared`: whether an earlier cell has declared a name. */
 export function typeMistakes(found: readonly Finding[], source: string, isDeclared: (name: string) => boolean): TypeMistake[] {
   return found.flatMap(({ start, end, code, message, severity }) => {

@@ -57,11 +57,16 @@ export class ServerLife {
 
   async #start(): Promise<Living> {
     this.#startedAt = performance.now()
+    let hasEnded = false
+    const ended = (why: string): void => {
+      if (!hasEnded) this.#ended(why)
+      hasEnded = true
+    }
     try {
-      const server = await LanguageServer.start(this.folder, CONFIG, (why) => this.#ended(why))
+      const server = await LanguageServer.start(this.folder, CONFIG, ended)
       return { server, workspace: new Workspace(this.folder, this.notebook, this.globals, server) }
     } catch (error) {
-      if (this.#living !== undefined) this.#ended((error as Error).message)
+      ended((error as Error).message) // it could not even be started
       throw error
     }
   }
