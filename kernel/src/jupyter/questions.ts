@@ -5,7 +5,7 @@
 import type { Assistant } from '../language/assist.js'
 import { isParsable } from '../language/parsable.js'
 import type { Failure, Payload } from '../language/protocol.js'
-import type { Asked } from '../language/words/expand.js'
+import type { Asked } from '../language/words/expansion.js'
 import { mayAsk } from '../language/words/signs.js'
 import type { Word } from '../language/words/table.js'
 import { asFailure } from './failure.js'

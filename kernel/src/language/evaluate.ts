@@ -21,6 +21,7 @@ import { SourceError } from './syntax.js'
 import { failureOf } from './traceback.js'
 import { transpileCell } from './transpile.js'
 import { UserNames } from './user-names.js'
+import { mayHoldWords } from './words/signs.js'
 
 /** What transpiled cell code knows as `$$cell`. */
 interface Scope {
@@ -120,9 +121,10 @@ export class Evaluator {
 
   /** The scope rather than its value: a promise in `value` would be waited for. */
   async #execute(source: string, file: string): Promise<Scope> {
-    const { code, names, hasWords, positions } = transpileCell(source, file, (name) => this.#names.has(name))
+    const words = mayHoldWords(source) ? (await import('./words/expand.js')).expandWords(source, (name) => this.#names.has(name)) : undefined
+    const { code, names, positions } = transpileCell(source, file, words)
     rememberCell(file, source, positions)
-    if (hasWords) await this.#installWords()
+    if (words !== undefined && words.text !== source) await this.#installWords()
     for (const name of names) this.#names.declare(name)
     const modules = this.#modules
     const scope: Scope = {

@@ -1,7 +1,8 @@
 /** The cells that ran, as modules that take names from each other. Pure: knows no server. */
 import { type CellModule, type Definer, type Definers, namesOf, wordsOf } from './cell-module.js'
 import { isParsable } from './parsable.js'
-import { type Expansion, expandWords } from './words/expand.js'
+import { expandWords } from './words/expand.js'
+import type { Expansion } from './words/expansion.js'
 
 /** What a cell can refer to. */
 export interface Surroundings {

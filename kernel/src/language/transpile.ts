@@ -17,8 +17,7 @@ import { transformSync } from 'oxc-transform'
 import { makeInterruptible } from './interruptible.js'
 import { HELPER, lower, lowering } from './lower.js'
 import { boundNames, isFunction, type Node, offsetOf, parse, position, SourceError, walk } from './syntax.js'
-import { expandWords } from './words/expand.js'
-import type { IsDeclared } from './words/fill.js'
+import { type Expansion, withoutWords } from './words/expansion.js'
 
 export interface Position {
   readonly line: number
@@ -33,8 +32,6 @@ interface CellCode {
   readonly code: string
   /** Global names the cell declares; they must exist before it runs, because strict code cannot create them by assignment. */
   readonly names: readonly string[]
-  /** The code calls `$$words`. */
-  readonly hasWords: boolean
   readonly positions: Positions
 }
 
@@ -42,9 +39,8 @@ interface CellCode {
 const HOISTED = ';;\n'
 const HOIST_AT = 1
 
-/** Throws SourceError with the cell's name, line and column. `isDeclared` knows the names of earlier cells (`words/expand.ts`). */
-export function transpileCell(source: string, file: string, isDeclared?: IsDeclared): CellCode {
-  const words = expandWords(source, isDeclared)
+/** Throws SourceError with the cell's name, line and column. `words`: the source without its words, where it may have some (`words/signs.ts`). */
+export function transpileCell(source: string, file: string, words: Expansion = withoutWords(source)): CellCode {
   const isLiteral = isObjectLiteral(words.text)
   const stripped = strip(isLiteral ? `(${words.text}\n)` : words.text, file, true, source, words.toSource)
   const script = HOISTED + stripped.code
@@ -68,7 +64,7 @@ export function transpileCell(source: string, file: string, isDeclared?: IsDecla
     ({ line, column }) => ({ line, column: isLiteral && line === 1 ? column - 1 : column }),
     (at) => (words.text === source ? at : position(source, words.toSource(offsetOf(words.text, at)))),
   )
-  return { code: code.toString(), names: [...names], hasWords: words.text !== source, positions }
+  return { code: code.toString(), names: [...names], positions }
 }
 
 /** A local `.ts` file: types gone, made stoppable; its own imports stay imports. */

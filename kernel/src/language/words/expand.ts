@@ -12,29 +12,11 @@
  * could be either (`!name` is a negation too, `a` above `%b` a remainder), a name that the cell or the notebook knows makes it TypeScript.
  */
 import { completeness, declaredBy, isFunction, NO_CODE, type Node, parse, walk } from '../syntax.js'
+import { type Asked, type Expansion, withoutWords } from './expansion.js'
 import { escaped, type IsDeclared, writeFilled } from './fill.js'
 import { Rewriting } from './rewriting.js'
 import { mayHoldWords } from './signs.js'
 import { WORDS } from './table.js'
-
-/** A word that the executor does nothing for. */
-export interface Asked {
-  readonly word: string
-  readonly text: string
-}
-
-export interface Expansion {
-  readonly text: string
-  /** JavaScript around the whole cell. */
-  readonly before: string
-  readonly after: string
-  readonly asked: readonly Asked[]
-  /** The cell is the text of a `%%word`: it ends where the user says so. */
-  readonly hasBody: boolean
-  /** Offsets in the text -> in the source, and back. */
-  readonly toSource: (offset: number) => number
-  readonly toText: (offset: number) => number
-}
 
 /** Lines that could be words: a command, a word by its name, or a question with its name on either side. */
 const CANDIDATE = (() => {
@@ -52,12 +34,7 @@ const CHOICE_LINES = 3
 
 /** `isDeclared` knows the names of earlier cells. */
 export function expandWords(source: string, isDeclared: IsDeclared = () => false): Expansion {
-  return mayHoldWords(source) ? new Expander(source, isDeclared).run() : unchanged(source)
-}
-
-function unchanged(text: string): Expansion {
-  const same = (offset: number) => offset
-  return { text, before: '', after: '', asked: [], hasBody: false, toSource: same, toText: same }
+  return mayHoldWords(source) ? new Expander(source, isDeclared).run() : withoutWords(source)
 }
 
 class Expander {
@@ -96,7 +73,7 @@ class Expander {
       else isWord = this.#lineWord(index, sign, behind, word)
       if (isWord) isUnchanged = false
     }
-    if (isUnchanged) return unchanged(this.source)
+    if (isUnchanged) return withoutWords(this.source)
     const out = this.#out.copy(this.#done, this.source.length).write(this.#tail)
     return {
       text: out.text,

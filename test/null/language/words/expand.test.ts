@@ -10,6 +10,7 @@ import { WORDS } from '../../../../kernel/src/language/words/table.js'
 
 const isDeclared = (name: string) => name === 'dir' || name === 'known'
 const expand = (source: string) => expandWords(source, isDeclared)
+const transpile = (source: string) => transpileCell(source, 'Cell [1]', expand(source))
 
 describe('words: a line becomes', () => {
   const lines: Record<string, string> = {
@@ -206,8 +207,8 @@ describe('words: positions', () => {
   })
 
   it('of errors are those of the source', () => {
-    expect(() => transpileCell('!ls -l\n%time f(]', 'Cell [1]')).toThrowError(expect.objectContaining({ line: 2, column: 9 }))
-    expect(() => transpileCell('!ls -l\nlet a\nlet a', 'Cell [1]')).toThrowError(expect.objectContaining({ line: 2, column: 5 }))
+    expect(() => transpile('!ls -l\n%time f(]')).toThrowError(expect.objectContaining({ line: 2, column: 9 }))
+    expect(() => transpile('!ls -l\nlet a\nlet a')).toThrowError(expect.objectContaining({ line: 2, column: 5 }))
   })
 
   it('never fail, whatever the text', () => {
