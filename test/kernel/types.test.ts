@@ -62,6 +62,7 @@ describe('type errors', () => {
       'document.title',
       "1:1 Cannot find name 'document'. Do you need to change your target library? Try changing the 'lib' compiler option to include 'dom'. (2584)",
     ],
+    ['{ a: 1, b: missing }', "1:12 Cannot find name 'missing'. (2304)"],
     ['try { 1 } catch (e) { e.message }', "1:23 'e' is of type 'unknown'. (18046)"],
     ['const s = "\u{1F600}"; const n: number = s', "1:23 Type 'string' is not assignable to type 'number'. (2322)"],
     ['\nif (true) {\n\tconst n: number = "tab"\n}', "3:8 Type 'string' is not assignable to type 'number'. (2322)"],

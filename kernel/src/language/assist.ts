@@ -150,13 +150,16 @@ export class Assistant {
   async check(code: string, count = this.executed.length): Promise<TypeMistake[]> {
     const before = this.#notebook.surroundings(count)
     const { text } = this.#notebook.expanded(code)
-    if (!mayHoldMistakes(text) || namesOf(text) === undefined) return [] // what does not parse will not run; the parser says why
+    if (!mayHoldMistakes(text)) return []
+    // `{ a: 1, b: 2 }` is meant as a value, which in a module it is in brackets alone.
+    const [open, close] = namesOf(text) === undefined ? ['(', '\n)'] : ['', '']
+    if (namesOf(open + text + close) === undefined) return [] // it will not run; the parser says why
     const question: Question<Finding[]> = async (ask, { offsetOf }) => {
       const report = (await ask('textDocument/diagnostic')) as { items?: LspDiagnostic[] } | null
-      const items = report?.items ?? []
-      return items.map(({ range, code, message, severity = 1 }) => ({ start: offsetOf(range.start), end: offsetOf(range.end), code, message, severity }))
+      const at = (place: Place) => Math.max(0, offsetOf(place) - open.length)
+      return (report?.items ?? []).map(({ range, code, message, severity = 1 }) => ({ start: at(range.start), end: at(range.end), code, message, severity }))
     }
-    const found = await this.#ask('run', code, { limit_ms: CHECK_MS, before }, question)
+    const found = await this.#ask('run', open + code + close, { limit_ms: CHECK_MS, before }, question)
     return typeMistakes(found, code, (name) => before.definers.has(name))
   }
 
