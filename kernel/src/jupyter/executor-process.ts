@@ -165,8 +165,18 @@ export class ExecutorProcess {
       })
     }
     const notes = new NoteReader()
+    let isGarbled = false
+    const read = (chunk: Buffer) => {
+      try {
+        return isGarbled ? [] : notes.read(chunk)
+      } catch {
+        isGarbled = true
+        this.#kill()
+        return []
+      }
+    }
     pipeOfNotes(child)?.on('data', (chunk: Buffer) => {
-      for (const note of notes.read(chunk)) {
+      for (const note of read(chunk)) {
         if (note.kind === 'ready') this.#isReady = true
         else order.note(note)
       }
@@ -180,7 +190,7 @@ export class ExecutorProcess {
     child.on('close', (code, signal) => {
       clearTimeout(watch)
       order.force()
-      this.#ended(describeEnd(code, signal, lastWords))
+      this.#ended(isGarbled ? `wrote to file descriptor ${NOTES_FD}, which is the kernel's, and was ended` : describeEnd(code, signal, lastWords))
     })
   }
 

@@ -15,7 +15,13 @@ import { failureOf } from './traceback.js'
 
 const [nonce] = process.argv.splice(2, 1) as [string]
 const send = (note: Note): void => {
-  for (const part of encodeNote(note)) writeAll(NOTES_FD, part)
+  const parts = encodeNote(note)
+  try {
+    for (const part of parts) writeAll(NOTES_FD, part)
+  } catch {
+    // User code has closed the pipe: nothing can be said any more, and the supervisor starts another process when this one ends.
+    process.kill(process.pid, 'SIGKILL')
+  }
 }
 // Libraries that find these would take the supervisor for a parent of theirs.
 process.send = undefined

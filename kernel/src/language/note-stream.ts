@@ -4,7 +4,11 @@
  *
  *     u32 bytes of JSON, u32 number of buffers, f64 length of each buffer, JSON, buffers
  */
+import { constants } from 'node:buffer'
 import type { Note } from './protocol.js'
+
+const KINDS: ReadonlySet<unknown> = new Set<Note['kind']>(['ready', 'output', 'close', 'ask', 'end'])
+const MAX_BUFFERS = 2 ** 16
 
 /** The parts of a note, to be written one after another. */
 export function encodeNote(note: Note): readonly Uint8Array[] {
@@ -19,7 +23,7 @@ export function encodeNote(note: Note): readonly Uint8Array[] {
   return [head, ...buffers]
 }
 
-/** Splits the bytes into notes, wherever the chunks are cut. */
+/** Splits the bytes into notes, wherever the chunks are cut. User code can write to the pipe too: throws when it did, and is of no use from then on. */
 export class NoteReader {
   readonly #notes: Note[] = []
   readonly #parts = this.#read()
@@ -55,13 +59,16 @@ export class NoteReader {
     for (;;) {
       const head = Buffer.allocUnsafe(8)
       yield head
+      if (head.readUInt32LE(0) > constants.MAX_STRING_LENGTH || head.readUInt32LE(4) > MAX_BUFFERS) throw new RangeError('this is no note')
       const lengths = Buffer.allocUnsafe(8 * head.readUInt32LE(4))
       yield lengths
       const json = Buffer.allocUnsafe(head.readUInt32LE(0))
       yield json
       const buffers = Array.from({ length: lengths.length / 8 }, (_, index) => Buffer.allocUnsafeSlow(lengths.readDoubleLE(8 * index)))
       for (const buffer of buffers) yield buffer
-      this.#notes.push(withBuffers(JSON.parse(json.toString()) as Note, buffers))
+      const note = JSON.parse(json.toString()) as Note
+      if (!KINDS.has(note?.kind)) throw new TypeError('this is no note')
+      this.#notes.push(withBuffers(note, buffers))
     }
   }
 }
