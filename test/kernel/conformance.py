@@ -100,6 +100,24 @@ class Manager(unittest.TestCase):
         self.assertEqual(reply["content"]["ename"], "KeyboardInterrupt")
         self.assertEqual(self.evaluate("kept")[1], "7")
 
+    def test_input_and_password(self):
+        asked = []
+
+        def answer(message):
+            asked.append((message["content"]["prompt"], message["content"]["password"]))
+            self.kc.input(f"answer {len(asked)}")
+
+        results = []
+        self.kc.execute_interactive(
+            "[prompt('Name?'), prompt.password()]",
+            timeout=15,
+            allow_stdin=True,
+            stdin_hook=answer,
+            output_hook=lambda message: results.append(message["content"].get("data", {}).get("text/plain")),
+        )
+        self.assertEqual(asked, [("Name? ", False), ("Password ", True)])
+        self.assertIn("[ 'answer 1', 'answer 2' ]", results)
+
     def test_wrong_key_is_ignored(self):
         right = self.kc.session
         self.kc.shell_channel.session = Session(key=b"wrong")

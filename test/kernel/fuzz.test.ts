@@ -1,7 +1,7 @@
 /** Hostile messages against the sockets of the built kernel, in between valid ones; `test/null/jupyter/fuzz.test.ts` has those against the decoder. */
 import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { Dealer, XSubscriber } from 'zeromq'
 import { Hostile, randomOf } from '../null/jupyter/hostile.js'
 import { eventually, KEY, TestKernel } from './client.js'
@@ -186,4 +186,22 @@ describe(`a kernel under hostile messages, seed ${SEED}`, () => {
     expect((await kernel.run('process.send?.("ready"); process.disconnect(); typeof process.send')).result).toBe("'undefined'")
     await answers(4)
   })
+
+  it('is not harmed by cells that end the parser, or write to the descriptor of its notes, or close it', async () => {
+    const other = await TestKernel.start()
+    onTestFinished(() => other.close())
+    const write = (bytes: readonly number[]) => `(await import('node:fs')).writeSync(5, Buffer.from(${JSON.stringify(bytes)}))`
+    const harmful = {
+      ['('.repeat(20_000)]: 'SIGSEGV',
+      [write(Array(4096).fill(0x41))]: 'wrote to file descriptor 5',
+      [write([...[4, 0, 0, 0], ...[0, 0, 0, 0], ...Buffer.from('null')])]: 'wrote to file descriptor 5',
+      [write([...[3, 0, 0, 0], ...[0, 0, 0, 0], ...Buffer.from('{}}')])]: 'wrote to file descriptor 5',
+      "(await import('node:fs')).closeSync(5)": 'SIGKILL',
+    }
+    for (const [code, how] of Object.entries(harmful)) {
+      const { error } = await other.run(code)
+      expect(error).toMatchObject({ ename: 'ExecutorDied', evalue: expect.stringContaining(how) })
+      expect((await other.run('"next"')).result).toBe("'next'")
+    }
+  }, 30_000)
 })
