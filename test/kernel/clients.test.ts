@@ -133,7 +133,7 @@ describe('jupyter console', () => {
     return lines
   }
 
-  it('executes, continues what is incomplete, completes, interrupts, shows errors and crashes, and leaves no process', async () => {
+  it('executes, continues what is incomplete, completes, asks, interrupts, shows errors and crashes, and leaves no process', async () => {
     const seen = await type(
       ['', 'In \\[1\\]: '],
       ['process.ppid\r', 'Out\\[1\\]: \\d+.*In \\[2\\]: '],
@@ -147,9 +147,11 @@ describe('jupyter console', () => {
       ['\x03', 'KeyboardInterrupt.*In \\[6\\]: '],
       ['kept\r', 'Out\\[6\\]: 7.*In \\[7\\]: '],
       ['for (let i = 0; i <= 3; i++) process.stdout.write("\\r" + i + " of " + 3)\r', '3 of 3.*In \\[8\\]: '],
-      ['throw new RangeError("chunk " + kept)\r', 'RangeError: chunk 7.*In \\[9\\]: '],
-      ['process.exit(3)\r', 'exited with code 3.*In \\[10\\]: '],
-      ['typeof kept\r', "Out\\[10\\]: 'undefined'.*In \\[11\\]: "],
+      ['prompt("Who? ") + kept\r', 'Who\\? '],
+      ['Ada\r', "Out\\[8\\]: 'Ada7'.*In \\[9\\]: "],
+      ['throw new RangeError("chunk " + kept)\r', 'RangeError: chunk 7.*In \\[10\\]: '],
+      ['process.exit(3)\r', 'exited with code 3.*In \\[11\\]: '],
+      ['typeof kept\r', "Out\\[11\\]: 'undefined'.*In \\[12\\]: "],
       ['\x04', '\\?'],
       ['y\r', null],
     )

@@ -10,6 +10,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright'
 import { findChromium } from '../../.ci/system.mjs'
+import { install } from '../../kernel/src/install.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const built = join(root, 'labextension/dist')
@@ -18,6 +19,8 @@ export const results = join(root, 'test-results')
 
 export interface Lab {
   readonly url: string
+  /** Where its notebooks lie. */
+  readonly folder: string
   /** A page with nothing open in it. */
   open(size: { width: number; height: number }): Promise<Page>
   /** Writes a notebook where the server finds it; its outputs are not trusted unless it was run here. */
@@ -27,7 +30,8 @@ export interface Lab {
   close(): Promise<void>
 }
 
-export async function startLab(): Promise<Lab> {
+/** Without `kernel` no kernel can be started: pictures must do without one. */
+export async function startLab({ kernel = false } = {}): Promise<Lab> {
   if (!existsSync(join(built, 'package.json'))) throw new Error(`the extension is not built: ${built} is missing; run \`npm run build:lab\``)
   const executablePath = findChromium()
   if (!executablePath) throw new Error('no browser: install chromium (or google-chrome), or name one in the environment variable CHROMIUM')
@@ -35,14 +39,15 @@ export async function startLab(): Promise<Lab> {
   const notebooks = join(home, 'notebooks')
   mkdirSync(notebooks)
   mkdirSync(results, { recursive: true })
-  cpSync(built, join(home, 'share/labextensions/@fpdt/labextension'), { recursive: true })
+  if (kernel) install(join(home, 'share'))
+  else cpSync(built, join(home, 'share/labextensions/@fpdt/labextension'), { recursive: true })
   // It would ask whether to show news.
   mkdirSync(join(home, 'settings/@jupyterlab/apputils-extension'), { recursive: true })
   writeFileSync(join(home, 'settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings'), '{ "fetchNews": "false", "checkForUpdates": false }')
   const port = await freePort()
   const server = spawn(
     join(root, '.venv/bin/jupyter'),
-    ['lab', '--no-browser', '--allow-root', '--ip=127.0.0.1', `--ServerApp.port=${port}`, '--ServerApp.port_retries=0', `--ServerApp.root_dir=${notebooks}`, '--IdentityProvider.token=', '--ServerApp.disable_check_xsrf=True', '--LabApp.expose_app_in_browser=True', '--KernelSpecManager.allowed_kernelspecs=none'], // biome-ignore format: one command
+    ['lab', '--no-browser', '--allow-root', '--ip=127.0.0.1', `--ServerApp.port=${port}`, '--ServerApp.port_retries=0', `--ServerApp.root_dir=${notebooks}`, '--IdentityProvider.token=', '--ServerApp.disable_check_xsrf=True', '--LabApp.expose_app_in_browser=True', '--JupyterNotebookApp.expose_app_in_browser=True', kernel ? '--KernelSpecManager.ensure_native_kernel=False' : '--KernelSpecManager.allowed_kernelspecs=none'], // biome-ignore format: one command
     { env: { ...process.env, ...jupyterFolders(home) }, stdio: ['ignore', 'pipe', 'pipe'] },
   )
   const log: string[] = []
@@ -64,6 +69,7 @@ export async function startLab(): Promise<Lab> {
   const opened = browser
   return {
     url,
+    folder: notebooks,
     close,
     open: async (size) => (await opened.newContext({ viewport: size, reducedMotion: 'reduce' })).newPage(),
     addNotebook: (name, path) => cpSync(path, join(notebooks, name)),
@@ -77,6 +83,12 @@ export async function openWithoutKernel(lab: Lab, page: Page, name: string): Pro
   await page.locator('.jp-Notebook').waitFor({ timeout: 60_000 })
   await page.locator('.jp-Dialog').getByRole('button', { name: 'No Kernel' }).click({ timeout: 30_000 })
   await page.locator('.jp-Dialog').waitFor({ state: 'detached' })
+}
+
+/** What the page says of the kernel of its notebook: `idle`, `busy` and so on; `none` while there is no kernel. */
+export function kernelStatus(page: Page): Promise<string> {
+  type App = { shell: { currentWidget?: { sessionContext?: { session?: { kernel?: { status: string } } } } } }
+  return page.evaluate(() => (window as unknown as { jupyterapp?: App }).jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status ?? 'none')
 }
 
 function notebookOf(outputs: readonly object[]): object {
