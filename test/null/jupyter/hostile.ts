@@ -107,7 +107,7 @@ export class Hostile {
     if (kind === 1)
       for (let fields = this.#below(8); fields > 0; fields--) (parts[3] as Record<string, unknown>)[this.#pick(CONTENT_FIELDS)] = this.#pick(HOSTILE_VALUES)
     if (kind === 2) parts[this.#below(4)] = this.#pick(HOSTILE_VALUES)
-    const json = parts.map((part) => Buffer.from(JSON.stringify(part) ?? ''))
+    const json: Buffer[] = parts.map((part) => Buffer.from(JSON.stringify(part) ?? ''))
     if (kind === 3) json[this.#below(4)] = this.#below(4) === 0 ? this.#bytes(this.#below(200)) : Buffer.from(this.#pick(HOSTILE_JSON))
     const buffers = Array.from({ length: this.#below(10) === 0 ? this.#below(50) : 0 }, () => this.#bytes(this.#below(100)))
     return [...this.sign(json), ...buffers]
