@@ -103,7 +103,7 @@ describe('a traceback', () => {
     const [output] = outputs as unknown as [{ content: { ename: string; evalue: string; traceback: string[] } }]
     const { ename, evalue, traceback } = output.content
     expect([ename, evalue]).toEqual(['RangeError', 'plain'])
-    expect(traceback[0]).toBe('\x1b[31m\x1b[1mRangeError\x1b[22m\x1b[39m: plain')
+    expect(traceback[0]).toBe('\x1b[1mRangeError\x1b[22m: plain')
     // Every line by itself: front ends join them, and one that is cut must not colour the rest.
     for (const line of traceback) expect(line.split(/\[(?:1|2|31)m/)).toHaveLength(line.split(/\[(?:22|39)m/).length)
   })

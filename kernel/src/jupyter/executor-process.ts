@@ -257,6 +257,7 @@ function pipeOfNotes(child: ChildProcess): Readable | null {
 }
 
 function died(ename: string, evalue: string): Outcome {
-  const error: Failure = { status: 'error', ename, evalue, traceback: [`${ename}: ${evalue}`] }
+  // A line each: front ends break long ones within words.
+  const error: Failure = { status: 'error', ename, evalue, traceback: `${ename}: ${evalue}`.split(/(?<=;) /) }
   return { error, lost: true, expressions: {} }
 }

@@ -19,6 +19,7 @@ const CAUSES = 8
 const LINE_CHARS = 160
 
 const red = (text: string): string => `\x1b[31m${text}\x1b[39m`
+// Not in red: bold and red are a dark red in JupyterLab, on the dark red that its dark theme shows errors on.
 const bold = (text: string): string => `\x1b[1m${text}\x1b[22m`
 const dim = (text: string): string => `\x1b[2m${text}\x1b[22m`
 
@@ -36,7 +37,7 @@ export function failureOf(thrown: unknown): Failure {
     status: 'error',
     ename: thrown === null ? 'null' : typeof thrown,
     evalue: typeof thrown === 'string' ? shorten(thrown) : shorten(shown),
-    traceback: [...`${red(bold('Uncaught'))} ${shorten(shown)}`.split('\n'), dim('    (not an Error, so it does not say where it was thrown)')],
+    traceback: [...`${bold('Uncaught')} ${shorten(shown)}`.split('\n'), dim('    (not an Error, so it does not say where it was thrown)')],
   }
 }
 
@@ -51,7 +52,7 @@ function isSourceError(thrown: unknown): thrown is SourceError {
 function ofSource(error: SourceError): Failure {
   const { file, source, line, column, message } = error
   const place = file.startsWith('/') ? `${file}:${line}:${column}` : `${file} line ${line}:${column}`
-  const traceback = [`${red(bold('SyntaxError'))}: ${message}`, `    at ${place}`, ...excerpt(file, source, error)]
+  const traceback = [`${bold('SyntaxError')}: ${message}`, `    at ${place}`, ...excerpt(file, source, error)]
   return { status: 'error', ename: 'SyntaxError', evalue: message, traceback }
 }
 
@@ -63,7 +64,7 @@ function isError(thrown: unknown): thrown is Error {
 function lines(error: Error, seen: Set<unknown>): string[] {
   seen.add(error)
   const [first = '', ...rest] = messageOf(error).split('\n')
-  const head = [`${red(bold(nameOf(error)))}${first === '' && rest.length === 0 ? '' : `: ${first}`}`, ...rest]
+  const head = [`${bold(nameOf(error))}${first === '' && rest.length === 0 ? '' : `: ${first}`}`, ...rest]
   const shown = [...head, ...collapsed(framesOf(error)), ...propertiesOf(error)]
   const errors = read(error, 'errors')
   const parts = Array.isArray(errors) ? errors.slice(0, CAUSES).map((part, index) => ({ what: `${index + 1} of ${errors.length}`, part })) : []
