@@ -195,6 +195,7 @@ function effect() { touched.push('called'); return { b: 1 } }`)
     await warm(other)
     const [server] = languageServers(other) as [number]
     process.kill(server, 'SIGSTOP')
+    await eventually(() => /^State:\s+T/m.test(readFileSync(`/proc/${server}/status`, 'utf8')))
     const began = performance.now()
     expect(await matches('Math.sqr|', other)).toEqual([])
     expect(performance.now() - began).toBeLessThan(1500)

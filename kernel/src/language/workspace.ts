@@ -2,10 +2,10 @@
  * What the language server knows of a notebook: options, globals, and the cells as virtual modules. Nothing of it lies on a disk; the server
  * reads documents that are open here as it would read files.
  *
- *     __fpdt_tsconfig__.json    takes the place of a tsconfig.json, and extends:
- *     __fpdt_defaults__.json    what holds unless a tsconfig.json beside the notebook says otherwise, which comes next
+ *     __fpdt_tsconfig__.json    takes the place of a tsconfig.json: extends our defaults, and the one beside the notebook if there is one
  *     __fpdt_globals__.d.ts     what cells know without an import
  *     __fpdt_cell<n>__.ts       cells that ran and that somebody still takes a name from
+ *     __fpdt_cells__.ts         imports those: a document of no project is given one by the server, with all of the DOM
  *     __fpdt_typed__.ts         the cell that is being typed
  *     __fpdt_run__.ts           the cell that is being run
  */
@@ -40,11 +40,10 @@ export const CONFIG = `${moduleName('tsconfig')}.json`
 const TYPED_GLOBALS = new Set([...GLOBALS.matchAll(/^declare \w+ ([\w$]+)/gm)].map(([, name]) => name))
 /** How much of a source is shown. */
 const SHOWN_LINES = 60
-const DEFAULTS = `${moduleName('defaults')}.json`
 const GLOBALS_FILE = `${moduleName('globals')}.d.ts`
 
-/** Without the DOM, which Node has not: `name` and `status` would be its, not mistakes. */
-const DEFAULT_OPTIONS = { strict: true, lib: ['esnext'], types: [], allowJs: true, skipLibCheck: true, customConditions: ['node'] }
+/** What holds unless a tsconfig.json beside the notebook says otherwise. */
+const DEFAULTS = fileURLToPath(new URL('../../assets/tsconfig.cells.json', import.meta.url))
 
 /** How the kernel finds modules and runs them, which no tsconfig.json changes. */
 const FIXED_OPTIONS = {
@@ -142,11 +141,10 @@ export class Workspace {
       this.#documents.delete(fileOf(name))
       this.server.notify('textDocument/didClose', { textDocument: { uri: this.#uri(fileOf(name)) } })
     }
-    for (const [name, module] of modules) {
-      if (this.#shared.has(name)) continue
-      this.#shared.add(name)
-      this.#write(fileOf(name), exportingModule(module))
-    }
+    const added = [...modules].filter(([name]) => !this.#shared.has(name))
+    for (const [name] of added) this.#shared.add(name)
+    this.#write(fileOf('cells'), [...this.#shared].map((name) => `import './${fileOf(name)}'\n`).join(''))
+    for (const [name, module] of added) this.#write(fileOf(name), exportingModule(module))
   }
 
   /** False when nothing has changed. */
@@ -158,12 +156,11 @@ export class Workspace {
 
   #configure(): void {
     const theirs = existsSync(join(this.folder, 'tsconfig.json')) ? ['./tsconfig.json'] : []
-    const documents = [GLOBALS_FILE, fileOf('typed'), fileOf('run')].map((name) => `./${name}`)
+    const documents = [GLOBALS_FILE, fileOf('typed'), fileOf('run'), fileOf('cells')].map((name) => `./${name}`)
     const node = nodeTypes(this.folder)
     const types = node === undefined ? {} : { typeRoots: [dirname(node)] }
     const files = node === undefined ? documents : [join(node, 'index.d.ts'), ...documents]
-    const options = { extends: [`./${DEFAULTS}`, ...theirs], compilerOptions: { ...FIXED_OPTIONS, ...types }, files, include: [] }
-    this.#write(DEFAULTS, JSON.stringify({ compilerOptions: DEFAULT_OPTIONS }))
+    const options = { extends: [DEFAULTS, ...theirs], compilerOptions: { ...FIXED_OPTIONS, ...types }, files, include: [] }
     this.#write(CONFIG, JSON.stringify(options))
   }
 
