@@ -13,7 +13,7 @@ export type TypesMode = (typeof MODES)[number]
 /** For how long the check of a cell that has been answered holds back its `idle`. jupyter_kernel_test gives up after 100 ms of silence. */
 const IDLE_MS = 75
 /** A short cell is not checked beside its run: on a machine with few cores its reply would wait. */
-const HEAD_START_MS = 20
+const HEAD_START_MS = 100
 
 interface Checked {
   readonly mistakes: readonly TypeMistake[]
@@ -60,7 +60,7 @@ export class TypeCheck {
     if (this.#mode === 'off' || !mayHoldMistakes(code)) return undefined
     const count = this.executed.length
     const check = () => this.#check(code, file, count)
-    return this.#mode === 'strict' ? this.#strict(cell, check()) : this.#report(cell, check)
+    return this.#mode === 'strict' ? this.#strict(cell, check) : this.#report(cell, check)
   }
 
   async #check(code: string, file: string, count: number): Promise<Checked> {
@@ -97,11 +97,11 @@ export class TypeCheck {
     }
   }
 
-  #strict(cell: number, checked: Promise<Checked>): CellCheck {
+  #strict(cell: number, check: () => Promise<Checked>): CellCheck {
     return {
       refusal: async () => {
         try {
-          const { mistakes, describe } = await checked
+          const { mistakes, describe } = await check()
           const wrong = mistakes.filter((mistake) => !this.#isAnswered(mistake))
           return wrong.length === 0 ? undefined : refused(wrong.length, describe(wrong))
         } catch (error) {
