@@ -198,7 +198,9 @@ async function conformance(specs, folder) {
   for (const [name, { argv, title: display_name, language, interrupt_mode, env }] of Object.entries(specs)) {
     const spec = join(folder, 'kernels', name)
     mkdirSync(spec, { recursive: true })
-    writeFileSync(join(spec, 'kernel.json'), JSON.stringify({ argv, display_name, language, interrupt_mode: interrupt_mode ?? 'signal', env }))
+    // With a history of its own: the suite counts what it finds there.
+    const fresh = { ...env, JUPYTER_DATA_DIR: join(folder, 'conformance'), IPYTHONDIR: join(folder, 'conformance/ipython') }
+    writeFileSync(join(spec, 'kernel.json'), JSON.stringify({ argv, display_name, language, interrupt_mode: interrupt_mode ?? 'signal', env: fresh }))
   }
   const cells = {}
   for (const [name, { language }] of Object.entries(specs)) {

@@ -45,6 +45,7 @@ SAMPLES = {
     "fpdt": {
         **TYPESCRIPT,
         "error_at": "line 3",
+        "comm": "import { onComm } from 'fpdt/comm'\nonComm('echo', (comm) => comm.onMessage(({ data, buffers }) => comm.send(data, { buffers })))",
         "native": "import { Device, llama, longText } from 'fpdt'\n"
         "const device = await Device.cpu({ memory: '1 GiB', host: '2 GiB' })\n"
         "const run = await device.train(llama({ layers: 2, width: 128, heads: 4, kvHeads: 2, feedForward: 256 }), { sequence: 4096, chunk: 1024 })\n"
