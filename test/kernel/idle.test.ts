@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { descendants, TestKernel } from './client.js'
 
-/** The aim is 120 MB; half as much again is room for other Nodes and machines, not for a library: fpdt alone takes more. */
+/** The aim is 120 MB; half as much again is room for other Nodes and machines. */
 const BOUND_MB = 180
 
 let kernel: TestKernel
