@@ -10,6 +10,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import rmtree
 from tempfile import mkdtemp
 
 import zmq
@@ -117,6 +118,7 @@ class Kernel:
             socket.close()
         self.context.term()
         self.log.close()
+        rmtree(self.state, ignore_errors=True)
 
     @property
     def is_alive(self):
