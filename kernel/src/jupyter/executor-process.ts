@@ -2,7 +2,7 @@
  * The life of the executor child: started at once, replaced when it dies, interrupted, killed. Whatever happens to it is the outcome of its tasks,
  * never an error of the kernel. Imports little: the child is started before ZeroMQ is loaded.
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -11,6 +11,7 @@ import { NoteReader } from '../language/note-stream.js'
 import { type Answer, CONTROL_FD, type Failure, NOTES_FD, type Outcome, type Output, type Task } from '../language/protocol.js'
 import { describeEnd, LAST_WORDS_BYTES } from './death.js'
 import { type Ask, OutputOrder } from './output-order.js'
+import { Printed, spawnPrinting } from './printed.js'
 
 const CHILD = fileURLToPath(new URL('../language/child.js', import.meta.url))
 
@@ -37,6 +38,9 @@ interface Interruption {
 
 export class ExecutorProcess {
   #child!: ChildProcess
+  #printed!: Printed
+  /** When nothing of the child is left to read, and its tasks have their outcomes. */
+  #gone!: Promise<void>
   #isAlive = false
   #isReady = false
   #isClosing = false
@@ -129,16 +133,15 @@ export class ExecutorProcess {
     this.#isClosing = true
     if (!this.#isAlive) return
     this.#regulate()
-    const gone = new Promise((resolve) => this.#child.once('close', resolve))
     this.#kill()
     // A process that user code detached may hold the pipes open: its output is not waited for.
-    await Promise.race([gone, delay(LAST_OUTPUT_MS, undefined, { ref: false })])
+    await Promise.race([this.#gone, delay(LAST_OUTPUT_MS, undefined, { ref: false })])
   }
 
   #start(): void {
     const nonce = randomBytes(8).toString('hex')
     // Its own process group (detached): killing the group also ends what user code started.
-    const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, nonce], {
+    const child = spawnPrinting(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, nonce], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe', 'pipe'],
       serialization: 'advanced',
       detached: true,
@@ -157,13 +160,12 @@ export class ExecutorProcess {
       watch = order.isWaiting ? setTimeout(() => (this.#isHeld ? fed() : order.force()), LOST_MARK_MS) : undefined
     }
     let lastWords = ''
-    for (const fd of [1, 2] as const) {
-      child.stdio[fd]?.on('data', (chunk: Buffer) => {
-        if (fd === 2) lastWords = (lastWords + chunk.subarray(-LAST_WORDS_BYTES).toString('latin1')).slice(-LAST_WORDS_BYTES)
-        order.bytes(fd, chunk)
-        fed()
-      })
-    }
+    const printed = new Printed(child, (fd, chunk) => {
+      if (fd === 2) lastWords = (lastWords + chunk.subarray(-LAST_WORDS_BYTES).toString('latin1')).slice(-LAST_WORDS_BYTES)
+      order.bytes(fd, chunk)
+      fed()
+    })
+    this.#printed = printed
     const notes = new NoteReader()
     let isGarbled = false
     const read = (chunk: Buffer) => {
@@ -187,10 +189,14 @@ export class ExecutorProcess {
     child.on('error', (error) => process.stderr.write(`fpdt kernel: executor: ${error.message}\n`))
     // Subprocesses may hold the pipes open after the child's end, and then `close` would not come.
     child.on('exit', () => this.#kill())
-    child.on('close', (code, signal) => {
-      clearTimeout(watch)
-      order.force()
-      this.#ended(isGarbled ? `wrote to file descriptor ${NOTES_FD}, which is the kernel's, and was ended` : describeEnd(code, signal, lastWords))
+    this.#gone = new Promise((resolve) => {
+      child.on('close', async (code, signal) => {
+        await printed.end()
+        clearTimeout(watch)
+        order.force()
+        this.#ended(isGarbled ? `wrote to file descriptor ${NOTES_FD}, which is the kernel's, and was ended` : describeEnd(code, signal, lastWords))
+        resolve()
+      })
     })
   }
 
@@ -230,7 +236,7 @@ export class ExecutorProcess {
 
   #regulate(): void {
     const waits = this.#isHeld && !this.#isClosing && this.#interruption === undefined
-    for (const pipe of [this.#child.stdout, this.#child.stderr, pipeOfNotes(this.#child)]) {
+    for (const pipe of [this.#printed, pipeOfNotes(this.#child)]) {
       if (waits) pipe?.pause()
       else pipe?.resume()
     }
