@@ -1,6 +1,7 @@
 /** The clients that people run notebooks with from a shell; each as it is used there. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { stripVTControlCharacters } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { eventually } from './client.js'
 import { Jupyter } from './jupyter.js'
@@ -93,12 +94,28 @@ describe.concurrent('papermill', () => {
       ['let rate: number = 1; let name: string = "none"; let on: boolean = true; let steps: number = 1; let options = "{}"', 'parameters'],
       'console.log(JSON.stringify([rate, name, on, steps, JSON.parse(options)]))',
     ])
-    const given = ['-p', 'rate', '0.5', '-p', 'name', 'a "b" \\ é', '-p', 'on', 'False', '-p', 'steps', '2147483647', '-p', 'options', '{"layers": [1, 2]}']
+    const given = [
+      '-p',
+      'rate',
+      '0.5',
+      '-p',
+      'name',
+      'a "b" \\ é',
+      '-p',
+      'on',
+      'False',
+      '-p',
+      'steps',
+      '2147483647',
+      '-p',
+      'options',
+      '{"layers": [1, 2], "mark": "\\ud83d\\ude00"}',
+    ]
     const { code, stderr } = await papermill('parameters', ...given)
     expect(code, stderr).toBe(0)
     const [, injected, printing] = jupyter.read('parameters-filled.ipynb')
     expect(injected?.metadata.tags).toEqual(['injected-parameters'])
-    expect(printing?.outputs[0]?.text).toBe(`${JSON.stringify([0.5, 'a "b" \\ é', false, 2147483647, { layers: [1, 2] }])}\n`)
+    expect(printing?.outputs[0]?.text).toBe(`${JSON.stringify([0.5, 'a "b" \\ é', false, 2147483647, { layers: [1, 2], mark: '\u{1F600}' }])}\n`)
   })
 
   it('fails with the error of the cell that failed', async () => {
@@ -115,7 +132,7 @@ describe.concurrent('jupyter run', () => {
     expect(await jupyter.run('jupyter', ['run', '--kernel=fpdt', 'hello.ts'])).toMatchObject({ code: 0, stdout: 'hello, file\n' })
     const failed = await jupyter.run('jupyter', ['run', '--kernel=fpdt'], { input: 'throw new Error("bad")' })
     expect(failed.code).not.toBe(0)
-    expect(failed.stdout + failed.stderr).toContain('Error: bad')
+    expect(stripVTControlCharacters(failed.stdout + failed.stderr)).toContain('Error: bad')
   })
 })
 
@@ -147,7 +164,7 @@ describe('jupyter console', () => {
       ['\x03', 'KeyboardInterrupt.*In \\[6\\]: '],
       ['kept\r', 'Out\\[6\\]: 7.*In \\[7\\]: '],
       ['for (let i = 0; i <= 3; i++) process.stdout.write("\\r" + i + " of " + 3)\r', '3 of 3.*In \\[8\\]: '],
-      ['prompt("Who? ") + kept\r', 'Who\\? '],
+      ['prompt("Who? ") + kept\r', '\\+ kept\\n.*Who\\? '],
       ['Ada\r', "Out\\[8\\]: 'Ada7'.*In \\[9\\]: "],
       ['throw new RangeError("chunk " + kept)\r', 'RangeError: chunk 7.*In \\[10\\]: '],
       ['process.exit(3)\r', 'exited with code 3.*In \\[11\\]: '],

@@ -15,8 +15,9 @@ async function interrupted(code: string, after_ms = 0) {
   await new Promise((resolve) => setTimeout(resolve, after_ms))
   const start = performance.now()
   await kernel.interrupt()
-  const run = await kernel.finished(sent)
-  return { ...run, took_ms: performance.now() - start }
+  await kernel.until(({ header, parent }) => parent.msg_id === sent && header.msg_type === 'execute_reply')
+  const took_ms = performance.now() - start
+  return { ...(await kernel.finished(sent)), took_ms }
 }
 
 describe('interrupt', () => {

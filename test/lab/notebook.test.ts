@@ -11,8 +11,7 @@ scale(21)`,
   `import { Device, llama } from 'fpdt'
 const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB' })
 const run = await device.train(llama({ layers: 1, width: 32, heads: 2, feedForward: 64 }), { sequence: 256, chunk: 128, ranks: 1 })
-await run.step('lib.dom.d.ts')
-run`,
+await run.step('lib.dom.d.ts')`,
   'for (const _ of progress(5)) {}',
   'scale.na',
 ]
@@ -39,7 +38,7 @@ it('Notebook 7 runs cells and draws results, runs of a training and progress bar
   await cell(0).locator('.cm-content').click()
   for (let i = 0; i < 3; i++) await page.keyboard.press('Shift+Enter')
   await expect.poll(() => output(0).allInnerTexts(), SOON).toEqual(['42'])
-  await page.locator('.jp-FPDT-stage[data-fpdt-drawn]').last().waitFor()
+  await page.locator('.jp-FPDT-stage[data-fpdt-drawn]').waitFor()
   await expect.poll(async () => (await output(2).allInnerTexts()).join(), SOON).toMatch(/100\s%.*5 of 5/)
   await page.screenshot({ path: join(results, 'notebook.png') })
 }, 60_000)
