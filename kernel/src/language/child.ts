@@ -3,6 +3,7 @@
  * and outlives it; `protocol.ts` says how they talk.
  */
 import { MessageChannel } from 'node:worker_threads'
+import { installFunctionText } from './as-written.js'
 import { questions } from './ask.js'
 import { Evaluator } from './evaluate.js'
 import { installStackTraces } from './frames.js'
@@ -33,6 +34,7 @@ Object.defineProperty(process, 'stdout', { value: output.standardStream(1), conf
 Object.defineProperty(process, 'stderr', { value: output.standardStream(2), configurable: true, enumerable: true })
 
 installStackTraces()
+installFunctionText()
 hidePromiseBooks()
 const evaluator = new Evaluator(process.cwd(), output)
 const answers = new MessageChannel()

@@ -3,6 +3,7 @@
  * thrown, a thing that throws when it is looked at too; and nothing is longer than a person reads.
  */
 import { inspect, types } from 'node:util'
+import { asWritten } from './as-written.js'
 import { isInternal, placeOf } from './frames.js'
 import { cut, plain } from './present/plain.js'
 import { isOpen, read } from './present/read.js'
@@ -104,7 +105,7 @@ function asText(get: () => unknown): string | undefined {
 
 /** Also without what transpiled functions contain and their author has not written. */
 function shorten(text: string): string {
-  const clean = text.replace(/if\(\$\$stop\[0\]\)\$\$stop\.raise\(\);|\(\$\$stop\[0\]&&\$\$stop\.raise\(\),/g, '')
+  const clean = asWritten(text)
   const more = clean.length - MESSAGE_CHARS
   return more > 0 ? `${clean.slice(0, MESSAGE_CHARS)}… ${more.toLocaleString('en')} more characters` : clean
 }

@@ -14,6 +14,7 @@
 import { LEAST_UPPER_BOUND, originalPositionFor, TraceMap } from '@jridgewell/trace-mapping'
 import MagicString from 'magic-string'
 import { transformSync } from 'oxc-transform'
+import { IMPORT, META, namePlace } from './as-written.js'
 import { makeInterruptible } from './interruptible.js'
 import { HELPER, lower, lowering } from './lower.js'
 import { boundNames, isFunction, type Node, offsetOf, parse, position, SourceError, walk } from './syntax.js'
@@ -149,8 +150,8 @@ function isObjectLiteral(source: string): boolean {
 
 function rewriteModuleSyntax(program: Node, code: MagicString): void {
   walk(program, (node) => {
-    if (node.type === 'ImportExpression') code.overwrite(node.start, node.start + 'import'.length, '$$cell.dynamicImport')
-    else if (node.type === 'MetaProperty' && (node.meta as Node).name === 'import') code.overwrite(node.start, node.end, '$$cell.meta')
+    if (node.type === 'ImportExpression') code.overwrite(node.start, node.start + 'import'.length, IMPORT)
+    else if (node.type === 'MetaProperty' && (node.meta as Node).name === 'import') code.overwrite(node.start, node.end, META)
   })
 }
 
@@ -184,7 +185,7 @@ function hoist(statement: Node, code: MagicString, names: Set<string>): void {
       const id = statement.id as Node
       names.add(id.name as string)
       // Without a name of its own a recursive call reaches what the name means now; assignment to an identifier still gives it the name.
-      code.remove(id.start, id.end)
+      code.overwrite(id.start, id.end, namePlace(id.name as string))
       code.appendRight(statement.start, `${id.name} = `)
       code.prependLeft(statement.end, ';')
       code.move(statement.start, statement.end, HOIST_AT)
