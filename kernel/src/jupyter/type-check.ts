@@ -87,6 +87,7 @@ export class TypeCheck {
       refusal: () => Promise.resolve(undefined),
       ended: async (how) => {
         clearTimeout(timer)
+        if (how.lost === true) return // the cells that it takes names from are forgotten
         outcome = how
         say(left)
         await setImmediate() // the reply goes first
