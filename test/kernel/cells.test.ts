@@ -84,7 +84,9 @@ describe('names', () => {
     await kernel.run('import { setTimeout } from "node:timers/promises"\nconst process = 1, console = 2, Promise = 3\nlet Buffer = 4\nclass URL {}')
     expect(await result('[await setTimeout(1, "slept"), process, console, Promise, Buffer, new URL()]')).toBe("[ 'slept', 1, 2, 3, 4, URL {} ]")
     expect(await result('Buffer++; const twice = () => Buffer * 2\ntwice()')).toBe('10')
-    expect(await result('[typeof globalThis.setTimeout(() => {}), globalThis.process.version[0], typeof globalThis.Buffer]')).toBe("[ 'object', 'v', 'function' ]")
+    expect(await result('[typeof globalThis.setTimeout(() => {}), globalThis.process.version[0], typeof globalThis.Buffer]')).toBe(
+      "[ 'object', 'v', 'function' ]",
+    )
     expect(await result('%xdel process\n%xdel console\n%xdel Promise\n%xdel Buffer\n%xdel URL\n%xdel setTimeout\ntypeof process.version')).toBe("'string'")
   })
 

@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { Assistant } from '../../kernel/src/language/assist.js'
-import { describeMistakes } from '../../kernel/src/language/diagnostics.js'
+import { Assistant } from '../../kernel/src/assist/assist.js'
+import { describeMistakes } from '../../kernel/src/assist/diagnostics.js'
 import { descendants, type Run, TestKernel } from './client.js'
 
 /** A notebook of which only the types are looked at. */

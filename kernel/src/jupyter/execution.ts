@@ -1,7 +1,7 @@
 /** execute_request: a cell becomes a task of the executor, and its outcome the reply. */
 import { setImmediate } from 'node:timers/promises'
-import type { Assistant } from '../language/assist.js'
-import type { CellTask, Outcome, Output, Payload } from '../language/protocol.js'
+import type { Assistant } from '../assist/assist.js'
+import type { CellTask, Outcome, Output, Payload } from '../cells/protocol.js'
 import { codeOf, expressionsOf } from './content.js'
 import type { ExecutorProcess } from './executor-process.js'
 import { asFailure, errorOutput } from './failure.js'

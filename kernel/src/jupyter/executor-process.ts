@@ -7,13 +7,13 @@ import { randomBytes } from 'node:crypto'
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { NoteReader } from '../language/note-stream.js'
-import { type Answer, CONTROL_FD, type Failure, NOTES_FD, type Outcome, type Output, type Task } from '../language/protocol.js'
+import { NoteReader } from '../cells/note-stream.js'
+import { type Answer, CONTROL_FD, type Failure, NOTES_FD, type Outcome, type Output, type Task } from '../cells/protocol.js'
 import { describeEnd, LAST_WORDS_BYTES } from './death.js'
 import { type Ask, OutputOrder } from './output-order.js'
 import { Printed, spawnPrinting } from './printed.js'
 
-const CHILD = fileURLToPath(new URL('../language/child.js', import.meta.url))
+const CHILD = fileURLToPath(new URL('../cells/child.js', import.meta.url))
 
 /** How long an interrupted cell may clean up before every check throws, and before the user is told that it does not end. */
 const INSIST_MS = 300

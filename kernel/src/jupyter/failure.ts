@@ -1,5 +1,5 @@
 /** Errors as the protocol has them. */
-import type { Failure } from '../language/protocol.js'
+import type { Failure } from '../cells/protocol.js'
 
 export function asFailure(error: { readonly name: string; readonly message: string }): Failure {
   return { status: 'error', ename: error.name, evalue: error.message, traceback: [`${error.name}: ${error.message}`] }

@@ -5,8 +5,8 @@
  */
 import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
+import type { Assistant } from '../assist/assist.js'
 import { FpdtError } from '../errors.js'
-import type { Assistant } from '../language/assist.js'
 import { isParsable } from '../language/parsable.js'
 import { Channels, type RequestChannel } from './channels.js'
 import { Comms } from './comms.js'
@@ -200,7 +200,7 @@ export class Kernel {
 
   /** Parser and language server are loaded when they are first asked for: most of what an idle kernel would weigh. */
   #assist(): Promise<Assistant> {
-    this.#assistant ??= import('../language/assist.js').then(({ Assistant }) => new Assistant(process.cwd(), this.#execution.executed, this.#execution.globals))
+    this.#assistant ??= import('../assist/assist.js').then(({ Assistant }) => new Assistant(process.cwd(), this.#execution.executed, this.#execution.globals))
     return this.#assistant
   }
 

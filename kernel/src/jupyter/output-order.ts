@@ -1,5 +1,5 @@
-/** Puts the three streams of an executor back into the order they were written in (epochs: `language/protocol.ts`). Pure: no process, no timer. */
-import { type Mark, MarkReader, type Note, type Outcome, type Output } from '../language/protocol.js'
+/** Puts the three streams of an executor back into the order they were written in (epochs: `cells/protocol.ts`). Pure: no process, no timer. */
+import { type Mark, MarkReader, type Note, type Outcome, type Output } from '../cells/protocol.js'
 
 export type Ask = Extract<Note, { kind: 'ask' }>
 type Token = { readonly kind: 'text'; readonly text: string } | Mark | Exclude<Note, { kind: 'ready' }>

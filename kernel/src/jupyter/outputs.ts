@@ -2,8 +2,9 @@
  * Outputs of cells -> IOPub messages. Text is gathered for a moment: one message a print would run into the server's limit of 1,000 messages a
  * second. Anything else, or text of another cell or stream, sends what was gathered first, so the order stays.
  */
+
+import type { Output } from '../cells/protocol.js'
 import type { CommEvent } from '../comm/comms.js'
-import type { Output } from '../language/protocol.js'
 import type { Message, MessageExtra } from './message.js'
 
 const GATHER_MS = 25

@@ -2,9 +2,9 @@
  * What a cell asks the supervisor, which runs no code for it: `name?` opens the pager with what the language server knows, `%types` sets how
  * types are checked. Whatever else stands in the cell runs as ever.
  */
-import type { Assistant } from '../language/assist.js'
+import type { Assistant } from '../assist/assist.js'
+import type { Failure, Payload } from '../cells/protocol.js'
 import { isParsable } from '../language/parsable.js'
-import type { Failure, Payload } from '../language/protocol.js'
 import type { Asked } from '../language/words/expansion.js'
 import { mayAsk } from '../language/words/signs.js'
 import type { Word } from '../language/words/table.js'

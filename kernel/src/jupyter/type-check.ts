@@ -3,9 +3,9 @@
  * then still see what was found. In the mode `strict` it waits for the check, and does not run when something is wrong.
  */
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
-import type { Assistant } from '../language/assist.js'
-import { describeMistakes, mayHoldMistakes, type TypeMistake } from '../language/diagnostics.js'
-import type { Failure, Outcome } from '../language/protocol.js'
+import type { Assistant } from '../assist/assist.js'
+import { describeMistakes, mayHoldMistakes, type TypeMistake } from '../assist/diagnostics.js'
+import type { Failure, Outcome } from '../cells/protocol.js'
 
 const MODES = ['off', 'report', 'strict'] as const
 export type TypesMode = (typeof MODES)[number]

@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { type Cell, cellOf, cells } from '../../../kernel/src/cells/cell.js'
+import { OutputWriter } from '../../../kernel/src/cells/output.js'
+import { encodeMark, MarkReader, type Note } from '../../../kernel/src/cells/protocol.js'
 import { OutputOrder } from '../../../kernel/src/jupyter/output-order.js'
-import { type Cell, cellOf, cells } from '../../../kernel/src/language/cell.js'
-import { OutputWriter } from '../../../kernel/src/language/output.js'
-import { encodeMark, MarkReader, type Note } from '../../../kernel/src/language/protocol.js'
 
 const cell = (id: number, isMain = true): Cell =>
   cellOf({ kind: 'cell', cell: id, file: `Cell [${id}]`, ...(isMain ? {} : { subshell: 's' }), canAsk: false, code: '', silent: false, expressions: {} })

@@ -89,8 +89,8 @@ class Expander {
   #command(sign: number, start: number, bang: string, target: string): boolean {
     let end = this.#lineEnd(start)
     if (this.#isNegation(sign, start, end)) return false
-    // As in a shell, a backslash at the end of a line joins the next to it.
-    while (this.source[end - 1] === '\\' && end < this.source.length) end = this.#lineEnd(this.source.indexOf('\n', end) + 1)
+    // As in a shell, a backslash at the very end of a line joins the next to it.
+    while (/^\\\r?\n/.test(this.source.slice(end - 1, end + 2))) end = this.#lineEnd(this.source.indexOf('\n', end) + 1)
     this.#replace(sign, end, () => {
       this.#out.write(`await $$words.${bang === '!' && target === '' ? 'shell' : 'lines'}(`)
       writeFilled(this.#out, this.source, start, end, this.#isKnownName)

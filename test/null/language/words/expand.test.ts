@@ -211,6 +211,11 @@ describe('words: positions', () => {
     expect(() => transpile('!ls -l\nlet a\nlet a')).toThrowError(expect.objectContaining({ line: 2, column: 5 }))
   })
 
+  it('end where a backslash is not the last of its line', () => {
+    for (const source of ['!a \\ ', '!a \\ \n1 + 1', '!a \\', '!a \\\n', '!a \\\r\nb\r\n1'])
+      expect(expand(source).text.split('\n').length, JSON.stringify(source)).toBe(source.split('\n').length)
+  })
+
   it('never fail, whatever the text', () => {
     const token = fc.constantFrom(
       '!',

@@ -6,6 +6,9 @@ import vm from 'node:vm'
 import { Comms } from '../comm/comms.js'
 import { COMM_HOST } from '../comm/index.js'
 import { DISPLAY_HOST, type DisplayHost } from '../display.js'
+import { SourceError } from '../language/syntax.js'
+import { transpileCell } from '../language/transpile.js'
+import { mayHoldWords } from '../language/words/signs.js'
 import { progress } from '../progress.js'
 import { type Cell, cellOf, cells } from './cell.js'
 import { createDisplay, isShown } from './displays.js'
@@ -17,11 +20,8 @@ import type { OutputWriter } from './output.js'
 import { displayIdOf, present, sendable } from './present.js'
 import type { CellTask, Failure, Outcome, Shown, Task } from './protocol.js'
 import { Results } from './results.js'
-import { SourceError } from './syntax.js'
 import { failureOf } from './traceback.js'
-import { transpileCell } from './transpile.js'
 import { UserNames } from './user-names.js'
-import { mayHoldWords } from './words/signs.js'
 
 /** What transpiled cell code knows as `$$cell`. */
 interface Scope {
@@ -121,7 +121,7 @@ export class Evaluator {
 
   /** The scope rather than its value: a promise in `value` would be waited for. */
   async #execute(source: string, file: string): Promise<Scope> {
-    const words = mayHoldWords(source) ? (await import('./words/expand.js')).expandWords(source, (name) => this.#names.has(name)) : undefined
+    const words = mayHoldWords(source) ? (await import('../language/words/expand.js')).expandWords(source, (name) => this.#names.has(name)) : undefined
     const { code, names, positions } = transpileCell(source, file, words)
     rememberCell(file, source, positions)
     if (words !== undefined && words.text !== source) await this.#installWords()

@@ -3,7 +3,7 @@
  * and outlives it; `protocol.ts` says how they talk.
  */
 import { MessageChannel } from 'node:worker_threads'
-import { installFunctionText } from './as-written.js'
+import { installFunctionText } from '../language/as-written.js'
 import { questions } from './ask.js'
 import { Evaluator } from './evaluate.js'
 import { installStackTraces } from './frames.js'

@@ -9,7 +9,7 @@
  *
  * All of that stands on one line, so line n of the cell is line n + 1 of the module, and columns are the same.
  */
-import { boundNames, isFunction, type Node, parse, walk } from './syntax.js'
+import { boundNames, isFunction, type Node, parse, walk } from '../language/syntax.js'
 
 /** What a cell says about names, in its outermost scope. */
 export interface Names {

@@ -1,8 +1,9 @@
 /** The cells that ran, as modules that take names from each other. Pure: knows no server. */
+
+import { isParsable } from '../language/parsable.js'
+import { expandWords } from '../language/words/expand.js'
+import type { Expansion } from '../language/words/expansion.js'
 import { type CellModule, type Definer, type Definers, namesOf, wordsOf } from './cell-module.js'
-import { isParsable } from './parsable.js'
-import { expandWords } from './words/expand.js'
-import type { Expansion } from './words/expansion.js'
 
 /** What a cell can refer to. */
 export interface Surroundings {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { exportingModule, namesOf, typedNames, workingModule } from '../../../kernel/src/language/cell-module.js'
-import { Notebook } from '../../../kernel/src/language/notebook.js'
+import { exportingModule, namesOf, typedNames, workingModule } from '../../../kernel/src/assist/cell-module.js'
+import { Notebook } from '../../../kernel/src/assist/notebook.js'
 
 const sorted = (names: Iterable<string> | undefined) => [...(names ?? [])].sort()
 

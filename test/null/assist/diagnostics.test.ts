@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { describeMistakes, type Finding, mayHoldMistakes, typeMistakes } from '../../../kernel/src/language/diagnostics.js'
+import { describeMistakes, type Finding, mayHoldMistakes, typeMistakes } from '../../../kernel/src/assist/diagnostics.js'
 
 const finding = (source: string, part: string, code: number, message = 'm', severity = 1): Finding => {
   const start = source.indexOf(part)

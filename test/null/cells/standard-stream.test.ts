@@ -1,8 +1,8 @@
 import { finished } from 'node:stream/promises'
 import { setImmediate } from 'node:timers/promises'
 import { expect, it, vi } from 'vitest'
-import { type Cell, cells } from '../../../kernel/src/language/cell.js'
-import { StandardStream } from '../../../kernel/src/language/standard-stream.js'
+import { type Cell, cells } from '../../../kernel/src/cells/cell.js'
+import { StandardStream } from '../../../kernel/src/cells/standard-stream.js'
 
 const cell = (id: number) => ({ id }) as Cell
 

@@ -3,7 +3,7 @@
  * however this process dies.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { executable } from './tsc.js'
+import { executable } from '../language/tsc.js'
 
 interface Incoming {
   readonly id?: number | string

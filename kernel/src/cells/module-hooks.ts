@@ -6,9 +6,9 @@ import { createHash } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import type { LoadHook, ResolveHook } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import { parse } from '../language/syntax.js'
+import { transpileModule } from '../language/transpile.js'
 import { CELLS_FILE, ownModule } from './modules.js'
-import { parse } from './syntax.js'
-import { transpileModule } from './transpile.js'
 
 const TYPESCRIPT = /\.m?ts$/
 const VERSIONED = /\.(?:m?ts|m?js|json)$/

@@ -1,7 +1,7 @@
 /** Stack frames in the words of the notebook: cells and local files with their own lines, without frames of the kernel. */
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { type Position, type Positions, transpileModule } from './transpile.js'
+import { type Position, type Positions, transpileModule } from '../language/transpile.js'
 
 interface Origin {
   readonly source: string

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { encodeNote, NoteReader } from '../../../kernel/src/language/note-stream.js'
-import type { Note } from '../../../kernel/src/language/protocol.js'
+import { encodeNote, NoteReader } from '../../../kernel/src/cells/note-stream.js'
+import type { Note } from '../../../kernel/src/cells/protocol.js'
 
 const data = fc.dictionary(fc.string(), fc.jsonValue()).map((value) => JSON.parse(JSON.stringify(value)))
 const note: fc.Arbitrary<Note> = fc.oneof(

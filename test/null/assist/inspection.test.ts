@@ -2,8 +2,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { reading, signatureText } from '../../../kernel/src/language/inspection.js'
-import { pathsAt } from '../../../kernel/src/language/path-completion.js'
+import { reading, signatureText } from '../../../kernel/src/assist/inspection.js'
+import { pathsAt } from '../../../kernel/src/assist/path-completion.js'
 
 describe('a signature', () => {
   const signature = { label: 'f(a: number, b: string): void', parameters: [{ label: [2, 11] as const }, { label: 'b: string', documentation: 'the second' }] }

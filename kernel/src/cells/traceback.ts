@@ -3,13 +3,13 @@
  * thrown, a thing that throws when it is looked at too; and nothing is longer than a person reads.
  */
 import { inspect, types } from 'node:util'
-import { asWritten } from './as-written.js'
+import { asWritten } from '../language/as-written.js'
+import { SourceError } from '../language/syntax.js'
+import type { Position } from '../language/transpile.js'
 import { isInternal, placeOf } from './frames.js'
 import { cut, plain } from './present/plain.js'
 import { isOpen, read } from './present/read.js'
 import type { Failure } from './protocol.js'
-import { SourceError } from './syntax.js'
-import type { Position } from './transpile.js'
 
 const NAME_CHARS = 100
 const MESSAGE_CHARS = 10_000
