@@ -6,7 +6,7 @@ import { FpdtError } from './errors.js'
 import { connectionWarnings, readConnection } from './jupyter/connection.js'
 import { ExecutorProcess } from './jupyter/executor-process.js'
 import type { Kernel } from './jupyter/kernel.js'
-import { onceOrphaned } from './jupyter/parent.js'
+import { onceOrphaned } from './jupyter/orphaned.js'
 
 const [path] = process.argv.slice(2)
 if (path === undefined) {

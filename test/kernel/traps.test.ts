@@ -31,7 +31,7 @@ const COMPLAINTS: Readonly<Record<string, readonly Held[]>> = {
     ['kernel/clients-server.test.ts', 'killed leaves no process behind, whatever its kernels were doing'],
     ['kernel/lifetime.test.ts', 'leaves no process behind after shutdown_request, and exits with 0'],
     ['kernel/lifetime.test.ts', 'takes the processes that user code started along'],
-    ['kernel/words.test.ts', 'end when the executor is killed'],
+    ['kernel/magics.test.ts', 'end when the executor is killed'],
     ['kernel/assist.test.ts', 'is left behind by no kernel, even one that is killed'],
     ['kernel/clients.test.ts', 'executes, continues what is incomplete, completes, asks, interrupts, shows errors and crashes, and leaves no process'],
   ],

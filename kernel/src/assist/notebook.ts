@@ -1,8 +1,8 @@
 /** The cells that ran, as modules that take names from each other. Pure: knows no server. */
 
+import { expandWords } from '../language/magics/expand.js'
+import type { Expansion } from '../language/magics/expansion.js'
 import { isParsable } from '../language/parsable.js'
-import { expandWords } from '../language/words/expand.js'
-import type { Expansion } from '../language/words/expansion.js'
 import { type CellModule, type Definer, type Definers, namesOf, wordsOf } from './cell-module.js'
 
 /** What a cell can refer to. */

@@ -2,31 +2,31 @@
  * The executor: the process that user code, the fpdt library and the native addon run in. The supervisor starts it, gives it tasks
  * and outlives it; `protocol.ts` says how they talk.
  */
+import { type ConnectOpts, Socket, type SocketConstructorOpts } from 'node:net'
 import { MessageChannel } from 'node:worker_threads'
 import { installFunctionText } from '../language/as-written.js'
-import { questions } from './ask.js'
 import { Evaluator } from './evaluate.js'
 import { installStackTraces } from './frames.js'
 import { KeyboardInterrupt, listenForInterrupts } from './interrupt.js'
-import { encodeNote } from './note-stream.js'
-import { OutputWriter, writeAll } from './output.js'
+import { encodeMessage, MessageReader, TASKS } from './message-stream.js'
+import { OutputWriter, writeAll } from './output-writer.js'
 import { hidePromiseBooks } from './present/plain.js'
-import { CONTROL_FD, NOTES_FD, type Note, type Task } from './protocol.js'
+import { questions } from './prompt.js'
+import { CONTROL_FD, NOTES_FD, type Note, TASKS_FD, type Task } from './protocol.js'
 import { failureOf } from './traceback.js'
 
 const [nonce] = process.argv.splice(2, 1) as [string]
+/** User code has closed a descriptor that is not its own, or read from it. The supervisor starts another process when this one ends. */
+const giveUp = () => process.kill(process.pid, 'SIGKILL')
+/** Synchronous: nothing is lost when the process crashes a moment later, and a cell that shows faster than clients read waits, as one that prints. */
 const send = (note: Note): void => {
-  const parts = encodeNote(note)
+  const parts = encodeMessage(note)
   try {
     for (const part of parts) writeAll(NOTES_FD, part)
   } catch {
-    // User code has closed the pipe: nothing can be said any more, and the supervisor starts another process when this one ends.
-    process.kill(process.pid, 'SIGKILL')
+    giveUp()
   }
 }
-// Libraries that find these would take the supervisor for a parent of theirs.
-process.send = undefined
-process.disconnect = () => {}
 const output = new OutputWriter(nonce, send)
 
 // Before anything touches process.stdout: Node would make the descriptor non-blocking.
@@ -42,10 +42,22 @@ listenForInterrupts(CONTROL_FD, answers.port1, (upTo) => evaluator.interrupt(upT
 const prompts = questions(output, answers.port2, (cell) => evaluator.isUnderWay(cell))
 Object.assign(globalThis, prompts)
 
-process.on('message', async (task: Task) => {
+const perform = async (task: Task): Promise<void> => {
   const { cell, outcome } = await evaluator.run(task)
   output.end(cell, outcome)
-})
+}
+const tasks = new MessageReader(TASKS)
+const take = (count: number, space: Uint8Array): boolean => {
+  try {
+    for (const task of tasks.readInto(space, count)) void perform(task)
+  } catch {
+    giveUp()
+  }
+  return true
+}
+// Node's types know `onread` only of sockets that connect.
+const reading: SocketConstructorOpts & Pick<ConnectOpts, 'onread'> = { fd: TASKS_FD, writable: false, onread: { buffer: () => tasks.space, callback: take } }
+new Socket(reading)
 
 // Errors of timers and forgotten promises are reported where they were caused; they end neither the process nor a later cell.
 const report = (thrown: unknown) => process.stderr.write(`${failureOf(thrown).traceback.join('\n')}\n`)

@@ -12,12 +12,12 @@ import type { DisplayHost, MimeBundle } from '../display.js'
 import { escapeHtml } from '../escape-html.js'
 import { cells } from './cell.js'
 import { arrowTable } from './present/arrow.js'
-import { bytesOf, imageType } from './present/image.js'
+import { bytesOf, imageType } from './present/image-bytes.js'
+import { displayIdOf, present, sendable } from './present/index.js'
 import { plain } from './present/plain.js'
 import { isOpen, read } from './present/read.js'
 import { recordsTable } from './present/records.js'
 import { tableBundle } from './present/table.js'
-import { displayIdOf, present, sendable } from './present.js'
 
 type Metadata = Readonly<Record<string, unknown>>
 type Shown = MimeBundle | Promise<MimeBundle>

@@ -6,9 +6,9 @@ import vm from 'node:vm'
 import { Comms } from '../comm/comms.js'
 import { COMM_HOST } from '../comm/index.js'
 import { DISPLAY_HOST, type DisplayHost } from '../display.js'
+import { mayHoldWords } from '../language/magics/signs.js'
 import { SourceError } from '../language/syntax.js'
 import { transpileCell } from '../language/transpile.js'
-import { mayHoldWords } from '../language/words/signs.js'
 import { progress } from '../progress.js'
 import { type Cell, cellOf, cells } from './cell.js'
 import { createDisplay, isShown } from './displays.js'
@@ -16,8 +16,8 @@ import { rememberCell } from './frames.js'
 import { KeyboardInterrupt, onInterrupt, setOldest, stop } from './interrupt.js'
 import { CellModules } from './modules.js'
 import { NewGlobals } from './new-globals.js'
-import type { OutputWriter } from './output.js'
-import { displayIdOf, present, sendable } from './present.js'
+import type { OutputWriter } from './output-writer.js'
+import { displayIdOf, present, sendable } from './present/index.js'
 import type { CellTask, Failure, Outcome, Shown, Task } from './protocol.js'
 import { Results } from './results.js'
 import { failureOf } from './traceback.js'
@@ -121,7 +121,7 @@ export class Evaluator {
 
   /** The scope rather than its value: a promise in `value` would be waited for. */
   async #execute(source: string, file: string): Promise<Scope> {
-    const words = mayHoldWords(source) ? (await import('../language/words/expand.js')).expandWords(source, (name) => this.#names.has(name)) : undefined
+    const words = mayHoldWords(source) ? (await import('../language/magics/expand.js')).expandWords(source, (name) => this.#names.has(name)) : undefined
     const { code, names, positions } = transpileCell(source, file, words)
     rememberCell(file, source, positions)
     if (words !== undefined && words.text !== source) await this.#installWords()
@@ -156,7 +156,7 @@ export class Evaluator {
   /** Loaded with the first cell that has words. */
   async #installWords(): Promise<void> {
     if ('$$words' in globalThis) return
-    const { Words } = await import('./words/run.js')
+    const { Words } = await import('./magics/run.js')
     const words = new Words({
       folder: this.#modules.folder,
       names: this.#names,
@@ -178,7 +178,7 @@ export class Evaluator {
     }
     const clear = (options: { wait?: boolean } = {}) => output.output({ kind: 'clear', wait: options.wait ?? false })
     console.clear = () => clear()
-    const sh = async (command: string) => (await import('./words/shell.js')).sh(command)
+    const sh = async (command: string) => (await import('./magics/command.js')).sh(command)
     Object.assign(globalThis, {
       [DISPLAY_HOST]: host,
       [COMM_HOST]: this.#comms,

@@ -1,10 +1,10 @@
 /**
  * What supervisor and executor say to each other.
  *
- *     supervisor --IPC--> executor       Task: a cell, or a comm message; several may be under way (subshells)
+ *     supervisor --fd 3--> executor      Task: a cell, or a comm message; several may be under way (subshells)
  *     supervisor --fd 4--> its worker    interrupt, insist, answer (control-worker.ts)
  *     executor --fd 1, 2--> supervisor   text, with marks in between
- *     executor --fd 5--> supervisor      Note (note-stream.ts)
+ *     executor --fd 5--> supervisor      Note (both in message-stream.ts)
  *
  * Text of user code goes through file descriptors 1 and 2 like that of native code and subprocesses, so their order is kept. Three streams have
  * no common order; epochs give them one. Whoever writes closes the epoch on the stream it leaves and opens the next on the one it enters; the
@@ -13,9 +13,11 @@
 import type { CommEvent } from '../comm/comms.js'
 import type { MimeBundle } from '../display.js'
 
-/** Place in the child's `stdio` of the pipe to its control worker. */
+/** Place in the child's `stdio` of the socket for its tasks. */
+export const TASKS_FD = 3
+/** Of the one to its control worker. */
 export const CONTROL_FD = 4
-/** And of the pipe for its notes. */
+/** And of the one for its notes. */
 export const NOTES_FD = 5
 
 export type Task = CellTask | CommTask

@@ -43,6 +43,8 @@ export class Channels {
   readonly #iopub: XPublisher
   readonly #queues: Record<RequestChannel | 'iopub' | 'heartbeat', SendQueue>
   readonly #complaints = new Complaints()
+  /** Made into frames at the end of all that can go on without input: by then the executor has its task, and the client its reply, which are waited for more. */
+  readonly #published: (() => Frames)[] = []
 
   private constructor(
     private readonly connection: Connection,
@@ -57,7 +59,7 @@ export class Channels {
     const complain = (words: string) => this.#complaints.say(words)
     const queue = (socket: Router) => new SendQueue(socket, complain)
     const { shell, control, stdin, heartbeat } = this.#sockets
-    const iopub = new SendQueue(this.#iopub, complain, onFull, endOfTurn)
+    const iopub = new SendQueue(this.#iopub, complain, onFull)
     this.#queues = { shell: queue(shell), control: queue(control), stdin: queue(stdin), iopub, heartbeat: queue(heartbeat) }
   }
 
@@ -99,19 +101,25 @@ export class Channels {
 
   /** Resolves when all that was published so far has been handed to ZeroMQ. */
   published(): Promise<void> {
+    this.#flush()
     return this.#queues.iopub.drained()
   }
 
   /** To every client. Exactly one topic frame; its value is free, and helps those who subscribe to a part. */
   publish(message: Message, topic = message.header.msg_type): void {
     const { header } = message
-    const frames = this.#encode({ ...message, identities: [Buffer.from(topic)] }, (error) => ({
-      ...message,
-      identities: [Buffer.from('stream')],
-      header: { ...header, msg_type: 'stream' },
-      content: { name: 'stderr', text: `${header.msg_type} could not be sent: ${error.message}\n` },
-    }))
-    this.#queues.iopub.send(frames)
+    const encode = () =>
+      this.#encode({ ...message, identities: [Buffer.from(topic)] }, (error) => ({
+        ...message,
+        identities: [Buffer.from('stream')],
+        header: { ...header, msg_type: 'stream' },
+        content: { name: 'stderr', text: `${header.msg_type} could not be sent: ${error.message}\n` },
+      }))
+    if (this.#published.push(encode) === 1) process.nextTick(() => this.#flush())
+  }
+
+  #flush(): void {
+    for (const encode of this.#published.splice(0)) this.#queues.iopub.send(encode())
   }
 
   /** User code can give us what is no JSON (circles, a thousand levels); whoever waits for the message then gets `instead`. */
@@ -129,6 +137,7 @@ export class Channels {
   }
 
   async close(): Promise<void> {
+    this.#flush()
     const drained = Promise.all(Object.values(this.#queues).map((queue) => queue.drained()))
     await Promise.race([drained, setTimeout(LINGER_MS)])
     for (const socket of [...Object.values(this.#sockets), this.#iopub]) socket.close()
@@ -153,9 +162,6 @@ function socketFile(at: string): string | undefined {
   return at.startsWith('ipc://') ? at.slice('ipc://'.length) : undefined
 }
 
-/** The end of all that can go on without input: by then the executor has its task, and the client its reply, which are waited for more than `busy`. */
-const endOfTurn = () => new Promise<void>((resolve) => process.nextTick(resolve))
-
 /** zeromq.js allows one pending send a socket; a second one throws EBUSY at once. So the sends of a socket form a chain. */
 class SendQueue {
   #tail: Promise<void> = Promise.resolve()
@@ -166,15 +172,12 @@ class SendQueue {
     private readonly socket: Router | XPublisher,
     private readonly complain: (words: string) => void,
     private readonly onFull: (isFull: boolean) => void = () => {},
-    /** What must have happened before a message goes. */
-    private readonly before?: () => Promise<void>,
   ) {}
 
   send(frames: Frames): Promise<boolean> {
     const bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
     this.#grow(bytes)
     const sent = this.#tail
-      .then(this.before)
       .then(() => this.#sendNow(frames))
       .then(
         () => true,

@@ -8,8 +8,8 @@ import { asFailure, errorOutput } from './failure.js'
 import type { History } from './history.js'
 import type { Message } from './message.js'
 import type { Outputs } from './outputs.js'
-import type { CellQuestions, Questions } from './questions.js'
 import type { Shell } from './shell.js'
+import type { CellQuestions, Questions } from './supervisor-magics.js'
 import { type CellCheck, TypeCheck } from './type-check.js'
 
 type Publish = (type: string, content: object, parent: Message) => void

@@ -4,14 +4,14 @@
  */
 import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import type { Readable, Writable } from 'node:stream'
+import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { NoteReader } from '../cells/note-stream.js'
-import { type Answer, CONTROL_FD, type Failure, NOTES_FD, type Outcome, type Output, type Task } from '../cells/protocol.js'
+import { encodeMessage, MessageReader, NOTES } from '../cells/message-stream.js'
+import { type Answer, CONTROL_FD, type Failure, NOTES_FD, type Outcome, type Output, TASKS_FD, type Task } from '../cells/protocol.js'
 import { describeEnd, LAST_WORDS_BYTES } from './death.js'
+import { Printed, spawnPrinting } from './executor-pipes.js'
 import { type Ask, OutputOrder } from './output-order.js'
-import { Printed, spawnPrinting } from './printed.js'
 
 const CHILD = fileURLToPath(new URL('../cells/child.js', import.meta.url))
 
@@ -86,7 +86,10 @@ export class ExecutorProcess {
     }
     return new Promise((resolve) => {
       this.#running.set(task.cell, { task, resolve })
-      this.#child.send(task, () => {}) // a child that is dying refuses; its end answers the task
+      const tasks = socketOf(this.#child, TASKS_FD)
+      tasks?.cork() // the parts in one write, none of them copied
+      for (const part of encodeMessage(task)) tasks?.write(part)
+      tasks?.uncork()
     })
   }
 
@@ -142,8 +145,7 @@ export class ExecutorProcess {
     const nonce = randomBytes(8).toString('hex')
     // Its own process group (detached): killing the group also ends what user code started.
     const child = spawnPrinting(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, nonce], {
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc', 'pipe', 'pipe'],
-      serialization: 'advanced',
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe'],
       detached: true,
     })
     this.#child = child
@@ -166,7 +168,7 @@ export class ExecutorProcess {
       fed()
     })
     this.#printed = printed
-    const notes = new NoteReader()
+    const notes = new MessageReader(NOTES)
     let isGarbled = false
     const read = (chunk: Buffer) => {
       try {
@@ -177,7 +179,7 @@ export class ExecutorProcess {
         return []
       }
     }
-    pipeOfNotes(child)?.on('data', (chunk: Buffer) => {
+    socketOf(child, NOTES_FD)?.on('data', (chunk: Buffer) => {
       for (const note of read(chunk)) {
         if (note.kind === 'ready') this.#isReady = true
         else order.note(note)
@@ -185,7 +187,10 @@ export class ExecutorProcess {
       fed()
     })
     this.#regulate()
-    child.stdio[CONTROL_FD]?.on('error', () => {}) // writing to a child that has died; `close` tells
+    for (const fd of [TASKS_FD, CONTROL_FD]) socketOf(child, fd)?.on('error', () => {}) // writing to a child that has died; its end answers its tasks
+    socketOf(child, TASKS_FD)
+      ?.on('close', () => this.#kill()) // user code may have closed the other end: no task would arrive
+      .resume()
     child.on('error', (error) => process.stderr.write(`fpdt kernel: executor: ${error.message}\n`))
     // Subprocesses may hold the pipes open after the child's end, and then `close` would not come.
     child.on('exit', () => this.#kill())
@@ -236,14 +241,14 @@ export class ExecutorProcess {
 
   #regulate(): void {
     const waits = this.#isHeld && !this.#isClosing && this.#interruption === undefined
-    for (const pipe of [this.#printed, pipeOfNotes(this.#child)]) {
+    for (const pipe of [this.#printed, socketOf(this.#child, NOTES_FD)]) {
       if (waits) pipe?.pause()
       else pipe?.resume()
     }
   }
 
   #control(line: string): void {
-    ;(this.#child.stdio[CONTROL_FD] as Writable | null)?.write(`${line}\n`)
+    socketOf(this.#child, CONTROL_FD)?.write(`${line}\n`)
   }
 
   #kill(): void {
@@ -257,9 +262,9 @@ export class ExecutorProcess {
   }
 }
 
-/** Node's types know five places. */
-function pipeOfNotes(child: ChildProcess): Readable | null {
-  return (child.stdio as readonly (Readable | null)[])[NOTES_FD] ?? null
+/** Undefined when the process could not be started. Node's types know five places. */
+function socketOf(child: ChildProcess, fd: number): Socket | undefined {
+  return (child.stdio as readonly (Socket | null)[] | undefined)?.[fd] ?? undefined
 }
 
 function died(ename: string, evalue: string): Outcome {

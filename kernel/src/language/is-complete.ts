@@ -1,6 +1,7 @@
 /** Whether Enter should run what is typed so far, or open another line. */
+
+import { expandWords } from './magics/expand.js'
 import { completeness } from './syntax.js'
-import { expandWords } from './words/expand.js'
 
 type Completeness = { readonly status: 'complete' | 'invalid' } | { readonly status: 'incomplete'; readonly indent: string }
 

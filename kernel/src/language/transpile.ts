@@ -17,8 +17,8 @@ import { transformSync } from 'oxc-transform'
 import { IMPORT, META, namePlace } from './as-written.js'
 import { makeInterruptible } from './interruptible.js'
 import { HELPER, lower, lowering } from './lower.js'
+import { type Expansion, withoutWords } from './magics/expansion.js'
 import { boundNames, isFunction, type Node, offsetOf, parse, position, SourceError, walk } from './syntax.js'
-import { type Expansion, withoutWords } from './words/expansion.js'
 
 export interface Position {
   readonly line: number

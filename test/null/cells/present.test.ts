@@ -2,9 +2,9 @@ import { createCanvas } from '@napi-rs/canvas'
 import * as arrow from 'apache-arrow'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { present, sendable } from '../../../kernel/src/cells/present/index.js'
 import { recordsTable } from '../../../kernel/src/cells/present/records.js'
 import { tableBundle } from '../../../kernel/src/cells/present/table.js'
-import { present, sendable } from '../../../kernel/src/cells/present.js'
 import { TO_MIME } from '../../../kernel/src/display.js'
 
 type Strings = Record<string, string>

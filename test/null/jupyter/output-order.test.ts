@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Cell, cellOf, cells } from '../../../kernel/src/cells/cell.js'
-import { OutputWriter } from '../../../kernel/src/cells/output.js'
+import { OutputWriter } from '../../../kernel/src/cells/output-writer.js'
 import { encodeMark, MarkReader, type Note } from '../../../kernel/src/cells/protocol.js'
 import { OutputOrder } from '../../../kernel/src/jupyter/output-order.js'
 

@@ -3,10 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isComplete } from '../../../../kernel/src/language/is-complete.js'
+import { expandWords } from '../../../../kernel/src/language/magics/expand.js'
+import { WORDS } from '../../../../kernel/src/language/magics/table.js'
 import { parse } from '../../../../kernel/src/language/syntax.js'
 import { transpileCell } from '../../../../kernel/src/language/transpile.js'
-import { expandWords } from '../../../../kernel/src/language/words/expand.js'
-import { WORDS } from '../../../../kernel/src/language/words/table.js'
 
 const isDeclared = (name: string) => name === 'dir' || name === 'known'
 const expand = (source: string) => expandWords(source, isDeclared)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, it } from 'vitest'
-import { encodeNote, NoteReader } from '../../../kernel/src/cells/note-stream.js'
+import { encodeNote, NoteReader } from '../../../kernel/src/cells/message-stream.js'
 import type { Note } from '../../../kernel/src/cells/protocol.js'
 
 const data = fc.dictionary(fc.string(), fc.jsonValue()).map((value) => JSON.parse(JSON.stringify(value)))

@@ -3,7 +3,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterEach, expect, it } from 'vitest'
-import { Printed, spawnPrinting } from '../../../kernel/src/jupyter/printed.js'
+import { Printed, spawnPrinting } from '../../kernel/src/jupyter/executor-pipes.js'
 
 const PRELUDE = "const { execSync } = require('node:child_process'); const { fstatSync, writeSync } = require('node:fs');"
 const children: ChildProcess[] = []

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { WORDS } from '../../kernel/src/language/words/table.js'
+import { WORDS } from '../../kernel/src/language/magics/table.js'
 import { eventually, isAlive, TestKernel } from './client.js'
 
 let kernel: TestKernel

@@ -5,7 +5,7 @@
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { type Cell, cells } from './cell.js'
 import { stop, WAKE } from './interrupt.js'
-import type { OutputWriter } from './output.js'
+import type { OutputWriter } from './output-writer.js'
 import type { Answer } from './protocol.js'
 
 /** The question cannot be put. */

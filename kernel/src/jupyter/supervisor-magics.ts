@@ -4,10 +4,10 @@
  */
 import type { Assistant } from '../assist/assist.js'
 import type { Failure, Payload } from '../cells/protocol.js'
+import type { Asked } from '../language/magics/expansion.js'
+import { mayAsk } from '../language/magics/signs.js'
+import type { Word } from '../language/magics/table.js'
 import { isParsable } from '../language/parsable.js'
-import type { Asked } from '../language/words/expansion.js'
-import { mayAsk } from '../language/words/signs.js'
-import type { Word } from '../language/words/table.js'
 import { asFailure } from './failure.js'
 
 /** A word that sets something: takes what stands behind it, gives what is printed, and throws when it cannot. */
@@ -32,7 +32,7 @@ export class Questions {
   /** Makes the settings. Undefined for nearly all cells; parser and language server are loaded for those alone that could ask something. */
   async of(code: string): Promise<CellQuestions | undefined> {
     if (!mayAsk(code) || !isParsable(code)) return undefined
-    const { expandWords } = await import('../language/words/expand.js')
+    const { expandWords } = await import('../language/magics/expand.js')
     const { asked } = expandWords(code)
     if (asked.length === 0) return undefined
     const isHelp = ({ word }: Asked) => word === 'pinfo' || word === 'pinfo2' || word === 'quickref'
@@ -87,7 +87,7 @@ function same(text: string): Help {
 }
 
 async function helpOfWord(name: string): Promise<string> {
-  const { WORDS } = await import('../language/words/table.js')
+  const { WORDS } = await import('../language/magics/table.js')
   const word: Word | undefined = WORDS.get(name)
   if (word === undefined) return `There is no word \`%${name}\`; \`%lsmagic\` lists all.`
   return word.usage === undefined ? `\`%${name}\` has no use in this kernel. ${word.does}` : `\`${word.usage}\`\n\n${word.does}`

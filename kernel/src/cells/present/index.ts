@@ -11,13 +11,13 @@
  * A value that fails to show itself is shown as text, and why is said on stderr: to look at something must not end a cell.
  */
 import { inspect, types } from 'node:util'
-import { DISPLAY_ID, type MimeBundle, TO_MIME } from '../display.js'
-import { arrowTable } from './present/arrow.js'
-import { base64, bytesOf, imageType } from './present/image.js'
-import { numbersInWords } from './present/numbers.js'
-import { messageOf, plain } from './present/plain.js'
-import { isOpen, method, read } from './present/read.js'
-import { tableBundle } from './present/table.js'
+import { DISPLAY_ID, type MimeBundle, TO_MIME } from '../../display.js'
+import { arrowTable } from './arrow.js'
+import { base64, bytesOf, imageType } from './image-bytes.js'
+import { numbersInWords } from './numbers.js'
+import { messageOf, plain } from './plain.js'
+import { isOpen, method, read } from './read.js'
+import { tableBundle } from './table.js'
 
 type Bundle = MimeBundle | Promise<MimeBundle>
 
