@@ -183,7 +183,7 @@ describe(`a kernel under hostile messages, seed ${SEED}`, () => {
       if (reply.status === 'ok') expect(stderr).toBe('display_data could not be sent: it nests deeper than 1000 levels\n')
       else expect(reply.evalue).toContain('stack')
     }
-    expect((await kernel.run('process.send?.("ready"); process.disconnect(); typeof process.send')).result).toBe("'undefined'")
+    expect((await kernel.run('process.send?.("ready"); process.disconnect?.(); typeof process.send')).result).toBe("'undefined'")
     await answers(4)
   })
 
