@@ -63,19 +63,36 @@ export class OutputWriter {
     const current = running.find(({ isMain }) => isMain) ?? running.at(-1)
     if (current === undefined || current.id === this.#current) return
     this.#current = current.id
-    this.#enter(2, current.id)
-    this.#enter(1, current.id)
+    this.#leave()
+    // In and out with one write: each may wake the supervisor.
+    this.#mark(2, this.#opening(current.id) + this.#closing())
+    this.#arrive(1, current.id)
   }
 
   #enter(stream: Stream, cell: number): void {
     if (this.#stream === stream && this.#owner === cell) return
-    const close = { kind: 'close', epoch: this.#epoch++ } as const
-    const left = this.#stream
+    this.#leave()
+    this.#arrive(stream, cell)
+  }
+
+  #leave(): void {
+    if (this.#stream === 'notes') this.send({ kind: 'close', epoch: this.#epoch++ })
+    else this.#mark(this.#stream, this.#closing())
+  }
+
+  #arrive(stream: Stream, cell: number): void {
     this.#stream = stream
     this.#owner = cell
-    if (left === 'notes') this.send(close)
-    else this.#mark(left, encodeMark(this.nonce, close))
-    if (stream !== 'notes') this.#mark(stream, encodeMark(this.nonce, { kind: 'open', epoch: this.#epoch, cell }))
+    if (stream !== 'notes') this.#mark(stream, this.#opening(cell))
+  }
+
+  #opening(cell: number): string {
+    return encodeMark(this.nonce, { kind: 'open', epoch: this.#epoch, cell })
+  }
+
+  /** Of this epoch; the next begins. */
+  #closing(): string {
+    return encodeMark(this.nonce, { kind: 'close', epoch: this.#epoch++ })
   }
 
   #mark(fd: 1 | 2, mark: string): void {

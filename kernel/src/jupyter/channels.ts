@@ -78,16 +78,19 @@ export class Channels {
     return channels
   }
 
-  /** Reads every socket until `close`. Frames that are no message of ours are reported on stderr and dropped. */
-  listen(onRequest: (channel: RequestChannel, request: Message) => void, onSubscribe: (topic: string) => void): void {
+  /**
+   * Reads every socket until `close`. Frames that are no message of ours are reported on stderr and dropped. When `onRequest` gives a promise, the next
+   * message of that channel waits for it.
+   */
+  listen(onRequest: (channel: RequestChannel, request: Message) => Promise<void> | undefined, onSubscribe: (topic: string) => void): void {
     for (const channel of ['shell', 'control', 'stdin'] as const) {
       void receive(this.#sockets[channel], (frames) => {
         const message = this.wire.decode(frames)
-        if ('refused' in message) this.#complaints.say(`dropped a message on ${channel}: ${message.refused}`)
-        else onRequest(channel, message)
+        if (!('refused' in message)) return onRequest(channel, message)
+        this.#complaints.say(`dropped a message on ${channel}: ${message.refused}`)
       })
     }
-    void receive(this.#sockets.heartbeat, (frames) => this.#queues.heartbeat.send(frames))
+    void receive(this.#sockets.heartbeat, (frames) => void this.#queues.heartbeat.send(frames))
     void receive(this.#iopub, ([frame]) => {
       const topic = subscribedTopic(frame)
       if (topic !== undefined) onSubscribe(topic)
@@ -216,9 +219,12 @@ class SendQueue {
   }
 }
 
-async function receive(socket: Router | XPublisher, handle: (frames: Buffer[]) => void): Promise<void> {
+async function receive(socket: Router | XPublisher, handle: (frames: Buffer[]) => Promise<void> | undefined | void): Promise<void> {
   try {
-    for await (const frames of socket) handle(frames as Buffer[])
+    for await (const frames of socket) {
+      const pause = handle(frames as Buffer[])
+      if (pause !== undefined) await pause
+    }
   } catch (error) {
     if (!socket.closed) throw error
   }

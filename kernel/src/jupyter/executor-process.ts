@@ -20,6 +20,8 @@ const INSIST_MS = 300
 const NOTICE_MS = 1000
 /** How long a stream may be held back for a mark of another. Marks are written before what waits for them, so only lost ones take longer. */
 const LOST_MARK_MS = 1000
+/** So much may wait for an executor that is busy, before clients wait. */
+const WAITING_BYTES = 64 * 2 ** 20
 /** How long the pipes of an executor that was ended may take to empty. */
 const LAST_OUTPUT_MS = 1000
 
@@ -91,6 +93,13 @@ export class ExecutorProcess {
       for (const part of encodeMessage(task)) tasks?.write(part)
       tasks?.uncork()
     })
+  }
+
+  /** Until tasks may be given again: a busy executor takes none, and they wait here. Undefined while that is little. */
+  room(): Promise<void> | undefined {
+    const tasks = socketOf(this.#child, TASKS_FD)
+    if (tasks === undefined || tasks.writableLength <= WAITING_BYTES || tasks.destroyed) return undefined
+    return new Promise((resolve) => tasks.once('drain', resolve).once('close', resolve))
   }
 
   /** Interrupts all tasks under way; with none, a timer of an earlier cell may be what keeps the process busy. */

@@ -130,7 +130,11 @@ export class Kernel {
       if (!isGreeted) kernel.#publish('status', { execution_state: 'starting' })
       isGreeted = true
     }
-    kernel.channels.listen((channel, request) => kernel.#receive(channel, request), greet)
+    const receive = (channel: RequestChannel, request: Message) => {
+      kernel.#receive(channel, request)
+      return channel === 'shell' ? executor.room() : undefined
+    }
+    kernel.channels.listen(receive, greet)
     return kernel
   }
 
