@@ -27,8 +27,8 @@ export function completeness(source: string): 'complete' | 'incomplete' | 'inval
   return isOpen || NO_CODE.test(source.slice(at)) || source.trimEnd().endsWith('?.') ? 'incomplete' : 'invalid'
 }
 
-/** Blanks and comments. The parser reports a missing token behind those. */
-export const NO_CODE = /^(?:\s|\/\/[^\n]*|\/\*(?:[^*]|\*(?!\/))*\*\/)*$/
+/** Blanks and comments. The parser reports a missing token behind those. A line comment takes its whole line: one way to match, no backtracking. */
+export const NO_CODE = /^(?:\s|\/\/[^\n]*(?:\n|$)|\/\*(?:[^*]|\*(?!\/))*\*\/)*$/
 
 /** Calls `enter` on every node, parents first; children of a node are left out when it returns false. */
 export function walk(node: Node, enter: (node: Node) => unknown): void {

@@ -20,11 +20,11 @@ import { WORDS } from './table.js'
 
 /** Lines that could be words: a command, a word by its name, or a question with its name on either side. */
 const CANDIDATE = (() => {
-  const target = /(?:(?:export[ \t]+)?(?:const|let|var)[ \t]+)?(?:[\p{ID_Continue}$]+|\[[^\]\n]*\])(?:[ \t]*:[^=\n]+)?[ \t]*=[ \t]*/u.source
+  const target = /(?:(?:export[ \t]+)?(?:const|let|var)[ \t]+)?(?:[\p{ID_Continue}$]+|\[[^\]\n]*\])(?:[ \t]*:[^=\n]+|[ \t]*)=[ \t]*/u.source
   const command = /(?<bang>!!?)(?![!=])[ \t]*(?=\S)/u.source
   const word = /%(?<second>%?)(?<word>[A-Za-z_]\w*)(?![\w(.[])/u.source
   const name = /%{0,2}[\p{ID_Start}_$][\p{ID_Continue}$.]*/u.source
-  const question = `(?:(?<asks>\\?\\??)(?<asked>${name})?|(?<named>${name})(?<askedBy>\\?\\??))[ \\t]*;?[ \\t]*\\r?$`
+  const question = `(?:(?<asks>\\?\\??)(?<asked>${name})?|(?<named>${name})(?<askedBy>\\?\\??))[ \\t]*(?:;[ \\t]*)?\\r?$`
   return new RegExp(`^(?<indent>[ \\t\\uFEFF]*)(?:${question}|(?<target>${target})?(?:${command}|${word}))`, 'gmu')
 })()
 /** What only TypeScript has behind a `!`. */
@@ -48,6 +48,8 @@ class Expander {
   #hasBody = false
   /** Behind the last word; what lies between it and the next is TypeScript. */
   #done = 0
+  /** Where to parse from: the last statement before what was looked at. All before it is complete, whatever follows. */
+  #from = 0
   /** Up to here the text was incomplete, and stays so until it is closed. */
   #open: { readonly at: number; readonly closing: RegExp } | undefined
 
@@ -90,7 +92,7 @@ class Expander {
     let end = this.#lineEnd(start)
     if (this.#isNegation(sign, start, end)) return false
     // As in a shell, a backslash at the very end of a line joins the next to it.
-    while (/^\\\r?\n/.test(this.source.slice(end - 1, end + 2))) end = this.#lineEnd(this.source.indexOf('\n', end) + 1)
+    while (/^\\\r?\n/.test(this.source.slice(end - 1, end + 2))) end = this.#nextLineEnd(end)
     this.#replace(sign, end, () => {
       this.#out.write(`await $$words.${bang === '!' && target === '' ? 'shell' : 'lines'}(`)
       writeFilled(this.#out, this.source, start, end, this.#isKnownName)
@@ -100,6 +102,8 @@ class Expander {
   }
 
   #isNegation(sign: number, start: number, end: number): boolean {
+    // Nobody negates an object.
+    if (this.source[start] === '{' && this.source.slice(start, end).includes('}')) return false
     if (completeness(this.source.slice(sign, end)) === 'invalid') return false
     const [name, behind] = /^([\p{ID_Start}_$][\p{ID_Continue}$]*)?([([.?]?)/u.exec(this.source.slice(start, end))?.slice(1) ?? []
     return name === undefined || behind !== '' || KEYWORD.test(name) || this.#isKnown(name)
@@ -121,8 +125,8 @@ class Expander {
 
   /** `a` above `%b` is one expression. */
   #isRemainder(name: string, isWord: boolean, index: number, end: number): boolean {
-    if (NO_CODE.test(this.source.slice(this.#done, index))) return false
-    if (completeness(this.source.slice(this.#done, end)) === 'invalid') return false
+    if (NO_CODE.test(this.source.slice(this.#from, index))) return false
+    if (completeness(this.source.slice(this.#from, end)) === 'invalid') return false
     return !isWord || this.#isKnown(name)
   }
 
@@ -160,7 +164,7 @@ class Expander {
   #timed(sign: number, start: number, kind: 'time' | 'timeit'): void {
     const { options, code } = kind === 'timeit' ? this.#timeitOptions(start) : { options: '', code: start }
     let end = this.#lineEnd(code)
-    while (end < this.source.length && completeness(this.source.slice(code, end)) === 'incomplete') end = this.#lineEnd(this.source.indexOf('\n', end) + 1)
+    while (end < this.source.length && completeness(this.source.slice(code, end)) === 'incomplete') end = this.#nextLineEnd(end)
     const body = parse(this.source.slice(code, end)).program.body as unknown as Node[]
     const [only, ...more] = body
     const last = body.at(-1)
@@ -191,8 +195,8 @@ class Expander {
     if (this.#isTypeScript) return false
     const end = this.#lineEnd(index)
     for (let next = end, lines = 0; lines < CHOICE_LINES && next < this.source.length; lines++) {
-      next = this.#lineEnd(this.source.indexOf('\n', next) + 1)
-      if (completeness(this.source.slice(this.#done, next)) === 'complete') return false
+      next = this.#nextLineEnd(next)
+      if (completeness(this.source.slice(this.#from, next)) === 'complete') return false
     }
     this.#asked.push(name === undefined ? { word: 'quickref', text: '' } : { word, text: name })
     this.#replace(index, end, () => {})
@@ -210,6 +214,7 @@ class Expander {
     this.#out.copy(this.#done, start)
     write()
     this.#done = end
+    this.#from = end
     this.#open = undefined
   }
 
@@ -219,11 +224,13 @@ class Expander {
       this.#open = { ...this.#open, at }
       return false
     }
-    const text = this.source.slice(this.#done, at)
+    const text = this.source.slice(this.#from, at)
     const { errors, program } = parse(text, 'ts', false)
     this.#open = errors[0] === undefined ? undefined : { at, closing: closingOf(errors[0].message, text[errors[0].labels[0]?.start ?? 0]) }
     if (this.#open !== undefined) return false
-    for (const statement of program.body as unknown as Node[]) for (const name of declaredBy(statement)) this.#declared.add(name)
+    const statements = program.body as unknown as Node[]
+    for (const statement of statements) for (const name of declaredBy(statement)) this.#declared.add(name)
+    this.#from += statements.at(-1)?.start ?? 0
     return true
   }
 
@@ -238,6 +245,12 @@ class Expander {
     const newline = this.source.indexOf('\n', at)
     const end = newline < 0 ? this.source.length : newline
     return at + this.source.slice(at, end).trimEnd().length
+  }
+
+  /** Of the line below the one that holds `at`; where there is none, the end of all. */
+  #nextLineEnd(at: number): number {
+    const newline = this.source.indexOf('\n', at)
+    return newline < 0 ? this.source.length : this.#lineEnd(newline + 1)
   }
 
   #skipBlanks(at: number, end: number): number {

@@ -129,6 +129,12 @@ describe('words: what is filled in', () => {
     '!a {dir.map((x) => `${x}!`).join(" ")}': 'a ${$$words.text(dir.map((x) => `${x}!`).join(" "))}',
     '!a {{dir}}': 'a {${$$words.text(dir)}}',
     '!a {process.pid}': 'a ${$$words.text(process.pid)}',
+    '!a {1+1} {[1, 2].length}': 'a ${$$words.text(1+1)} ${$$words.text([1, 2].length)}',
+    '!a {"}"} {`x${dir}`}': 'a ${$$words.text("}")} ${$$words.text(`x${dir}`)}',
+    '!{dir} -l': '${$$words.text(dir)} -l',
+    "!a {dir} '{unknown}": "a ${$$words.text(dir)} '{unknown}",
+    "!awk '{dir++} {dir += $1} {/x/}'": "awk '{dir++} {dir += $1} {/x/}'",
+    '!a {true} {} {"x","y"}': 'a {true} {} {"x","y"}',
     "!awk '{print $1}' x": "awk '{print $1}' x",
     "!a '$dir'": "a '$dir'",
     '!grep -E "[0-9]{3}" x': 'grep -E "[0-9]{3}" x',
@@ -256,6 +262,60 @@ describe('words: positions', () => {
         if (parse(source).errors.length === 0) expect(parse(text).errors).toEqual([])
       }),
       { numRuns: 3000 },
+    )
+  })
+
+  it('take no longer than their length allows', () => {
+    const many = 3000
+    const hostile = [
+      '%time f(  ',
+      '%timeit f(\t\n  ',
+      'a?  \n  ',
+      `!a ${'{'.repeat(many)}${'}'.repeat(many)}`,
+      `!a ${'{['.repeat(many)}`,
+      `!a ${'$'.repeat(many)}'`,
+      `a: ${' '.repeat(100 * many)}!`,
+      `a?${' '.repeat(100 * many)}x\n!ls`,
+      `${'// '.repeat(many)}\nx\n%b c`,
+      `let known\n${'!known\n'.repeat(many)}!ls`,
+      `${'a\n%Math\n'.repeat(many)}!ls`,
+      `!a ${'\\ \n'.repeat(many)}`,
+    ]
+    for (const source of hostile) {
+      const begun = performance.now()
+      expandWords(source)
+      expect(performance.now() - begun, source.slice(0, 20)).toBeLessThan(2000)
+    }
+    const token = fc.constantFrom(
+      '\\',
+      ' ',
+      '\t',
+      '\r',
+      '\n',
+      '\r\n',
+      '"',
+      "'",
+      '`',
+      '{',
+      '}',
+      '%',
+      '!',
+      '?',
+      '$',
+      '${',
+      '(',
+      'a',
+      '%time ',
+      'é',
+      '\u2028',
+      '😀',
+    )
+    fc.assert(
+      fc.property(fc.array(token, { maxLength: 30 }), (tokens) => {
+        const source = tokens.join('')
+        expect(expandWords(source).text.split('\n').length).toBe(source.split('\n').length)
+      }),
+      { numRuns: 3000, interruptAfterTimeLimit: 20_000 },
     )
   })
 
