@@ -149,8 +149,8 @@ export class TestKernel {
   }
 
   /** The run that an execute_request of that id asked for. */
-  async finished(sent: string): Promise<Run> {
-    const reply = await this.until(({ header, parent }) => parent.msg_id === sent && header.msg_type === 'execute_reply')
+  async finished(sent: string, timeout_ms?: number): Promise<Run> {
+    const reply = await this.until(({ header, parent }) => parent.msg_id === sent && header.msg_type === 'execute_reply', timeout_ms)
     await this.idle(sent)
     const outputs = this.outputsOf(sent)
     const text = (name: string) => outputs.flatMap(({ type, content }) => (type === 'stream' && content.name === name ? [content.text as string] : [])).join('')

@@ -28,6 +28,7 @@ export class ServerLife {
     private readonly folder: string,
     private readonly notebook: Notebook,
     private readonly globals: ReadonlySet<string>,
+    private readonly startServer: typeof LanguageServer.start = LanguageServer.start,
   ) {}
 
   /** Starts one where there is none. Rejects while it is too early for that, or when it cannot be started. */
@@ -63,7 +64,7 @@ export class ServerLife {
       hasEnded = true
     }
     try {
-      const server = await LanguageServer.start(this.folder, CONFIG, ended)
+      const server = await this.startServer(this.folder, CONFIG, ended)
       return { server, workspace: new Workspace(this.folder, this.notebook, this.globals, server) }
     } catch (error) {
       ended((error as Error).message) // it could not even be started

@@ -30,10 +30,11 @@ const OPTIONS = { sendHighWaterMark: 0, receiveHighWaterMark: RECEIVED, maxMessa
 const ROUTER = { ...OPTIONS, handover: true }
 /**
  * A cell can print faster than a client reads. Few messages of IOPub wait inside ZeroMQ, the others in our queue, whose size we know; with `noDrop`
- * ZeroMQ refuses above its mark, where it would drop silently. A client that takes nothing at all is cut off: others wait for the slowest.
+ * ZeroMQ refuses above its mark, where it would drop silently. A client that takes nothing for CUT_OFF_MS is cut off: others wait for the slowest.
  * `allSubs`: else only the first subscriber of a topic raises an event, and the others are never welcomed.
  */
-const IOPUB = { ...OPTIONS, verbosity: 'allSubs', sendHighWaterMark: 128, noDrop: true, tcpMaxRetransmitTimeout: 10_000 } as const
+const IOPUB = { ...OPTIONS, verbosity: 'allSubs', sendHighWaterMark: 128, noDrop: true } as const
+const CUT_OFF_MS = 10_000
 /** How often a refused message is tried again. ZeroMQ does not tell when an XPub socket has room: it always calls itself writable. */
 const RETRY_MS = 5
 /**
@@ -57,12 +58,13 @@ export class Channels {
     private readonly connection: Connection,
     private readonly wire: Wire,
     onFull: (isFull: boolean) => void,
+    cutOff_ms: number,
   ) {
     const { curve } = connection
     const security = curve === undefined ? {} : { curveServer: true, curvePublicKey: curve.publicKey, curveSecretKey: curve.secretKey }
     const router = (options: SocketOptions<Router> = ROUTER) => new Router({ ...options, ...security })
     this.#sockets = { shell: router(), control: router(), stdin: router({ ...ROUTER, mandatory: true }), heartbeat: router(OPTIONS) }
-    this.#iopub = new XPublisher({ ...IOPUB, ...security })
+    this.#iopub = new XPublisher({ ...IOPUB, tcpMaxRetransmitTimeout: cutOff_ms, ...security })
     const complain = (words: string) => this.#complaints.say(words)
     const queue = (socket: Router) => new SendQueue(socket, complain)
     const { shell, control, stdin, heartbeat } = this.#sockets
@@ -71,8 +73,8 @@ export class Channels {
   }
 
   /** `onFull` is told when clients no longer keep up with what is published, and when they do again. Throws FpdtError 'address'. */
-  static async bind(connection: Connection, wire: Wire, onFull: (isFull: boolean) => void): Promise<Channels> {
-    const channels = new Channels(connection, wire, onFull)
+  static async bind(connection: Connection, wire: Wire, onFull: (isFull: boolean) => void, cutOff_ms = CUT_OFF_MS): Promise<Channels> {
+    const channels = new Channels(connection, wire, onFull, cutOff_ms)
     const { heartbeat: hb, ...others } = channels.#sockets
     const sockets: Record<Port, Router | XPublisher> = { ...others, hb, iopub: channels.#iopub }
     // Socket files of ipc are for their owner alone.
