@@ -11,5 +11,5 @@ export default defineConfig({
       { find: /^@fpdt\/native$/, replacement: source('native/index.ts') },
     ],
   },
-  test: { include: ['test/**/*.test.ts'], testTimeout: 60_000 },
+  test: { include: ['test/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 },
 })

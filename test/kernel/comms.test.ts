@@ -182,13 +182,13 @@ describe('messages of comms', () => {
   })
 
   it('whose handler does not end are interrupted', async () => {
-    await kernel.run("onComm('loop', (comm) => comm.onMessage(() => { for (;;) {} }))")
+    await kernel.run("onComm('loop', (comm) => comm.onMessage(() => { console.log('go'); for (;;) {} }))")
     await kernel.idle(open('i1', 'loop'))
     const sent = tell('i1', {})
-    await new Promise((resolve) => setTimeout(resolve, 200))
+    await kernel.until(({ parent, content }) => parent.msg_id === sent && content.text === 'go\n')
     await kernel.interrupt()
     await kernel.idle(sent)
-    expect(kernel.outputsOf(sent).map(({ content }) => content.ename)).toEqual(['KeyboardInterrupt'])
+    expect(kernel.outputsOf(sent).map(({ content }) => content.ename)).toEqual([undefined, 'KeyboardInterrupt'])
     expect((await kernel.run('1 + 1')).result).toBe('2')
   })
 })

@@ -12,7 +12,7 @@ afterEach(() => {
 })
 
 function start(code: string) {
-  const child = spawnPrinting(process.execPath, ['-e', PRELUDE + code], { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawnPrinting(process.execPath, ['-e', PRELUDE + code], { stdio: ['pipe', 'pipe', 'pipe'] })
   children.push(child)
   const text = { 1: '', 2: '' }
   const printed = new Printed(child, (fd, chunk) => {
@@ -45,11 +45,12 @@ it.runIf(process.platform === 'linux')('they are pipes that programs can open by
 })
 
 it('while reading is paused, a process that prints waits, and goes on when it is resumed', async () => {
-  const { text, printed, ended } = start(
-    "const mib = 'x'.repeat(2 ** 20); writeSync(1, 'begun'); setTimeout(() => { for (let i = 0; i < 8; i++) writeSync(1, mib); writeSync(2, 'done') }, 100)",
+  const { child, text, printed, ended } = start(
+    "const mib = 'x'.repeat(2 ** 20); writeSync(1, 'begun'); process.stdin.once('data', () => { for (let i = 0; i < 8; i++) writeSync(1, mib); writeSync(2, 'done'); process.exit() })",
   )
   while (text[1] === '') await delay(10)
   printed.pause()
+  child.stdin?.write('go')
   await delay(500)
   expect(text).toEqual({ 1: 'begun', 2: '' })
   printed.resume()

@@ -1,4 +1,7 @@
 import { spawn } from 'node:child_process'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Subscriber } from 'zeromq'
 import { descendants, eventually, isAlive, TestKernel } from './client.js'
@@ -12,6 +15,14 @@ async function start(env: NodeJS.ProcessEnv = {}): Promise<TestKernel> {
 /** The living executor as the system sees it, no cell asked; 0 while there is none. */
 function executorOf(kernel: TestKernel): number {
   return descendants(kernel.process.pid as number)[0] ?? 0
+}
+
+/** The one that the supervisor starts when it has noticed the end of the former: it has started when it answers a comm. No cell is asked, none is told of a loss. */
+async function nextExecutor(kernel: TestKernel, former: number): Promise<number> {
+  await eventually(() => ![0, former].includes(executorOf(kernel)))
+  const asked = kernel.send('shell', 'comm_open', { comm_id: `after ${former}`, target_name: 'nobody', data: {} })
+  await kernel.until(({ header, parent }) => header.msg_type === 'comm_close' && parent.msg_id === asked)
+  return executorOf(kernel)
 }
 
 describe('the executor', () => {
@@ -41,7 +52,7 @@ describe('the executor', () => {
     const kernel = await start()
     const executor = await kernel.executor()
     process.kill(executor, 'SIGKILL')
-    await eventually(() => executorOf(kernel) !== executor)
+    await nextExecutor(kernel, executor)
     const { stderr, result } = await kernel.run('2')
     expect(stderr).toMatch(/SIGKILL \(as the system does when memory runs out\) since the last cell\. All variables are gone/)
     expect(result).toBe('2')
@@ -66,33 +77,43 @@ describe('the executor', () => {
     const kernel = await start()
     const first = await kernel.executor()
     process.kill(first, 'SIGKILL')
-    await eventually(() => executorOf(kernel) !== first)
-    await new Promise((resolve) => setTimeout(resolve, 500)) // one that has not started yet is not replaced
-    const second = executorOf(kernel)
+    const second = await nextExecutor(kernel, first)
     process.kill(second, 'SIGKILL')
-    await eventually(() => executorOf(kernel) !== second)
+    await nextExecutor(kernel, second)
     expect((await kernel.run('1')).stderr.match(/All variables are gone/g)?.length).toBe(1)
     expect((await kernel.run('2')).stderr).toBe('')
   })
 
-  it('killed while it starts is replaced when the first cell asks for it', async () => {
-    const kernel = await start()
-    const executors = descendants(kernel.process.pid as number)
-    for (const pid of executors) process.kill(pid, 'SIGKILL')
-    await eventually(() => !executors.some(isAlive))
-    const { result } = await kernel.run('1 + 1')
-    expect(result ?? (await kernel.run('1 + 1')).result).toBe('2')
+  it('killed while it starts is the error of the cell that waits for it; not before the next cell is another started', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'fpdt-kernel-'))
+    const [hold, go] = [join(folder, 'hold.cjs'), join(folder, 'go')]
+    writeFileSync(
+      hold,
+      `const { existsSync } = require('node:fs')
+      const isExecutor = /child\\.js$/.test(process.argv[1] ?? '')
+      while (isExecutor && !existsSync(${JSON.stringify(go)})) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10)`,
+    )
+    const kernel = await TestKernel.start(folder, { env: { NODE_OPTIONS: `--require=${hold}` } })
+    onTestFinished(() => kernel.close())
+    const sent = kernel.execute('1 + 1')
+    await kernel.until(({ header, parent }) => header.msg_type === 'execute_input' && parent.msg_id === sent)
+    process.kill(executorOf(kernel), 'SIGKILL')
+    expect((await kernel.finished(sent)).error?.evalue).toMatch(/SIGKILL.*the next cell starts anew/)
+    expect(executorOf(kernel)).toBe(0)
+    writeFileSync(go, '')
+    expect((await kernel.run('1 + 1')).result).toBe('2')
   })
 
   it('that dies ends every cell it ran: in a subshell too, each says so', async () => {
     const kernel = await start()
+    const executor = await kernel.executor()
     const { subshell_id: subshell } = await kernel.request('control', 'create_subshell_request', {})
     const sent = [
       kernel.execute('console.log("go"); await new Promise(() => {})'),
       kernel.execute('console.log("go"); await new Promise(() => {})', {}, String(subshell)),
     ]
     for (const id of sent) await kernel.until(({ parent, content }) => parent.msg_id === id && content.text === 'go\n')
-    process.kill(executorOf(kernel), 'SIGKILL')
+    process.kill(executor, 'SIGKILL')
     for (const id of sent) expect((await kernel.finished(id)).error?.evalue).toMatch(/SIGKILL.*all variables are gone/)
     expect((await kernel.run('1')).stderr).toBe('')
   })

@@ -49,11 +49,15 @@ describe('text', () => {
 
   it('of callbacks of all kinds goes to the cell that began them, after it has ended', async () => {
     const begin = kernel.send('shell', 'execute_request', {
-      code: 'import { exec } from "node:child_process"\nexec("sleep 0.2", () => console.log("process"))\nvoid Promise.resolve().then(() => new Promise((r) => setTimeout(r, 200))).then(() => console.error("promise"))\nconst timer = setInterval(() => { console.log("interval"); clearInterval(timer) }, 200)',
+      code: 'import { onComm } from "fpdt/comm"\nonComm("wake", () => (globalThis as any).wake())\nimport { exec } from "node:child_process"\nexec("sleep 0.2", () => console.log("process"))\nvoid Promise.resolve().then(() => new Promise((r) => setTimeout(r, 200))).then(() => console.error("promise"))\nconst timer = setInterval(() => { console.log("interval"); clearInterval(timer) }, 200)',
     })
     await kernel.finished(begin)
-    const { stdout } = await kernel.run('await new Promise((r) => setTimeout(r, 600)); console.log("other")')
-    expect(stdout).toBe('other\n')
+    const other = kernel.execute('const woken = new Promise((resolve) => { globalThis.wake = resolve }); console.log("go"); await woken; console.log("other")')
+    await kernel.until(({ parent, content }) => parent.msg_id === other && content.text === 'go\n')
+    for (const line of ['process\n', 'promise\n', 'interval\n'])
+      await kernel.until(({ parent, content }) => parent.msg_id === begin && String(content.text ?? '').includes(line))
+    kernel.send('shell', 'comm_open', { comm_id: 'waker', target_name: 'wake', data: {} })
+    expect((await kernel.finished(other)).stdout).toBe('go\nother\n')
     const late = kernel.outputsOf(begin).flatMap(({ type, content }) => (type === 'stream' ? String(content.text).split('\n') : []))
     expect(late.filter((line) => line !== '').sort()).toEqual(['interval', 'process', 'promise'])
   })

@@ -38,9 +38,11 @@ describe('requests', () => {
   })
 
   it('on control are answered while a cell runs', async () => {
-    const sent = kernel.send('shell', 'execute_request', { code: 'await new Promise((resolve) => setTimeout(resolve, 400))' })
+    const sent = kernel.execute('console.log("go"); await new Promise(() => {})')
+    await kernel.until(({ parent, content }) => parent.msg_id === sent && content.text === 'go\n')
     expect((await kernel.request('control', 'kernel_info_request', {})).status).toBe('ok')
     expect(states(sent)).not.toContain('idle')
+    await kernel.interrupt()
     await kernel.finished(sent)
   })
 

@@ -92,7 +92,7 @@ describe('the messages of a kernel', () => {
     await session()
     messages = [...kernel.received]
     report = await validate(messages)
-  }, 60_000)
+  })
   afterAll(() => kernel.close())
 
   it('are as the protocol says', () => {

@@ -186,7 +186,7 @@ describe('while a cell waits for an answer', () => {
   it('an interrupt ends it within 20 ms, and keeps the variables', async () => {
     await kernel.run('let kept = 7')
     const times: number[] = []
-    for (let n = 0; n < 5; n++) {
+    for (let n = 0; n < 20; n++) {
       const cell = start('prompt("?")')
       await question(cell)
       const before = performance.now()
@@ -196,7 +196,7 @@ describe('while a cell waits for an answer', () => {
       expect(error?.ename).toBe('KeyboardInterrupt')
       expect(error?.traceback).not.toMatch(/\.js/)
     }
-    // The least of five: the machine may have other things to do.
+    // The least of twenty: the machine may have other things to do.
     expect(Math.min(...times)).toBeLessThan(20)
     answer('to a question that was given up')
     expect(await asked('prompt("?")', 'to this one')).toBe("'to this one'")
