@@ -10,18 +10,18 @@ import type { Message } from './message.js'
 import type { Outputs } from './outputs.js'
 import type { Shell } from './shell.js'
 import type { CellQuestions, Questions } from './supervisor-magics.js'
-import { type CellCheck, TypeCheck } from './type-check.js'
+import { type CellCheck, type Due, TypeCheck } from './type-check.js'
 
 type Publish = (type: string, content: object, parent: Message) => void
 
 export class Execution {
   /** Cells that ran since the executor started, the running ones included: what completion knows. */
   readonly executed: string[] = []
-  /** Names that code put on the executor's global object. */
+  /** Names that code put on the executor's global object, and those of the results (`_3`). */
   readonly globals = new Set<string>()
   readonly types: TypeCheck
-  /** By the request of a cell that was answered: what is still to be said of its types. */
-  readonly #checks = new Map<Message, Promise<void>>()
+  /** By the request of a cell that has ended: when its types have been looked at. */
+  readonly #due = new Map<Message, Due>()
   /** text/plain of the results of running cells. */
   readonly #results = new Map<number, string>()
 
@@ -44,6 +44,12 @@ export class Execution {
 
   /** The content of the execute_reply. `aborted` says why the cell must not run: since protocol 5.1 the status of that is `error` too. */
   async execute(request: Message, shell: Shell, aborted?: string): Promise<object> {
+    const reply = await this.#execute(request, shell, aborted)
+    await this.#due.get(request)?.reply
+    return reply
+  }
+
+  async #execute(request: Message, shell: Shell, aborted?: string): Promise<object> {
     const { silent, store_history = true, allow_stdin, stop_on_error = true } = request.content
     const refused = (error: Error) => ({ ...asFailure(error), execution_count: shell.count })
     if (aborted !== undefined) return refused({ name: 'Aborted', message: `not run, because ${aborted}` })
@@ -81,7 +87,8 @@ export class Execution {
     const { error, forgot, expressions: values, payload = [], globals = [] } = outcome
     if (forgot === true) this.globals.clear() // all there are come again
     for (const name of globals) this.globals.add(name)
-    if (check !== undefined) this.#checks.set(request, check.ended(outcome))
+    if (check !== undefined) this.#due.set(request, check.ended(outcome, shell.followed()))
+    if (isStored && shell.ordinal === undefined) this.globals.add(`_${count}`)
     this.outputs.flush()
     if (isStored) this.history.add(count, code, this.#results.get(cell), shell.ordinal)
     this.#results.delete(cell)
@@ -105,8 +112,8 @@ export class Execution {
 
   /** Resolves when the types of a cell that was answered have been looked at, or took too long: its `idle` may follow. */
   async settled(request: Message): Promise<void> {
-    await this.#checks.get(request)
-    this.#checks.delete(request)
+    await this.#due.get(request)?.idle
+    this.#due.delete(request)
   }
 
   async #run(task: CellTask, questions: CellQuestions | undefined, check: CellCheck | undefined): Promise<Outcome> {

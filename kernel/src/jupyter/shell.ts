@@ -14,6 +14,7 @@ export class Shell {
   count = 0
   readonly #queue: Queued[] = []
   #isBusy = false
+  #follow = () => {}
 
   /** `id` and `ordinal` are undefined for the main shell; `execute` never rejects. */
   constructor(
@@ -28,7 +29,13 @@ export class Shell {
 
   push(request: Message): void {
     this.#queue.push({ request })
+    this.#follow()
     void this.#pump()
+  }
+
+  /** Resolves when a request waits behind the one that runs. */
+  followed(): Promise<void> {
+    return this.#queue.length > 0 ? Promise.resolve() : new Promise((resolve) => (this.#follow = resolve))
   }
 
   /** What waits is answered, but does not run. */

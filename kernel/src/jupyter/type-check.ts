@@ -1,6 +1,7 @@
 /**
- * Type errors of cells. A cell is checked while it runs: its reply waits for nothing, its `idle` for a moment, so that clients which stop to listen
- * then still see what was found. In the mode `strict` it waits for the check, and does not run when something is wrong.
+ * Type errors of cells. A cell is checked while it runs. Its reply goes first, its `idle` when the check is done: clients which stop to listen then
+ * (nbclient, and so nbconvert and papermill) keep what was found. Only where the check is known to be slow the reply waits too, because some give up
+ * when nothing comes between the two. In the mode `strict` the cell waits for its check, and does not run when something is wrong.
  */
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
 import type { Assistant } from '../assist/assist.js'
@@ -10,8 +11,12 @@ import type { Failure, Outcome } from '../cells/protocol.js'
 const MODES = ['off', 'report', 'strict'] as const
 export type TypesMode = (typeof MODES)[number]
 
-/** For how long the check of a cell that has been answered holds back its `idle`. jupyter_kernel_test gives up after 100 ms of silence. */
-const IDLE_MS = 75
+/** For how long a check holds back what ends its cell. */
+const HOLD_MS = 2000
+/** The same where another cell waits, or where the last check took longer than that. */
+const SHORT_HOLD_MS = 75
+/** One that takes longer is slow: jupyter_kernel_test gives up when 100 ms after the reply neither an output nor `idle` has come. */
+const SLOW_MS = 50
 /** A short cell is not checked beside its run: on a machine with few cores its reply would wait. */
 const HEAD_START_MS = 100
 
@@ -23,14 +28,23 @@ interface Checked {
 export interface CellCheck {
   /** Why the cell must not run, in the mode `strict`. */
   refusal(): Promise<Failure | undefined>
-  /** To be called when the cell has ended. Resolves when all has been said that can be said in time. */
-  ended(outcome: Outcome): Promise<void>
+  /** To be called when the cell has ended; `followed` resolves when another waits for its turn. */
+  ended(outcome: Outcome, followed: Promise<void>): Due
 }
+
+/** When what ends a cell may be sent. */
+export interface Due {
+  readonly reply: Promise<void>
+  readonly idle: Promise<void>
+}
+
+const AT_ONCE: Due = { reply: Promise.resolve(), idle: Promise.resolve() }
 
 export class TypeCheck {
   #mode: TypesMode
-  /** A check has been made: the next will not take long. */
-  #isWarm = false
+  /** How long the last check took. The first has to start the language server. */
+  #last_ms = Number.POSITIVE_INFINITY
+  #hold_ms = HOLD_MS
 
   /**
    * `executed`: the cells that ran before. `globals`: names that code put on the global object. `show` prints on stderr of a cell.
@@ -64,9 +78,11 @@ export class TypeCheck {
   }
 
   async #check(code: string, file: string, count: number): Promise<Checked> {
+    const began = performance.now()
     const assistant = await this.assist()
     const mistakes = await assistant.check(code, count)
-    this.#isWarm = true
+    this.#last_ms = performance.now() - began
+    this.#hold_ms = HOLD_MS
     return { mistakes, describe: (some) => describeMistakes(some, code, file) }
   }
 
@@ -82,20 +98,25 @@ export class TypeCheck {
     }
     let shown: Promise<void> | undefined
     const begin = () => (shown ??= check().then(say, () => {})) // without a server nothing is said: it has complained itself
-    const timer = setTimeout(begin, HEAD_START_MS)
+    const isSlow = this.#last_ms > SLOW_MS
+    const timer = setTimeout(begin, isSlow ? 0 : HEAD_START_MS)
     return {
       refusal: () => Promise.resolve(undefined),
-      ended: async (how) => {
+      ended: (how, followed) => {
         clearTimeout(timer)
-        if (how.lost === true) return // the cells that it takes names from are forgotten
+        if (how.lost === true) return AT_ONCE // the cells that it takes names from are forgotten
         outcome = how
         say(left)
-        await setImmediate() // the reply goes first
-        const isWarm = this.#isWarm
-        const done = begin()
-        if (isWarm) await Promise.race([done, delay(IDLE_MS, undefined, { ref: false })])
+        const done = isSlow ? begin() : setImmediate().then(begin) // the reply goes first
+        const idle = this.#hold(done, isSlow ? followed : Promise.all([followed, delay(SHORT_HOLD_MS)]))
+        return { reply: isSlow ? idle : Promise.resolve(), idle }
       },
     }
+  }
+
+  async #hold(done: Promise<void>, isInTheWay: Promise<unknown>): Promise<void> {
+    const late = delay(this.#hold_ms, 'late', { ref: false })
+    if ((await Promise.race([done, isInTheWay, late])) === 'late') this.#hold_ms = SHORT_HOLD_MS
   }
 
   #strict(cell: number, check: () => Promise<Checked>): CellCheck {
@@ -110,7 +131,7 @@ export class TypeCheck {
           return undefined
         }
       },
-      ended: () => Promise.resolve(),
+      ended: () => AT_ONCE,
     }
   }
 
