@@ -26,7 +26,14 @@ export class Notebook {
   /** What the cells that ran by now have left; `count` leaves out those that began later. */
   surroundings(count = this.executed.length): Surroundings {
     const before = this.#read
-    for (; this.#read < Math.min(count, this.executed.length); this.#read++) this.#add(this.expanded(this.executed[this.#read] as string).text)
+    while (this.#read < Math.min(count, this.executed.length)) {
+      const source = this.executed[this.#read++] as string
+      try {
+        this.#add(this.expanded(source).text)
+      } catch {
+        // Nothing is known of that cell, and no later one is to suffer from it.
+      }
+    }
     if (this.#read > before) this.#prune()
     return { definers: new Map(this.#definers), augmenting: [...this.#augmenting] }
   }

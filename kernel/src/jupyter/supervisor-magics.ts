@@ -33,16 +33,17 @@ export class Questions {
   async of(code: string): Promise<CellQuestions | undefined> {
     if (!mayAsk(code) || !isParsable(code)) return undefined
     const { expandWords } = await import('../language/magics/expand.js')
-    const { asked } = expandWords(code)
-    if (asked.length === 0) return undefined
     const isHelp = ({ word }: Asked) => word === 'pinfo' || word === 'pinfo2' || word === 'quickref'
+    let asked: readonly Asked[] = []
     let printed = ''
     let failure: Failure | undefined
     try {
+      asked = expandWords(code).asked
       for (const each of asked) if (!isHelp(each)) printed += this.#set(each)
     } catch (error) {
       failure = asFailure(error as Error)
     }
+    if (asked.length === 0 && failure === undefined) return undefined
     return { printed, failure, page: () => this.#page(asked.filter(isHelp)) }
   }
 
@@ -89,8 +90,8 @@ function same(text: string): Help {
 async function helpOfWord(name: string): Promise<string> {
   const { WORDS } = await import('../language/magics/table.js')
   const word: Word | undefined = WORDS.get(name)
-  if (word === undefined) return `There is no word \`%${name}\`; \`%lsmagic\` lists all.`
-  return word.usage === undefined ? `\`%${name}\` has no use in this kernel. ${word.does}` : `\`${word.usage}\`\n\n${word.does}`
+  if (word === undefined) return `There is no \`%${name}\`; \`%lsmagic\` lists all magics.`
+  return word.usage === undefined ? `\`%${name}\` is not offered here. ${word.does}` : `\`${word.usage}\`\n\n${word.does}`
 }
 
 const QUICK_REFERENCE = `Cells are TypeScript, with \`await\` and \`import\` anywhere at their top level; names may be declared again as anything.
@@ -99,7 +100,7 @@ Their last value is shown, also in front of a semicolon. Tab completes, Shift-Ta
 | written | gives |
 | --- | --- |
 | \`name?\`, \`name??\` | type and documentation of a name; its source too |
-| \`!command\` | what a command of the shell prints; \`{expression}\` and \`$name\` are filled in |
+| \`!command\` | what a command of the shell prints; \`{expression}\` and \`$name\` are filled in where the notebook knows all their names |
 | \`const lines = !command\` | its lines, as does \`await sh("command")\` anywhere |
 | \`_\`, \`__\`, \`___\`, \`_3\`, \`Out[3]\` | the last results, and that of cell 3 |
 | \`In[3]\`, \`_i\` | the text of cell 3, and of the cell before |
@@ -107,7 +108,9 @@ Their last value is shown, also in front of a semicolon. Tab completes, Shift-Ta
 | \`%cd folder\`, \`%env NAME=value\` | change the working folder, the environment |
 | \`%npm install name\` | a package for the notebook |
 | \`%who\`, \`%history\`, \`%reset\` | the names, the cells so far, a new beginning |
-| \`%lsmagic\` | all such words |
+| \`%lsmagic\` | all magics |
 | \`display(value)\` | shows a value from anywhere; \`display.html\`, \`.table\`, \`.image\` ... |
+
+Magics and \`!\` stand at the top level of a cell. What a shell means by braces stays text: \`{a,b}\`, \`{1..3}\`, \`{print $1}\`, \`{3}\`.
 
 \`Out\` keeps every result in memory, tensors too: \`delete Out[3]\` or \`%reset out\` lets go of them.`

@@ -87,3 +87,14 @@ describe('modules', () => {
     expect(notebook.modulesOf(notebook.surroundings()).get('cell1')?.source).toBe('const files = await $$words.lines(`ls`);')
   })
 })
+
+describe('a notebook', () => {
+  it('learns from the cells around one it cannot read', () => {
+    const cells = ['const a = 1', `const sum = ${Array(8000).fill('1').join('+')}`, 'const b = 2']
+    const notebook = new Notebook(cells)
+    expect(sorted(notebook.surroundings().definers.keys())).toEqual(['a', 'b', 'sum'])
+    // Not a text: reading it throws.
+    cells.push(undefined as unknown as string, 'const c = 3')
+    expect(sorted(notebook.surroundings().definers.keys())).toEqual(['a', 'b', 'c', 'sum'])
+  })
+})
