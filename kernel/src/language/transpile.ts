@@ -54,8 +54,8 @@ export function transpileCell(source: string, file: string, words: Expansion = w
   hoistNestedVars(program, code, names)
   rewriteModuleSyntax(program, code)
   makeInterruptible(program, code)
-  // An emitted enum or namespace adds to what its name already holds; run again, it must begin anew.
-  const resets = stripped.merging.map((name) => `${name}=undefined;`).join('')
+  // An emitted enum or namespace adds to what its name already holds; run again, it must begin anew. One of types alone is not emitted.
+  const resets = stripped.merging.flatMap((name) => (names.has(name) ? `${name}=undefined;` : [])).join('')
   code.prepend(`(async ($$stop, $$cell) => {"use strict";${resets}${words.before}`)
   code.append(`\n${words.after}})`)
   const positions = compose(
@@ -223,7 +223,9 @@ function hoistNestedVars(program: Node, code: MagicString, names: Set<string>): 
     if (heads.has(node)) {
       const pattern = (node.declarations as Node[])[0]?.id as Node
       for (const name of boundNames(pattern)) names.add(name)
-      code.remove(node.start, pattern.start)
+      if (pattern.name === 'async')
+        code.overwrite(node.start, pattern.end, '(async)') // `async of` would be an arrow function
+      else code.remove(node.start, pattern.start)
     } else assignInstead(node, code, names)
   })
 }

@@ -14,7 +14,8 @@ function notebook(modules: Record<string, Record<string, unknown>> = {}) {
       raised++
       throw new Error('stopped')
     },
-    resume: <T>(value: T) => value,
+    wait: <T>(value: T) => value,
+    each: <T>(items: T) => items,
   })
   const run = async (source: string): Promise<unknown> => {
     const { code, names } = transpileCell(source, 'Cell [1]')
@@ -67,6 +68,25 @@ describe('transpile: what a cell leaves behind', () => {
   it('a class can use itself while it is defined', async () => {
     const { run } = notebook()
     expect(await run('class A { static one = 1; static two = A.one + 1 }\nA.two')).toBe(2)
+  })
+
+  it('a namespace of types alone leaves nothing; one with values begins anew', async () => {
+    const { run } = notebook()
+    await run('namespace N { export interface A { x: number } }\nnamespace M { export const a = 1 }')
+    await run('namespace M { export const b = 2 }')
+    expect(await run('[typeof N, M]')).toEqual(['undefined', { b: 2 }])
+  })
+
+  it('a loop variable may be called async', async () => {
+    const { run } = notebook()
+    await run('for (var async of [1, 2]);')
+    expect(await run('async')).toBe(2)
+  })
+
+  it('sums and chains that are thousands of levels deep run', async () => {
+    const { run } = notebook()
+    expect(await run(Array(4000).fill('1').join('+'))).toBe(4000)
+    expect(await run(`const o = { n: 0, f() { this.n++; return this } }\no${'.f()'.repeat(3000)}.n`)).toBe(3000)
   })
 })
 
