@@ -1,9 +1,9 @@
 /** The known word that was probably meant by an unknown one. Common ground: every folder may ask. */
 
-/** The candidate of the smallest edit distance (Levenshtein, 1966), capitals not counted; undefined when there is none. */
-export function nearest(word: string, candidates: Iterable<string>): string | undefined {
+/** The candidate of the smallest edit distance (Levenshtein, 1966), capitals not counted; undefined when none is within `most`. */
+export function nearest(word: string, candidates: Iterable<string>, most = Infinity): string | undefined {
   let best: string | undefined
-  let least = Infinity
+  let least = most + 1
   for (const candidate of candidates) {
     const distance = editDistance(word.toLowerCase(), candidate.toLowerCase())
     if (distance < least) [best, least] = [candidate, distance]

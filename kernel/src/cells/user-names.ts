@@ -7,12 +7,15 @@
 
 export class UserNames {
   readonly #declared = new Set<string>()
+  /** Those that the failure of their cell has left without a value. */
+  readonly #unassigned = new Set<string>()
   readonly #ofNode = new Set(Object.getOwnPropertyNames(globalThis))
   readonly #apart: Record<string, unknown> = Object.create(null)
 
   /** From now on code can assign `name`; what it means is left as it is. */
   declare(name: string): void {
     this.#declared.add(name)
+    this.#unassigned.delete(name)
     const home = this.#homeOf(name)
     const existing = Object.getOwnPropertyDescriptor(home, name)
     if (existing?.writable === true) return
@@ -20,13 +23,18 @@ export class UserNames {
     Object.defineProperty(home, name, { value, writable: true, enumerable: true, configurable: true })
   }
 
+  /** The cell that declares `names` has failed, maybe before it gave them a value. */
+  failed(names: readonly string[]): void {
+    for (const name of names) if (this.read(name) === undefined) this.#unassigned.add(name)
+  }
+
   has(name: string): boolean {
     return this.#declared.has(name)
   }
 
-  /** In the order of the alphabet. */
+  /** In the order of the alphabet, without those that never got a value. */
   list(): string[] {
-    return [...this.#declared].sort()
+    return [...this.#declared].filter((name) => !this.#unassigned.has(name) || this.read(name) !== undefined).sort()
   }
 
   read(name: string): unknown {
@@ -44,7 +52,7 @@ export class UserNames {
   }
 
   forgetAll(): void {
-    for (const name of this.list()) this.forget(name)
+    for (const name of this.#declared) this.forget(name)
   }
 
   /** The code of a cell as an expression in which all names mean what the notebook says. On its first line columns are others. */

@@ -7,7 +7,6 @@ import { once } from 'node:events'
 import type { Readable, Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { FpdtError } from '../../errors.js'
 import { onInterrupt } from '../interrupt.js'
 
 /** The guard reads a line when all is well. It holds none of the command's descriptors. */
@@ -59,6 +58,22 @@ async function run(program: readonly string[], { input, folder, out }: Run): Pro
   }
 }
 
+/** A command ended with an exit code that is not 0. */
+export class CommandError extends Error {
+  override readonly name = 'CommandError'
+  readonly #exitCode: number
+
+  constructor(command: string, exitCode: number) {
+    super(`\`${command}\` ended with exit code ${exitCode}; what it said is above`)
+    this.#exitCode = exitCode
+  }
+
+  /** Not a property of its own: the message says it to people. */
+  get exitCode(): number {
+    return this.#exitCode
+  }
+}
+
 const shell = (command: string) => ['/bin/sh', '-c', command]
 
 /** Prints what the command prints. Gives its exit code. */
@@ -80,16 +95,12 @@ export async function lines(command: string): Promise<{ readonly code: number; r
 /** Gives `script` to a program as its input. Throws when that fails. */
 export async function scripted(program: readonly string[], script: string): Promise<void> {
   const code = await run(program, { input: script, out: (text) => process.stdout.write(text) })
-  if (code !== 0) throw failed(program.join(' '), code)
+  if (code !== 0) throw new CommandError(program.join(' '), code)
 }
 
 /** `sh` of cells. */
 export async function sh(command: string): Promise<string[]> {
   const found = await lines(command)
-  if (found.code !== 0) throw failed(command, found.code)
+  if (found.code !== 0) throw new CommandError(command, found.code)
   return found.lines
-}
-
-function failed(command: string, code: number): FpdtError {
-  return new FpdtError('command-failed', `\`${command}\` ended with exit code ${code}; what it said is above`)
 }

@@ -2,18 +2,18 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { appendFile, writeFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
-import { extname, isAbsolute, resolve } from 'node:path'
+import { dirname, extname, isAbsolute, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { MimeBundle } from '../../display.js'
-import { FpdtError } from '../../errors.js'
 import { type BodyWord, type LineWord, WORDS } from '../../language/magics/table.js'
 import { nearest } from '../../nearest.js'
 import { cells } from '../cell.js'
-import { plain } from '../present/plain.js'
 import type { Results } from '../results.js'
 import type { UserNames } from '../user-names.js'
-import { lines, printed, scripted } from './command.js'
+import { CommandError, lines, printed, scripted } from './command.js'
 import { type Moment, now, sayTime, sayTimes } from './time.js'
+import { UsageError } from './usage-error.js'
+import { outlineOf, typeName } from './whos.js'
 
 export interface WordHost {
   /** Where the kernel was started. */
@@ -44,7 +44,7 @@ export class Words {
     const shell =
       (command: string): Line =>
       (text) =>
-        this.shell(`${command} ${text}`)
+        this.#succeed(`${command} ${text}`.trimEnd())
     const write: Body = (text, body) => this.#write(text, body)
     const script =
       (program: string): Body =>
@@ -68,7 +68,7 @@ export class Words {
       xdel: (text) => this.#xdel(text),
       load: (text) => this.#load(text),
       run: (text) => this.#run(text),
-      npm: (text) => this.#exit(printed(`npm ${text}`, host.folder)),
+      npm: (text) => this.#npm(text),
       lsmagic: () => say(wordList()),
       ls: shell('ls'),
       ll: shell('ls -l'),
@@ -116,7 +116,7 @@ export class Words {
   }
 
   misplaced(name: string): never {
-    throw new FpdtError('word-usage', `\`%%${name}\` takes the whole cell: it has to be the first line`)
+    throw new UsageError(`\`%%${name}\` takes the whole cell: it must be the first line`)
   }
 
   /** `!command`; its exit code is `_exit_code`, as in IPython. */
@@ -155,13 +155,27 @@ export class Words {
     Object.defineProperty(globalThis, '_exit_code', { value: await code, writable: true, configurable: true })
   }
 
+  /** A command behind a name of ours: unlike `!command` it fails the cell when it fails. */
+  async #succeed(command: string, folder?: string): Promise<void> {
+    const code = await printed(command, folder)
+    await this.#exit(code)
+    if (code !== 0) throw new CommandError(command, code)
+  }
+
+  #npm(text: string): Promise<void> {
+    const { folder } = this.host
+    const place = npmFolder(folder)
+    if (place !== folder && CHANGES_PACKAGES.test(text)) say(`npm works in ${place}, which has the nearest package.json or node_modules above the notebook.`)
+    return this.#succeed(`npm ${text}`.trimEnd(), folder)
+  }
+
   #cd(text: string): void {
     const target = text === '-' ? (this.#formerFolder ?? process.cwd()) : pathOf(text === '' ? '~' : text)
     const former = process.cwd()
     try {
       process.chdir(target)
     } catch {
-      throw new FpdtError('no-folder', `there is no folder ${target} to change to; this is ${former}`)
+      throw new UsageError(`there is no folder ${target} to change to; this is ${former}`)
     }
     this.#formerFolder = former
     say(process.cwd())
@@ -176,7 +190,7 @@ export class Words {
     const [, name = '', value] = /^([^\s=]+)(?:\s*=\s*|\s+|$)([\s\S]+)?$/.exec(text) ?? []
     if (value === undefined && !text.includes('=')) {
       if (name in env) return env[name]
-      throw new FpdtError('no-variable', `there is no environment variable ${name}${meant(name, Object.keys(env), '')}; \`%env ${name}=value\` sets it`)
+      throw new UsageError(`there is no environment variable ${name}${meant(name, Object.keys(env), '')}; \`%env ${name}=value\` sets it`)
     }
     env[name] = value ?? ''
     say(`env: ${name}=${value ?? ''}`)
@@ -186,7 +200,7 @@ export class Words {
   #whos(): void {
     const rows = this.host.names.list().map((name) => {
       const value = this.host.names.read(name)
-      return [name, typeName(value), plain(value).split('\n')[0]?.slice(0, 80) ?? '']
+      return [name, typeName(value), outlineOf(value)]
     })
     if (rows.length === 0) {
       say(NO_NAMES)
@@ -212,13 +226,14 @@ export class Words {
     const options = split(text)
     const only = options.filter((option) => option === 'in' || option === 'out')
     const unknown = options.find((option) => !['-f', 'in', 'out', '-s'].includes(option))
-    if (unknown !== undefined) throw usageError('reset', `\`${unknown}\` is none of its options`)
+    if (unknown !== undefined) throw usageError('reset', `\`${unknown}\` is not one of its options`)
     for (const what of only) this.host.results.forget(what)
     if (only.length > 0) return
     const cell = cells.getStore()
     if (!options.includes('-f')) {
       const { prompt } = globalThis as { prompt?: (message: string) => string | null }
-      if (cell?.canAsk !== true || prompt === undefined) throw usageError('reset', 'it forgets all names, and here nobody can be asked: add -f')
+      if (cell?.canAsk !== true || prompt === undefined)
+        throw new UsageError('`%reset` forgets all names. Nobody can be asked to confirm here: write `%reset -f`.')
       if (!/^y/i.test(prompt('Once forgotten, names cannot be got back. Proceed (y/[n])?') ?? '')) {
         say('Nothing was forgotten.')
         return
@@ -232,7 +247,7 @@ export class Words {
 
   #xdel(name: string): void {
     const value = this.host.names.read(name)
-    if (!this.host.names.forget(name)) throw new FpdtError('no-name', `no cell has declared ${name}${meant(name, this.host.names.list(), '')}`)
+    if (!this.host.names.forget(name)) throw new UsageError(`no cell has declared ${name}${meant(name, this.host.names.list(), '')}`)
     this.host.results.drop(value)
   }
 
@@ -289,21 +304,25 @@ export class Words {
 }
 
 /** Why a word cannot be used so. */
-function unusable(name: string, sign: '%' | '%%'): FpdtError {
+function unusable(name: string, sign: '%' | '%%'): UsageError {
   const word = WORDS.get(name)
   if (word === undefined) {
-    return new FpdtError('unknown-word', `there is no \`${sign}${name}\`${meant(name, WORDS.keys(), sign)}; \`%lsmagic\` lists all words`)
+    const usable = [...WORDS].flatMap(([each, { line, body }]) => ((sign === '%' ? line : body) === undefined ? [] : [each]))
+    return new UsageError(`there is no \`${sign}${name}\`${meant(name, usable, sign)}; \`%lsmagic\` lists all magics`)
   }
-  if (word.usage === undefined) return new FpdtError('word-instead', `\`${sign}${name}\` has no use in this kernel. ${word.does}`)
-  return usageError(name, `\`${sign}${name}\` alone means nothing`)
+  if (word.usage === undefined) return new UsageError(`\`${sign}${name}\` is not offered here. ${word.does}`)
+  if (word.line === 'time' || word.line === 'timeit') return new UsageError(`\`%${name}\` needs a statement: \`%${name} f()\``)
+  const problem = sign === '%' ? 'takes the lines below it' : 'takes one line alone'
+  return usageError(name, `\`${sign === '%' ? '%%' : '%'}${name}\` ${problem}`)
 }
 
-function usageError(name: string, problem: string): FpdtError {
-  return new FpdtError('word-usage', `${problem}; it is written \`${WORDS.get(name)?.usage}\``)
+function usageError(name: string, problem: string): UsageError {
+  return new UsageError(`${problem}; write \`${WORDS.get(name)?.usage}\``)
 }
 
+/** Only what may be a slip of the finger: one letter of three is wrong. */
 function meant(word: string, candidates: Iterable<string>, sign: string): string {
-  const near = nearest(word, candidates)
+  const near = nearest(word, candidates, Math.ceil(word.length / 3))
   return near === undefined ? '' : ` (did you mean \`${sign}${near}\`?)`
 }
 
@@ -315,17 +334,22 @@ export function wordList(): string {
   return [...new Set(rows)].join('\n')
 }
 
-function typeName(value: unknown): string {
-  if (typeof value !== 'object' || value === null) return value === null ? 'null' : typeof value
-  const { constructor: made } = Object.getPrototypeOf(value) ?? {}
-  return typeof made === 'function' && made.name !== '' ? made.name : 'object'
+/** What of npm's commands changes the packages of a folder. */
+const CHANGES_PACKAGES = /^\s*(?:i|install|add|ci|rm|remove|un|uninstall|up|update)\b(?!.*\s(?:-g|--global)\b)/
+
+/** Where npm puts packages that are asked for in `folder`. */
+function npmFolder(folder: string): string {
+  for (let at = folder; ; at = dirname(at)) {
+    if (existsSync(join(at, 'package.json')) || existsSync(join(at, 'node_modules'))) return at
+    if (dirname(at) === at) return folder
+  }
 }
 
 function readText(word: string, path: string): string {
   try {
     return readFileSync(path, 'utf8')
   } catch (error) {
-    throw new FpdtError('no-file', `%${word}: ${path} cannot be read: ${(error as Error).message}`)
+    throw new UsageError(`%${word}: ${path} cannot be read: ${(error as Error).message}`)
   }
 }
 

@@ -18,24 +18,45 @@ export function sayTime(begun: Moment): void {
 }
 
 const REPEATS = 7
-/** A run of loops that takes so long is measured well. */
-const RUN_SECONDS = 0.2
+/** What all runs together take; one of a slow statement takes longer. */
+const SECONDS = 1.6
+/** Loops that take so long tell how long one takes. */
+const TRIAL_SECONDS = 0.01
+/** What a loop takes that does nothing, on slow machines. */
+const EMPTY_LOOP_SECONDS = 5e-9
 
 /** Keeps the compiler from leaving out what nobody uses. */
 let sink: unknown
 
-/** Mean and deviation of runs, of so many loops each that a run takes 0.2 s. */
+/** Mean and deviation of runs, of so many loops each that all take two seconds at most; of a statement that takes longer, two runs. */
 export async function sayTimes(options: { readonly loops?: number; readonly repeats?: number }, statement: () => unknown): Promise<void> {
-  const { repeats = REPEATS } = options
   const measure = statement.constructor.name === 'AsyncFunction' ? secondsOfAsync : secondsOf
   let loops = options.loops ?? 1
-  while (options.loops === undefined && (await measure(statement, loops)) < RUN_SECONDS) loops *= 10
+  let trial = 0
+  if (options.loops === undefined) {
+    let seconds = await measure(statement, loops)
+    while (seconds < TRIAL_SECONDS) {
+      loops *= 10
+      seconds = await measure(statement, loops)
+    }
+    trial = seconds / loops
+    loops = roundLoops(SECONDS / REPEATS / trial)
+  }
+  const repeats = options.repeats ?? (trial === 0 ? REPEATS : Math.max(2, Math.min(REPEATS, Math.floor(SECONDS / (trial * loops)))))
   const each: number[] = []
   for (let run = 0; run < repeats; run++) each.push((await measure(statement, loops)) / loops)
   const mean = each.reduce((sum, seconds) => sum + seconds, 0) / repeats
   const deviation = Math.sqrt(each.reduce((sum, seconds) => sum + (seconds - mean) ** 2, 0) / repeats)
   const count = (number: number, what: string) => `${number.toLocaleString('en')} ${what}${number === 1 ? '' : 's'}`
   process.stdout.write(`${duration(mean)} ± ${duration(deviation)} per loop (mean ± std. dev. of ${count(repeats, 'run')}, ${count(loops, 'loop')} each)\n`)
+  if (mean < EMPTY_LOOP_SECONDS)
+    process.stdout.write('No longer than an empty loop: the compiler may have left the statement out. Time a larger piece of work, and use its result.\n')
+}
+
+/** 1, 2 or 5 times a power of ten, at most `loops`; 1 at least. */
+function roundLoops(loops: number): number {
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, loops)))
+  return power * ([5, 2].find((factor) => factor * power <= loops) ?? 1)
 }
 
 function secondsOf(statement: () => unknown, loops: number): number {

@@ -17,7 +17,8 @@ export interface Word {
   readonly body?: BodyKind
 }
 
-const shell = (program: string) => ({ usage: `%${program} ...`, does: `The same as \`!${program} ...\`.`, line: 'text' }) as const
+const shell = (program: string) =>
+  ({ usage: `%${program} ...`, does: `The same as \`!${program} ...\`, but the cell fails when it fails.`, line: 'text' }) as const
 const script = (program: string) => ({ usage: `%%${program}`, does: `Gives the cell to ${program} as a script.`, body: 'text' }) as const
 const show = (name: string, what: string) => ({ usage: `%%${name}`, does: `Shows the cell as ${what}.`, body: 'text' }) as const
 const instead = (does: string) => ({ does }) as const
@@ -25,6 +26,7 @@ const instead = (does: string) => ({ does }) as const
 const EXTENSIONS = instead('TypeScript has no IPython extensions; `import` a package.')
 const DEBUGGER = instead("There is no debugger; print with `console.log`, or open Node's: `(await import('node:inspector')).open()`.")
 const ENVIRONMENT = instead("This kernel's packages are npm's: `%npm install NAME`.")
+const SHUT_DOWN = instead("The kernel is shut down in the front end: JupyterLab's menu Kernel has it, a console takes Ctrl-D.")
 const PROFILER = instead("There is no profiler; time a line with `%time` or `%timeit`, or profile with `Session` of 'node:inspector/promises'.")
 
 const TABLE = {
@@ -52,7 +54,7 @@ const TABLE = {
     does: 'Runs a .ts or .js file, whose exports become names of the notebook; or the cells of a notebook of TypeScript.',
     line: 'text',
   },
-  npm: { usage: '%npm install NAME', does: "Runs npm in the notebook's folder.", line: 'text' },
+  npm: { usage: '%npm install NAME', does: 'Runs npm for the notebook: in the nearest folder upwards with a package.json.', line: 'text' },
   lsmagic: { usage: '%lsmagic', does: 'Prints this list.', line: 'text' },
   types: { usage: '%types off|report|strict', does: 'Type errors are not looked for, are shown, or keep a cell from running.', line: 'supervisor' },
   pinfo: { usage: '%pinfo NAME', does: 'The same as `NAME?`: its type and documentation.', line: 'supervisor' },
@@ -73,7 +75,7 @@ const TABLE = {
   HTML: show('HTML', 'HTML'),
   javascript: {
     usage: '%%javascript, %%js',
-    does: "Runs the cell in the browser, as far as the front end lets it. The kernel's own language needs no word.",
+    does: "Runs the cell in the browser, as far as the front end lets it. The kernel's own language needs no magic.",
     body: 'text',
   },
   js: { usage: '%%js', does: 'The same as `%%javascript`.', body: 'text' },
@@ -96,7 +98,7 @@ const TABLE = {
   alias: instead('Write a function: `const ll = () => sh("ls -l")`.'),
   autoawait: instead('Cells may always `await`; leave this line out.'),
   autocall: instead('TypeScript calls functions with parentheses.'),
-  automagic: instead('Words keep their %, so that none is taken for a name of TypeScript.'),
+  automagic: instead('Magics keep their %, so that none is taken for a name of TypeScript.'),
   autoreload: instead('Local .ts files are imported anew whenever they were edited; leave this line out and run the `import` again.'),
   bookmark: instead('Keep the folder in a variable: `process.chdir(data)`.'),
   capture: instead('Take the lines of a command with `const lines = !command`, or end the cell with `display.clear()`.'),
@@ -107,7 +109,10 @@ const TABLE = {
   debug: DEBUGGER,
   dhist: instead('`%cd -` goes back to the last folder.'),
   edit: instead('Edit the file in JupyterLab and `import` it: it is loaded anew after every edit.'),
+  exit: SHUT_DOWN,
   gui: instead('The event loop of Node always runs; leave this line out.'),
+  help: instead('Write `?`, or `NAME?`.'),
+  install: ENVIRONMENT,
   load_ext: EXTENSIONS,
   unload_ext: EXTENSIONS,
   reload_ext: EXTENSIONS,
@@ -134,14 +139,18 @@ const TABLE = {
   pushd: instead('Use `%cd FOLDER`; `%cd -` goes back.'),
   pycat: instead('Use `%cat FILE`.'),
   pylab: instead('Import what you need: `import * as Plot from "@observablehq/plot"`.'),
+  quit: SHUT_DOWN,
   recall: instead('`In[3]` is the text of cell 3.'),
   rerun: instead('Run the cell again in the front end.'),
   reset_selective: instead('`%xdel NAME` forgets one name, `%reset` all.'),
   save: instead('`%%writefile FILE` at the head of a cell writes it to a file.'),
+  sql: instead('Use a client from npm: `%npm install better-sqlite3`, for example, and `import` it.'),
   store: instead('Write a file: `await writeFile("x.json", JSON.stringify(x))` of \'node:fs/promises\'.'),
-  tb: instead('Errors are shown with all their frames.'),
+  tb: instead('Errors show the frames of your code below them, and what caused them.'),
+  ts: instead('Cells are TypeScript; leave this line out.'),
+  typescript: instead('Cells are TypeScript; leave this line out.'),
   uv: ENVIRONMENT,
-  xmode: instead('Errors are shown with all their frames.'),
+  xmode: instead('Errors show the frames of your code; those inside Node and this kernel are left out. `error.stack` of a caught error has all.'),
 } as const satisfies Record<string, Word>
 
 type Table = typeof TABLE
