@@ -45,7 +45,7 @@ const KERNEL_INFO = {
     codemirror_mode: 'typescript',
     nbconvert_exporter: 'script',
   },
-  banner: `FPDT ${version}: long-context transformer training, chunk by chunk, in TypeScript`,
+  banner: `FPDT ${version}: long-context transformer training, chunk by chunk, in TypeScript\nType \`?\` for help, \`%lsmagic\` for all magics.`,
   help_links: [{ text: 'FPDT: Fully Pipelined Distributed Transformer', url: 'https://arxiv.org/abs/2408.16978' }],
   supported_features: ['kernel subshells'],
 }
