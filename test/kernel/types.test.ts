@@ -98,6 +98,16 @@ describe('type errors', () => {
     expect(await page.run('fixed = 2')).toEqual(["1:1 Cannot assign to 'fixed' because it is a constant. (2588)"])
   })
 
+  it.each([
+    ['Object.groupBy([1], () => "a")', 'groupBy' in Object],
+    ['new Set([1]).union(new Set([2]))', 'union' in Set.prototype],
+    ['[1].values().map(String)', 'map' in Object.getPrototypeOf(Object.getPrototypeOf([].values()))],
+    ['Promise.withResolvers()', 'withResolvers' in Promise],
+    ['"a".isWellFormed()', 'isWellFormed' in String.prototype],
+    ['[3, 1].toSorted()', 'toSorted' in Array.prototype],
+    ['{ using file = { [Symbol.dispose]() {} }; console.log(file) }', true],
+  ])('know what this Node has: %s', async (code, isThere) => expect(await one.look(code)).toHaveLength(isThere ? 0 : 1))
+
   it('know fpdt', async () => {
     const found = await one.look('import { llama } from "fpdt"\nllama({ layers: "four" })')
     expect(found).toHaveLength(1)
@@ -302,8 +312,6 @@ const FREE_OF_ERRORS: Readonly<Record<string, readonly string[]>> = {
     'new Blob(["a"]).size',
     'navigator.hardwareConcurrency',
     'new Intl.NumberFormat("en").format(1)',
-    'const grouped = Object.groupBy([1, 2, 3], (n) => (n % 2 ? "odd" : "even"))',
-    'new Set([1]).union(new Set([2])).size',
     '[3, 1].toSorted().at(0)',
   ],
   'modules of Node': [

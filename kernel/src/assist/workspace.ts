@@ -2,7 +2,8 @@
  * What the language server knows of a notebook: options, globals, and the cells as virtual modules. Nothing of it lies on a disk; the server
  * reads documents that are open here as it would read files.
  *
- *     __fpdt_tsconfig__.json    takes the place of a tsconfig.json: extends our defaults, and the one beside the notebook if there is one
+ *     __fpdt_tsconfig__.json    takes the place of a tsconfig.json: extends the defaults, and the one beside the notebook if there is one
+ *     __fpdt_defaults__.json    our defaults, with the libraries that this Node has
  *     __fpdt_globals__.d.ts     what cells know without an import
  *     __fpdt_cell<n>__.ts       cells that ran and that somebody still takes a name from
  *     __fpdt_cells__.ts         imports those: a document of no project is given one by the server, with all of the DOM
@@ -17,6 +18,7 @@ import { CELLS_FILE } from '../cells/modules.js'
 import { type CellModule, type Definers, exportingModule, LINES_BEFORE, moduleName, typedNames, wordsOf, workingModule } from './cell-module.js'
 import { GLOBALS } from './globals.js'
 import type { LanguageServer } from './language-server.js'
+import { libraries } from './libraries.js'
 import type { Notebook, Surroundings } from './notebook.js'
 import { importedBy, WatchedFiles } from './watched-files.js'
 
@@ -40,6 +42,7 @@ export const CONFIG = `${moduleName('tsconfig')}.json`
 const TYPED_GLOBALS = new Set([...GLOBALS.matchAll(/^declare \w+ ([\w$]+)/gm)].map(([, name]) => name))
 /** How much of a source is shown. */
 const SHOWN_LINES = 60
+const DEFAULTS_FILE = `${moduleName('defaults')}.json`
 const GLOBALS_FILE = `${moduleName('globals')}.d.ts`
 
 /** What holds unless a tsconfig.json beside the notebook says otherwise. */
@@ -160,7 +163,8 @@ export class Workspace {
     const node = nodeTypes(this.folder)
     const types = node === undefined ? {} : { typeRoots: [dirname(node)] }
     const files = node === undefined ? documents : [join(node, 'index.d.ts'), ...documents]
-    const options = { extends: [DEFAULTS, ...theirs], compilerOptions: { ...FIXED_OPTIONS, ...types }, files, include: [] }
+    this.#write(DEFAULTS_FILE, JSON.stringify({ extends: DEFAULTS, compilerOptions: { lib: libraries() } }))
+    const options = { extends: [`./${DEFAULTS_FILE}`, ...theirs], compilerOptions: { ...FIXED_OPTIONS, ...types }, files, include: [] }
     this.#write(CONFIG, JSON.stringify(options))
   }
 
