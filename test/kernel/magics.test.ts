@@ -88,6 +88,24 @@ describe('commands', () => {
     expect(await printed('!echo {words} ${path} $path {words.length + 1} $HOME; cat')).toBe(`a b c x x 3 ${homedir()}\n`)
   })
 
+  it('have expressions filled in that name nothing, and may be a value of the notebook', async () => {
+    expect(await printed('!echo {1 + 1} {[1, 2].length} {"a"} {`t`} {x,y} {1..3}')).toBe('2 2 a t {x,y} {1..3}\n')
+    expect(await printed('const told = "echo told"\n!{told}')).toBe('told\n')
+  })
+
+  it('in a block are told where to stand', async () => {
+    for (const code of ['for (const i of [1]) { !echo {i} }', 'for (const i of [1]) {\n%time i\n}', '{ %time 1 }', 'if (1) {\n  !ls -l\n}']) {
+      expect(await error(code), code).toContain("in a block use `await sh('…')`")
+    }
+    for (const code of ['%time f(]', 'const a = (1 + ]', 'a b']) expect(await error(code), code).not.toContain('in a block')
+  })
+
+  it('behind a name of ours fail the cell when they fail', async () => {
+    expect(await error('%ls no_such_file')).toBe('`ls no_such_file` ended with exit code 2; what it said is above')
+    expect((await kernel.run('%npm no-such-command')).error?.ename).toBe('CommandError')
+    expect(await result('_exit_code')).toBe('1')
+  })
+
   it('leave their exit code, and end no cell', async () => {
     expect((await kernel.run('!exit 3')).reply.status).toBe('ok')
     expect(await result('_exit_code')).toBe('3')
@@ -172,9 +190,22 @@ describe('%time', () => {
     expect(error?.traceback).toContain('> 2 | %time nothing.here\n    |       ^')
   })
 
+  it('many times takes some two seconds, whatever the statement takes', async () => {
+    await kernel.run('const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))')
+    for (const [statement, said] of [
+      ['1', 'No longer than an empty loop'],
+      ['await sleep(700)', 'of 2 runs, 1 loop each'],
+      ['await sleep(1)', 'of 7 runs'],
+    ] as const) {
+      const begun = performance.now()
+      expect(await printed(`%timeit ${statement}`)).toContain(said)
+      expect(performance.now() - begun).toBeLessThan(5000)
+    }
+  })
+
   it('many times gives mean and deviation', async () => {
     expect(await printed('%timeit -n 100 -r 3 Math.sqrt(2)')).toMatch(
-      /^[\d.]+ [nµm]s ± [\d.]+ [nµm]s per loop \(mean ± std\. dev\. of 3 runs, 100 loops each\)\n$/,
+      /^[\d.]+ [nµm]s ± [\d.]+ [nµm]s per loop \(mean ± std\. dev\. of 3 runs, 100 loops each\)\n/,
     )
     expect(await printed('%%timeit -n 3 -r 2 let calls = 0\ncalls++\nawait null')).toContain('of 2 runs, 3 loops each')
     expect(await result('typeof calls')).toBe("'undefined'")
@@ -232,7 +263,14 @@ describe('%words of the notebook', () => {
   it('list names, history and words', async () => {
     await kernel.run('const listed = new Map([[1, 2]])')
     expect((await printed('%who')).trim().split('\t')).toContain('listed')
-    expect(await printed('%whos')).toMatch(/^listed +Map +Map\(1\) \{ 1 => 2 \}$/m)
+    await kernel.run(
+      'const many = new Array(5000000), floats = new Float32Array(8), head = "x".repeat(99)\nfunction plus(a: number, b: number) {}\nclass Thing {}',
+    )
+    const whos = await printed('%whos')
+    for (const shown of ['Array(5000000)', 'Float32Array(8)', '99 characters: "xxx', 'function plus(a, b)', 'class Thing']) expect(whos).toContain(shown)
+    await kernel.run('import { never } from "no-such-package"', { stop_on_error: false })
+    expect((await printed('%who')).trim().split('\t')).not.toContain('never')
+    expect(await printed('%whos')).toMatch(/^listed +Map +Map\(1\)$/m)
     const { reply } = await kernel.run('"marked"')
     const count = Number(reply.execution_count)
     expect(await printed(`%history -n ${count}`)).toBe(`${String(count).padStart(4)}: "marked"\n`)
@@ -245,7 +283,7 @@ describe('%words of the notebook', () => {
     await other.run('gone')
     await other.run('%xdel gone')
     expect((await other.run('[typeof gone, _, Object.keys(Out).length]')).result).toBe("[ 'undefined', undefined, 0 ]")
-    expect((await other.run('%reset')).error?.evalue).toContain('add -f')
+    expect((await other.run('%reset')).error?.evalue).toContain('write `%reset -f`')
     for (const [said, left] of [
       ['n', '2'],
       ['y', undefined],
@@ -277,19 +315,41 @@ describe('%%words', () => {
     expect(await shown('%%javascript\nalert(1)')).toEqual([expect.objectContaining({ 'application/javascript': 'alert(1)' })])
   })
 
-  it('have to be first', async () => expect(await error('1\n%%time\n2')).toBe('`%%time` takes the whole cell: it has to be the first line'))
+  it('have to be first', async () => expect(await error('1\n%%time\n2')).toBe('`%%time` takes the whole cell: it must be the first line'))
 })
 
 describe('other words', () => {
   it('are named with the nearest one', async () => {
-    expect(await error('%tiem f()')).toBe('there is no `%tiem` (did you mean `%time`?); `%lsmagic` lists all words')
-    expect(await error('%%bsh\nls')).toBe('there is no `%%bsh` (did you mean `%%bash`?); `%lsmagic` lists all words')
-    expect(await error('%bash ls')).toContain('it is written `%%bash`')
+    expect(await error('%tiem f()')).toBe('there is no `%tiem` (did you mean `%time`?); `%lsmagic` lists all magics')
+    expect(await error('%%bsh\nls')).toBe('there is no `%%bsh` (did you mean `%%bash`?); `%lsmagic` lists all magics')
+    expect(await error('%bash ls')).toContain('write `%%bash`')
+  })
+
+  it('are named with none where none is near', async () => {
+    for (const code of ['%installing', '%zzz', '%sqlite']) expect(await error(code), code).not.toContain('did you mean')
+    expect(await error('%env NOSUCH')).not.toContain('did you mean')
+    expect(await error('%time')).toBe('`%time` needs a statement: `%time f()`')
+    const { error: failure } = await kernel.run('%instal')
+    expect([failure?.ename, failure?.traceback]).toEqual(['UsageError', expect.not.stringContaining('code:')])
+  })
+
+  it('are hinted at where their sign is missing, or another language was meant', async () => {
+    const hints = {
+      ls: '`!ls`',
+      'ls -la': '`!ls -la`',
+      pwd: '`%pwd`',
+      'cd nb': '`%cd nb`',
+      'help(Math)': '`Math?`',
+      'exit()': 'shut down',
+      'git status': '`!git status`',
+    }
+    for (const [code, hint] of Object.entries(hints)) expect(await error(code), code).toContain(hint)
+    expect(await error('no_such_name.x')).toBe('no_such_name is not defined')
   })
 
   it('that have no use here name what to do instead', async () => {
     for (const [name, { usage, does }] of WORDS) {
-      if (usage === undefined) expect(await error(`%${name} x`)).toBe(`\`%${name}\` has no use in this kernel. ${does}`)
+      if (usage === undefined) expect(await error(`%${name} x`)).toBe(`\`%${name}\` is not offered here. ${does}`)
     }
     expect(await error('%pip install x')).toContain('%npm install')
     expect(await error('%matplotlib inline')).toContain('Figures need no setting')

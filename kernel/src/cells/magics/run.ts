@@ -312,8 +312,7 @@ function unusable(name: string, sign: '%' | '%%'): UsageError {
   }
   if (word.usage === undefined) return new UsageError(`\`${sign}${name}\` is not offered here. ${word.does}`)
   if (word.line === 'time' || word.line === 'timeit') return new UsageError(`\`%${name}\` needs a statement: \`%${name} f()\``)
-  const problem = sign === '%' ? 'takes the lines below it' : 'takes one line alone'
-  return usageError(name, `\`${sign === '%' ? '%%' : '%'}${name}\` ${problem}`)
+  return usageError(name, `\`${sign}${name}\` is not a magic of ${sign === '%' ? 'one line: it takes the whole cell' : 'a whole cell: it takes one line'}`)
 }
 
 function usageError(name: string, problem: string): UsageError {

@@ -30,7 +30,7 @@ function hintOfLine(line: string): string | undefined {
   const rest = line.trim().slice(word.length).replace(/;$/, '')
   if (word === 'help') {
     const name = /^\(\s*([\w$.]+)\s*\)$/.exec(rest)?.[1] ?? /^\s+([\w$.]+)$/.exec(rest)?.[1]
-    return name === undefined ? 'type `?` for help, `NAME?` for help on a name' : `type \`${name}?\``
+    return name === undefined ? 'write `?` for help, `NAME?` for type and documentation of a name' : `write \`${name}?\` for its type and documentation`
   }
   if (COMMANDS.has(word) || (OF_SHELL.has(word) && called === undefined)) return `did you mean \`!${word}${rest}\`?`
   const known = WORDS.get(word)
