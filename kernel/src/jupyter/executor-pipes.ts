@@ -4,13 +4,15 @@
  * points its output there and becomes the executor, and this process opens the other ends through /proc. Where that cannot be, Node's sockets do.
  */
 import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
 import { existsSync, openSync, readSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Readable } from 'node:stream'
 
 /** Where the executor has the ends for reading of what it prints on 1 and 2; a pipe begins with the one empty line of its here-document. */
 const READ_FDS = { 1: 6, 2: 7 } as const
-const SIGN = 'pipes\n'
+/** Of this process alone: text that is printed is never taken for it. */
+const SIGN = `pipes ${randomBytes(8).toString('hex')}\n`
 /**
  * Old shells make files of here-documents, and /proc may be missing or closed: then it goes on with the sockets it was given. The sign comes when the
  * ends for writing are open: a pipe that nobody could write to has ended for whoever reads it.
@@ -52,6 +54,11 @@ export class Printed {
   /** When all has been read; call it when the process has ended. */
   async end(): Promise<void> {
     await Promise.all(this.#ends)
+  }
+
+  /** Nothing more of it is read, whoever else still holds the pipes. */
+  destroy(): void {
+    for (const source of this.#sources) source.destroy()
   }
 
   pause(): void {

@@ -22,7 +22,7 @@ const NOTICE_MS = 1000
 const LOST_MARK_MS = 1000
 /** So much may wait for an executor that is busy, before clients wait. */
 const WAITING_BYTES = 64 * 2 ** 20
-/** How long the pipes of an executor that was ended may take to empty. */
+/** How long the pipes of an executor that has ended may take to empty: a process that user code detached may hold them open for days. */
 const LAST_OUTPUT_MS = 1000
 
 interface Running {
@@ -146,8 +146,7 @@ export class ExecutorProcess {
     if (!this.#isAlive) return
     this.#regulate()
     this.#kill()
-    // A process that user code detached may hold the pipes open: its output is not waited for.
-    await Promise.race([this.#gone, delay(LAST_OUTPUT_MS, undefined, { ref: false })])
+    await Promise.race([this.#gone, delay(2 * LAST_OUTPUT_MS, undefined, { ref: false })])
   }
 
   #start(): void {
@@ -201,16 +200,20 @@ export class ExecutorProcess {
       ?.on('close', () => this.#kill()) // user code may have closed the other end: no task would arrive
       .resume()
     child.on('error', (error) => process.stderr.write(`fpdt kernel: executor: ${error.message}\n`))
-    // Subprocesses may hold the pipes open after the child's end, and then `close` would not come.
-    child.on('exit', () => this.#kill())
-    this.#gone = new Promise((resolve) => {
-      child.on('close', async (code, signal) => {
-        await printed.end()
-        clearTimeout(watch)
-        order.force()
-        this.#ended(isGarbled ? `wrote to file descriptor ${NOTES_FD}, which is the kernel's, and was ended` : describeEnd(code, signal, lastWords))
-        resolve()
-      })
+    const isRead = new Promise<true>((resolve) => child.on('close', () => void printed.end().then(() => resolve(true))))
+    const end = new Promise<readonly [code: number | null, signal: NodeJS.Signals | null]>((resolve) => {
+      const onEnd = (code: number | null, signal: NodeJS.Signals | null) => resolve([code, signal])
+      child.on('exit', onEnd).on('close', onEnd) // one that could not be started has no exit; one whose pipes others hold has no close
+    })
+    this.#gone = end.then(async ([code, signal]) => {
+      this.#kill()
+      // What clients have no room for is not lost.
+      while (!(await Promise.race([isRead, delay(LAST_OUTPUT_MS, !this.#isPaused)])));
+      printed.destroy()
+      for (const pipe of child.stdio ?? []) pipe?.destroy()
+      clearTimeout(watch)
+      order.force()
+      this.#ended(isGarbled ? `wrote to file descriptor ${NOTES_FD}, which is the kernel's, and was ended` : describeEnd(code, signal, lastWords))
     })
   }
 
@@ -248,10 +251,14 @@ export class ExecutorProcess {
     running?.resolve(outcome)
   }
 
+  /** Whether what the executor writes is left in its pipes. */
+  get #isPaused(): boolean {
+    return this.#isHeld && !this.#isClosing && this.#interruption === undefined
+  }
+
   #regulate(): void {
-    const waits = this.#isHeld && !this.#isClosing && this.#interruption === undefined
     for (const pipe of [this.#printed, socketOf(this.#child, NOTES_FD)]) {
-      if (waits) pipe?.pause()
+      if (this.#isPaused) pipe?.pause()
       else pipe?.resume()
     }
   }
