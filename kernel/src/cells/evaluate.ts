@@ -14,6 +14,7 @@ import { type Cell, cellOf, cells } from './cell.js'
 import { createDisplay, isShown } from './displays.js'
 import { rememberCell } from './frames.js'
 import { KeyboardInterrupt, onInterrupt, setOldest, stop } from './interrupt.js'
+import { hinted } from './magics/hinted.js'
 import { CellModules } from './modules.js'
 import { NewGlobals } from './new-globals.js'
 import type { OutputWriter } from './output-writer.js'
@@ -122,7 +123,13 @@ export class Evaluator {
   /** The scope rather than its value: a promise in `value` would be waited for. */
   async #execute(source: string, file: string): Promise<Scope> {
     const words = mayHoldWords(source) ? (await import('../language/magics/expand.js')).expandWords(source, (name) => this.#names.has(name)) : undefined
-    const { code, names, positions } = transpileCell(source, file, words)
+    let cell: ReturnType<typeof transpileCell>
+    try {
+      cell = transpileCell(source, file, words)
+    } catch (error) {
+      throw await hinted(error, file, words?.text ?? source)
+    }
+    const { code, names, positions } = cell
     rememberCell(file, source, positions)
     if (words !== undefined && words.text !== source) await this.#installWords()
     for (const name of names) this.#names.declare(name)
@@ -141,7 +148,12 @@ export class Evaluator {
     } catch (error) {
       throw located(error as Error, file, source, positions)
     }
-    await run(stop, scope)
+    try {
+      await run(stop, scope)
+    } catch (error) {
+      this.#names.failed(names)
+      throw await hinted(error, file, source)
+    }
     return scope
   }
 
