@@ -37,3 +37,18 @@ it('text of a cell is never taken for a sign of the kernel', async () => {
   expect(error).toBeUndefined()
   expect(stdout).toBe('pipes\npipes\npipes\n')
 })
+
+it('bytes that a cell writes among the notes end its process with words, also where they announce a long note', async () => {
+  await start()
+  const { error } = await kernel.run("require('node:fs').writeSync(5, Buffer.from([255, 255, 0, 0, 0, 0, 0, 0])); 1")
+  expect(error?.evalue).toMatch(/wrote to file descriptor 5, which is the kernel's, and was ended/)
+  expect((await kernel.run('1 + 1')).result).toBe('2')
+})
+
+it('a cell that ends within a character leaves nothing of it to the next', async () => {
+  await start()
+  expect((await kernel.run('process.stdout.write(Buffer.from([0xe2, 0x82])); 1')).stdout).toBe('\ufffd')
+  expect((await kernel.run("console.log('next')")).stdout).toBe('next\n')
+  const parted = "process.stdout.write(Buffer.from([0xe2, 0x82])); process.stderr.write('x'); process.stdout.write(Buffer.from([0xac]))"
+  expect((await kernel.run(parted)).stdout).toBe('€')
+})

@@ -8,7 +8,7 @@ import { installFunctionText } from '../language/as-written.js'
 import { Evaluator } from './evaluate.js'
 import { installStackTraces } from './frames.js'
 import { KeyboardInterrupt, listenForInterrupts } from './interrupt.js'
-import { encodeMessage, MessageReader, TASKS } from './message-stream.js'
+import { encodeMessage, MessageReader, magicOf, TASKS } from './message-stream.js'
 import { OutputWriter, writeAll } from './output-writer.js'
 import { hidePromiseBooks } from './present/plain.js'
 import { questions } from './prompt.js'
@@ -16,11 +16,12 @@ import { CONTROL_FD, NOTES_FD, type Note, TASKS_FD, type Task } from './protocol
 import { failureOf } from './traceback.js'
 
 const [nonce] = process.argv.splice(2, 1) as [string]
+const magic = magicOf(nonce)
 /** User code has closed a descriptor that is not its own, or read from it. The supervisor starts another process when this one ends. */
 const giveUp = () => process.kill(process.pid, 'SIGKILL')
 /** Synchronous: nothing is lost when the process crashes a moment later, and a cell that shows faster than clients read waits, as one that prints. */
 const send = (note: Note): void => {
-  const parts = encodeMessage(note)
+  const parts = encodeMessage(note, magic)
   try {
     for (const part of parts) writeAll(NOTES_FD, part)
   } catch {
@@ -46,7 +47,7 @@ const perform = async (task: Task): Promise<void> => {
   const { cell, outcome } = await evaluator.run(task)
   output.end(cell, outcome)
 }
-const tasks = new MessageReader(TASKS)
+const tasks = new MessageReader(TASKS, magic)
 const take = (count: number, space: Uint8Array): boolean => {
   try {
     for (const task of tasks.readInto(space, count)) void perform(task)

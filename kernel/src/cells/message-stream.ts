@@ -2,7 +2,9 @@
  * Tasks and notes as bytes, each on a socket of its own rather than on Node's IPC, which takes four times as long for a buffer and a wake-up more for a
  * cell. Buffers of comm messages go as they are: the receiver has them read, or copies them once, to their place.
  *
- *     u32 bytes of JSON, u32 number of buffers, f64 length of each buffer, JSON, buffers
+ *     u32 magic, u32 bytes of JSON, u32 number of buffers, f64 length of each buffer, JSON, buffers
+ *
+ * The magic number is new in every executor: bytes that others write between the messages end the stream at the next message.
  */
 import { constants } from 'node:buffer'
 import type { CommEvent } from '../comm/comms.js'
@@ -14,19 +16,26 @@ type Kind = Message['kind']
 export const NOTES: ReadonlySet<Note['kind']> = new Set(['ready', 'output', 'close', 'ask', 'end'] as const)
 export const TASKS: ReadonlySet<Task['kind']> = new Set(['cell', 'comm'] as const)
 
+const HEAD_BYTES = 12
 const MAX_BUFFERS = 2 ** 16
 const CHUNK_BYTES = 2 ** 16
 
+/** Of the messages of an executor, from its nonce. */
+export function magicOf(nonce: string): number {
+  return Number.parseInt(nonce.slice(0, 8), 16)
+}
+
 /** The parts of a message, to be written one after another. */
-export function encodeMessage(message: Message): readonly Uint8Array[] {
+export function encodeMessage(message: Message, magic: number): readonly Uint8Array[] {
   const buffers = eventOf(message)?.buffers ?? []
   const json = JSON.stringify(withBuffers(message, []))
   const bytes = Buffer.byteLength(json)
-  const head = Buffer.allocUnsafe(8 + 8 * buffers.length + bytes)
-  head.writeUInt32LE(bytes, 0)
-  head.writeUInt32LE(buffers.length, 4)
-  for (const [index, { byteLength }] of buffers.entries()) head.writeDoubleLE(byteLength, 8 + 8 * index)
-  head.write(json, 8 + 8 * buffers.length)
+  const head = Buffer.allocUnsafe(HEAD_BYTES + 8 * buffers.length + bytes)
+  head.writeUInt32LE(magic, 0)
+  head.writeUInt32LE(bytes, 4)
+  head.writeUInt32LE(buffers.length, 8)
+  for (const [index, { byteLength }] of buffers.entries()) head.writeDoubleLE(byteLength, HEAD_BYTES + 8 * index)
+  head.write(json, HEAD_BYTES + 8 * buffers.length)
   return [head, ...buffers]
 }
 
@@ -42,7 +51,10 @@ export class MessageReader<K extends Kind> {
   #filled = 0
   #chunk: Uint8Array | undefined
 
-  constructor(private readonly kinds: ReadonlySet<K>) {
+  constructor(
+    private readonly kinds: ReadonlySet<K>,
+    private readonly magic: number,
+  ) {
     this.#part = this.#parts.next().value as Uint8Array
     this.#skipFull()
   }
@@ -83,14 +95,15 @@ export class MessageReader<K extends Kind> {
   /** Yields memory, and goes on when it is filled. */
   *#read(): Generator<Uint8Array, never> {
     for (;;) {
-      const head = Buffer.allocUnsafe(8)
+      const head = Buffer.allocUnsafe(HEAD_BYTES)
       yield head
-      if (head.readUInt32LE(0) > constants.MAX_STRING_LENGTH || head.readUInt32LE(4) > MAX_BUFFERS) throw new RangeError('this is no message')
-      const lengths = Buffer.allocUnsafe(8 * head.readUInt32LE(4))
+      const [magic, bytes, count] = [head.readUInt32LE(0), head.readUInt32LE(4), head.readUInt32LE(8)]
+      if (magic !== this.magic || bytes > constants.MAX_STRING_LENGTH || count > MAX_BUFFERS) throw new RangeError('this is no message')
+      const lengths = Buffer.allocUnsafe(8 * count)
       yield lengths
-      const json = Buffer.allocUnsafe(head.readUInt32LE(0))
+      const json = Buffer.allocUnsafe(bytes)
       yield json
-      const buffers = Array.from({ length: lengths.length / 8 }, (_, index) => Buffer.allocUnsafeSlow(lengths.readDoubleLE(8 * index)))
+      const buffers = Array.from({ length: count }, (_, index) => Buffer.allocUnsafeSlow(lengths.readDoubleLE(8 * index)))
       for (const buffer of buffers) yield buffer
       const message = JSON.parse(json.toString()) as Extract<Message, { kind: K }>
       if (!this.kinds.has(message?.kind as K)) throw new TypeError('this is no message')

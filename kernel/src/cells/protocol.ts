@@ -117,7 +117,10 @@ function prefix(nonce: string): string {
 /** Splits the bytes of one stream into text and marks, wherever the chunks are cut. */
 export class MarkReader {
   readonly #prefix: Buffer
-  readonly #text = new TextDecoder()
+  /** A byte order mark is text too. */
+  readonly #text = new TextDecoder('utf-8', { ignoreBOM: true })
+  /** Whose text is read: a character that it began and left is no beginning of another's. */
+  #cell = 0
   #rest: Buffer = Buffer.alloc(0)
 
   constructor(nonce: string) {
@@ -127,8 +130,8 @@ export class MarkReader {
   read(chunk: Uint8Array): (string | Mark)[] {
     const tokens: (string | Mark)[] = []
     let bytes = this.#rest.length === 0 ? Buffer.from(chunk) : Buffer.concat([this.#rest, chunk])
-    const text = (part: Buffer): void => {
-      const decoded = this.#text.decode(part, { stream: true })
+    const text = (part: Buffer, isLast = false): void => {
+      const decoded = this.#text.decode(part, { stream: !isLast })
       if (decoded !== '') tokens.push(decoded)
     }
     for (;;) {
@@ -141,9 +144,11 @@ export class MarkReader {
         this.#rest = Buffer.from(bytes.subarray(keep))
         return tokens
       }
-      text(bytes.subarray(0, start))
       const [kind, epoch, cell] = bytes.toString('latin1', start + this.#prefix.length, end).split(';')
-      tokens.push({ kind, epoch: Number(epoch), cell: Number(cell) } as Mark)
+      const mark = { kind, epoch: Number(epoch), cell: Number(cell) } as Mark
+      text(bytes.subarray(0, start), mark.kind === 'open' ? mark.cell !== this.#cell : mark.kind === 'end' && mark.cell === this.#cell)
+      if (mark.kind === 'open') this.#cell = mark.cell
+      tokens.push(mark)
       bytes = bytes.subarray(end + 1)
     }
   }

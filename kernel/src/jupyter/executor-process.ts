@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { encodeMessage, MessageReader, NOTES } from '../cells/message-stream.js'
+import { encodeMessage, MessageReader, magicOf, NOTES } from '../cells/message-stream.js'
 import { type Answer, CONTROL_FD, type Failure, NOTES_FD, type Outcome, type Output, TASKS_FD, type Task } from '../cells/protocol.js'
 import { describeEnd, LAST_WORDS_BYTES } from './death.js'
 import { Printed, spawnPrinting } from './executor-pipes.js'
@@ -41,6 +41,7 @@ interface Interruption {
 export class ExecutorProcess {
   #child!: ChildProcess
   #printed!: Printed
+  #magic!: number
   /** When nothing of the child is left to read, and its tasks have their outcomes. */
   #gone!: Promise<void>
   #isAlive = false
@@ -90,7 +91,7 @@ export class ExecutorProcess {
       this.#running.set(task.cell, { task, resolve })
       const tasks = socketOf(this.#child, TASKS_FD)
       tasks?.cork() // the parts in one write, none of them copied
-      for (const part of encodeMessage(task)) tasks?.write(part)
+      for (const part of encodeMessage(task, this.#magic)) tasks?.write(part)
       tasks?.uncork()
     })
   }
@@ -157,6 +158,7 @@ export class ExecutorProcess {
       detached: true,
     })
     this.#child = child
+    this.#magic = magicOf(nonce)
     this.#isAlive = true
     this.#isReady = false
     const order = new OutputOrder(nonce, {
@@ -176,7 +178,7 @@ export class ExecutorProcess {
       fed()
     })
     this.#printed = printed
-    const notes = new MessageReader(NOTES)
+    const notes = new MessageReader(NOTES, this.#magic)
     let isGarbled = false
     const read = (chunk: Buffer) => {
       try {

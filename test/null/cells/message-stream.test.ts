@@ -3,6 +3,7 @@ import { expect, it } from 'vitest'
 import { encodeMessage, MessageReader, NOTES, TASKS } from '../../../kernel/src/cells/message-stream.js'
 import type { Note, Task } from '../../../kernel/src/cells/protocol.js'
 
+const MAGIC = 0xfedcba98
 const KINDS = new Set([...NOTES, ...TASKS])
 const data = fc.dictionary(fc.string(), fc.jsonValue()).map((value) => JSON.parse(JSON.stringify(value)))
 const buffer = fc.oneof(
@@ -48,8 +49,8 @@ for (const [way, read] of Object.entries(ways)) {
   it(`messages come back as they were, buffers too, wherever the bytes are cut; read ${way}`, () => {
     fc.assert(
       fc.property(fc.array(message), fc.infiniteStream(fc.oneof(fc.integer({ min: 1, max: 60 }), fc.constant(100_000))), (messages, cuts) => {
-        let bytes = Buffer.concat(messages.flatMap(encodeMessage))
-        const reader = new MessageReader(KINDS)
+        let bytes = Buffer.concat(messages.flatMap((message) => encodeMessage(message, MAGIC)))
+        const reader = new MessageReader(KINDS, MAGIC)
         const got: (Note | Task)[] = []
         while (bytes.length > 0) {
           const cut = bytes.length > 20_000 ? 100_000 : (cuts.next().value as number)
@@ -63,7 +64,18 @@ for (const [way, read] of Object.entries(ways)) {
   })
 }
 
+it('refuses the message after bytes of somebody else, however many those are', () => {
+  const end = Buffer.concat(encodeMessage({ kind: 'close', epoch: 1 }, MAGIC))
+  fc.assert(
+    fc.property(fc.uint8Array({ minLength: 1, maxLength: 40 }), (foreign) => {
+      // Bytes that are no message of themselves.
+      fc.pre(!end.subarray(0, 4).equals(Buffer.from(foreign).subarray(0, 4)))
+      expect(() => new MessageReader(NOTES, MAGIC).read(Buffer.concat([foreign, end]))).toThrow('this is no message')
+    }),
+  )
+})
+
 it('refuses bytes that are no message, and messages of another kind', () => {
-  expect(() => new MessageReader(TASKS).read(Buffer.alloc(64, 0x41))).toThrow('this is no message')
-  expect(() => new MessageReader(TASKS).read(Buffer.concat(encodeMessage({ kind: 'ready' })))).toThrow('this is no message')
+  expect(() => new MessageReader(TASKS, MAGIC).read(Buffer.alloc(64, 0x41))).toThrow('this is no message')
+  expect(() => new MessageReader(TASKS, MAGIC).read(Buffer.concat(encodeMessage({ kind: 'ready' }, MAGIC)))).toThrow('this is no message')
 })

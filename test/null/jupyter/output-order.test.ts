@@ -172,6 +172,16 @@ describe('output order', () => {
 })
 
 describe('marks', () => {
+  it('do not part a character of one cell, and keep that of a cell that ended within it from the next', () => {
+    const [first, rest] = [Buffer.from([0xe2, 0x82]), Buffer.from([0xac])] // of €
+    const open = (cell: number) => Buffer.from(encodeMark('n', { kind: 'open', epoch: 1, cell }))
+    const texts = (...parts: Buffer[]) => new MarkReader('n').read(Buffer.concat(parts)).filter((token) => typeof token === 'string')
+    expect(texts(open(1), first, Buffer.from(encodeMark('n', { kind: 'close', epoch: 1 })), open(1), rest)).toEqual(['€'])
+    expect(texts(open(1), first, Buffer.from(encodeMark('n', { kind: 'end', cell: 1 })), Buffer.from('next'))).toEqual(['\ufffd', 'next'])
+    expect(texts(open(1), first, open(2), Buffer.from('next'))).toEqual(['\ufffd', 'next'])
+    expect(texts(open(1), Buffer.from('\ufeffx'))).toEqual(['\ufeffx'])
+  })
+
   it('are found wherever the bytes are cut, and all other bytes are text', () => {
     const mark = { kind: 'open', epoch: 12, cell: 3 } as const
     const encoded = encodeMark('abc', mark)
