@@ -5,20 +5,21 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Assistant } from '../../kernel/src/assist/assist.js'
 import { describeMistakes } from '../../kernel/src/assist/diagnostics.js'
+import type { Executed } from '../../kernel/src/assist/executed.js'
 import { descendants, eventually, type Run, TestKernel } from './client.js'
 import { Jupyter } from './jupyter.js'
 
 /** A notebook of which only the types are looked at. */
 class Sheet {
   readonly folder = mkdtempSync(join(tmpdir(), 'fpdt-types-'))
-  readonly executed: string[] = []
+  readonly executed: Executed[] = []
   readonly globals = new Set<string>()
   readonly assistant = new Assistant(this.folder, this.executed, this.globals)
 
   /** Checks a cell as before its run; afterwards it has run. Gives `line:column message (code)`. */
-  async run(code: string): Promise<string[]> {
+  async run(code: string, hasFailed = false): Promise<string[]> {
     const found = await this.look(code)
-    this.executed.push(code)
+    this.executed.push({ code, file: `Cell [${this.executed.length + 1}]`, hasFailed })
     return found
   }
 
@@ -92,10 +93,45 @@ describe('type errors', () => {
     expect(await page.run('model = 3')).toEqual(["1:1 Type 'number' is not assignable to type 'Map<string, number>'. (2322)"])
   })
 
-  it('say that a constant is one, although its cell is another', async () => {
+  it("of a constant that is assigned are its own cell's alone: in another it runs", async () => {
     const page = sheet()
-    await page.run('const fixed = 1')
-    expect(await page.run('fixed = 2')).toEqual(["1:1 Cannot assign to 'fixed' because it is a constant. (2588)"])
+    await page.run('const fixed = 1\nfunction f() {}')
+    expect(await page.run('fixed = 2; f = 3')).toEqual([])
+    expect(await page.run('fixed === 2 && fixed.anything')).toEqual([])
+    expect(await page.run('const own = 1\nown = 2')).toEqual(["2:1 Cannot assign to 'own' because it is a constant. (2588)"])
+  })
+
+  it('do not rest on what a cell that failed would have set', async () => {
+    const page = sheet()
+    await page.run('let total = 5\nlet name: string | undefined')
+    await page.run('import { total } from "./nothere"', true)
+    expect(await page.run('total = 6')).toEqual([])
+    await page.run('name = "a"; JSON.parse("{")', true)
+    expect(await page.run('name.length')).toEqual([])
+    await page.run('const limit = JSON.parse("{")\nconst size = "a"', true)
+    expect(await page.run('limit = 4; size = 5; size.toFixed()')).toEqual([])
+    await page.run('const size = "a"')
+    expect(await page.run('size.toFixed()')).toHaveLength(1)
+  })
+
+  it('a cell that failed leaves names to completion and inspection as they were', async () => {
+    const page = sheet()
+    page.write('tools.ts', 'export function add(a: number, b: number) { return a + b }\n')
+    await page.run('import { add } from "./tools.ts"\nconst model = { layers: 4 }')
+    await page.run('import { add } from "./nothere"', true)
+    await page.run('const model = JSON.parse("{")', true)
+    expect(await page.assistant.inspect('add', 3)).toMatchObject({ found: true, data: { 'text/plain': expect.stringContaining('a: number') } })
+    expect(await page.assistant.complete('model.', 6)).toMatchObject({ matches: ['layers'] })
+    expect(await page.assistant.inspect('nobody', 6)).toMatchObject({ found: false })
+  })
+
+  it('name types as their cells do', async () => {
+    const page = sheet()
+    await page.run('interface Opt { rate: number }\nfunction take(options: Opt) {}')
+    expect((await page.run('take(1)')).join()).toContain("parameter of type 'Opt'")
+    await page.run('interface Opt { other: string }\nconst given: Opt = { other: "" }')
+    const [both = ''] = await page.run('take(given)')
+    expect(both).toMatch(/'Opt \(of Cell \[3\]\)'.*'Opt \(of Cell \[1\]\)'/)
   })
 
   it.each([

@@ -4,7 +4,8 @@
  */
 import { setTimeout as delay } from 'node:timers/promises'
 import { isOwnModuleName, namesOf } from './cell-module.js'
-import { type Finding, mayHoldMistakes, type TypeMistake, typeMistakes } from './diagnostics.js'
+import { type Finding, mayHoldMistakes, type TypeMistake, typeMistakes, withoutModules } from './diagnostics.js'
+import type { Executed } from './executed.js'
 import { type Hover, type Link, reading, type SignatureHelp, signatureText } from './inspection.js'
 import type { Asking } from './language-server.js'
 import { Notebook, type Surroundings } from './notebook.js'
@@ -60,7 +61,7 @@ export class Assistant {
   /** `executed`: the cells that ran, in order; the owner appends to it. `globals`: names that code put on the global object. */
   constructor(
     private readonly folder: string,
-    private readonly executed: readonly string[],
+    private readonly executed: readonly Executed[],
     globals: ReadonlySet<string> = new Set(),
   ) {
     this.#notebook = new Notebook(executed)
@@ -141,8 +142,9 @@ export class Assistant {
       const source = (link && workspace.sourceAt(link.targetUri, link.targetRange)) ?? this.#notebook.sourceOf(name)
       return source === undefined ? found : `${found}\n\n\`\`\`typescript\n${source}\n\`\`\``
     }).catch(() => undefined)
-    if (text === undefined) return { status: 'ok', found: false, data: {}, metadata: {} }
-    const plain = text.replace(/^```\w*\n?/gm, '').trim()
+    const plain = text?.replace(/^```\w*\n?/gm, '').trim()
+    // Of a name that nobody has declared the server says `any`.
+    if (text === undefined || plain === 'any') return { status: 'ok', found: false, data: {}, metadata: {} }
     return { status: 'ok', found: true, data: { 'text/markdown': text, 'text/plain': plain }, metadata: {} }
   }
 
@@ -160,7 +162,8 @@ export class Assistant {
       return (report?.items ?? []).map(({ range, code, message, severity = 1 }) => ({ start: at(range.start), end: at(range.end), code, message, severity }))
     }
     const found = await this.#ask('run', open + code + close, { limit_ms: CHECK_MS, before }, question)
-    return typeMistakes(found, code, (name) => before.definers.has(name))
+    const said = found.map((finding) => ({ ...finding, message: withoutModules(finding.message, (module) => this.#notebook.fileOf(module)) }))
+    return typeMistakes(said, code, (name) => before.definers.has(name))
   }
 
   #ask<T>(document: Working, code: string, { limit_ms, signal, before, wanted = () => false }: AskingAbout, question: Question<T>): Promise<T> {

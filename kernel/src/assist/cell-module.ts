@@ -6,6 +6,7 @@
  *     import { f } from './__fpdt_cell1__.ts'                            what cannot be assigned
  *     declare let x: typeof import('./__fpdt_cell1__.ts').x              what can: an import could not
  *     x = null! as typeof import('./__fpdt_cell2__.ts').$$x              and what type it had when cell 2, which assigned it, ended
+ *     declare let x: any                                                 or, where a cell failed that would have set it, what it is nobody knows
  *
  * All of that stands on one line, so line n of the cell is line n + 1 of the module, and columns are the same.
  */
@@ -16,6 +17,10 @@ export interface Names {
   readonly declared: ReadonlySet<string>
   /** Those of them that are declared by `let` or `var`. */
   readonly variables: ReadonlySet<string>
+  /** Those that get their value, and nothing but one, when their statement runs: by `let`, `var` or `const`. */
+  readonly values: ReadonlySet<string>
+  /** Those that are imported. */
+  readonly imported: ReadonlySet<string>
   /** Declared here or in an earlier cell. */
   readonly assigned: ReadonlySet<string>
   /** Exported by the cell itself. */
@@ -28,6 +33,10 @@ export interface Names {
 export interface Definer {
   readonly module: string
   readonly isVariable: boolean
+  /** It is a value and nothing else, which any cell may replace: no import, class or type. */
+  readonly isValue: boolean
+  /** A cell failed that would have given it another value, or a constant was assigned: its type is but a guess. */
+  readonly isUncertain?: true
   /** The module at whose end its type is known best; the one that declared it, or a later one that assigned it. */
   readonly assignedBy: string
 }
@@ -39,6 +48,8 @@ export interface CellModule {
   readonly names: Names
   /** Names that the cell takes from others, as they were when it ran. */
   readonly definers: Definers
+  /** How messages name the cell. */
+  readonly file: string
 }
 
 /** No file of that name exists; it is told from the user's own by its look. */
@@ -51,30 +62,31 @@ export function isOwnModuleName(name: string): boolean {
 }
 
 /** A cell that ran, as a module that others import. */
-export function exportingModule({ source, names, definers }: CellModule): string {
+export function exportingModule({ source, names, definers }: Omit<CellModule, 'file'>): string {
   const exports = [...names.declared].filter((name) => !names.exported.has(name))
   const assigned = [...names.assigned].filter((name) => names.variables.has(name) || definers.get(name)?.isVariable === true)
   const ends = assigned.map((name) => `export const ${atEnd(name)} = ${name};`)
-  return `${headOf(definers)}\n${source}\n;export { ${exports.join(', ')} };${ends.join('')}\n`
+  return `${headOf(definers, true)}\n${source}\n;export { ${exports.join(', ')} };${ends.join('')}\n`
 }
 
-/** A cell that is typed, or that is about to run: nobody imports it. */
-export function workingModule(source: string, definers: Definers, augmenting: readonly string[]): string {
+/** A cell that is typed, or that is about to run: nobody imports it. While it is typed a guess is better than nothing; an error must not rest on one. */
+export function workingModule(source: string, definers: Definers, augmenting: readonly string[], isChecked: boolean): string {
   const augments = augmenting.map((module) => `import './${moduleName(module)}.ts';`).join('')
-  return `${headOf(definers)}${augments}\n${source}\n;export {}\n`
+  return `${headOf(definers, isChecked)}${augments}\n${source}\n;export {}\n`
 }
 
 /** A module begins with one line of ours. */
 export const LINES_BEFORE = 1
 
-function headOf(definers: Definers): string {
+function headOf(definers: Definers, isChecked: boolean): string {
   const imports: string[] = []
   const variables: string[] = []
-  for (const [name, { module, isVariable, assignedBy }] of definers) {
+  for (const [name, { module, isVariable, isUncertain, assignedBy }] of definers) {
     const from = `'./${moduleName(module)}.ts'`
-    if (!isVariable) imports.push(`import { ${name} } from ${from};`)
-    else
-      variables.push(`declare let ${name}: typeof import(${from}).${name};${name} = null! as typeof import('./${moduleName(assignedBy)}.ts').${atEnd(name)};`)
+    const declared = `typeof import(${from}).${name}`
+    if (isUncertain) variables.push(`declare let ${name}: ${isChecked ? 'any' : declared};`)
+    else if (isVariable) variables.push(`declare let ${name}: ${declared};${name} = null! as typeof import('./${moduleName(assignedBy)}.ts').${atEnd(name)};`)
+    else imports.push(`import { ${name} } from ${from};`)
   }
   return [...imports, ...variables].join('')
 }
@@ -89,7 +101,8 @@ export function namesOf(source: string): Names | undefined {
   const { program, errors } = parse(source)
   if (errors.length > 0) return undefined
   const body = program.body as unknown as Node[]
-  const names = { declared: new Set<string>(), variables: new Set<string>(), assigned: new Set<string>(), exported: new Set<string>(), augments: false }
+  const set = () => new Set<string>()
+  const names = { declared: set(), variables: set(), values: set(), imported: set(), assigned: set(), exported: set(), augments: false }
   for (const statement of body) declare(statement, names)
   walk(program as unknown as Node, (node) => {
     if (node.type === 'AssignmentExpression') for (const name of targets(node.left as Node)) names.assigned.add(name)
@@ -116,11 +129,15 @@ function declare(statement: Node, names: Gathered): void {
         const isVariable = statement.kind === 'let' || statement.kind === 'var'
         // A name that is a type too can only be imported.
         if (isVariable && (!names.declared.has(name) || names.variables.has(name))) names.variables.add(name)
+        if (!names.declared.has(name) || names.values.has(name)) names.values.add(name)
         names.declared.add(name)
       }
       return
     case 'ImportDeclaration':
-      for (const { local } of statement.specifiers as Node[]) names.declared.add((local as Node).name as string)
+      for (const { local } of statement.specifiers as Node[]) {
+        names.declared.add((local as Node).name as string)
+        names.imported.add((local as Node).name as string)
+      }
       return
     case 'ExportNamedDeclaration': {
       const inner = statement.declaration as Node | null
@@ -139,6 +156,7 @@ function declare(statement: Node, names: Gathered): void {
       else if (id?.type === 'Identifier') {
         names.declared.add(id.name as string)
         names.variables.delete(id.name as string)
+        names.values.delete(id.name as string)
       }
     }
   }

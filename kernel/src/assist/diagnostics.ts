@@ -32,7 +32,8 @@ const MODULES = new Set([2305, 2306, 2307, 2613, 2614, 2724, 2732, 2792, 2834, 2
 const EVOLVING = new Set([7005, 7034])
 /** Used before it is declared, and in its own initial value: of a name that an earlier cell declared this means the old value. */
 const DECLARED_AGAIN = new Set([2448, 2449, 2450, 2454, 7022])
-const ASSIGNED_IMPORT = 2632
+/** Function, class, enum or import that is assigned: of an earlier cell it is a property of the global object, which is replaced. */
+const ASSIGNED_CONSTANT = new Set([2628, 2629, 2630, 2631, 2632])
 
 /** Without a letter there is nothing whose type is worth a server. */
 export function mayHoldMistakes(code: string): boolean {
@@ -48,8 +49,22 @@ export function typeMistakes(found: readonly Finding[], source: string, isDeclar
     if (DECLARED_AGAIN.has(code) && isDeclared(name)) return []
     // Properties of the global object come and go.
     if (message.includes("'typeof globalThis'")) return []
-    if (code === ASSIGNED_IMPORT) return [{ start, end, code: 2588, message: `Cannot assign to '${name}' because it is a constant.` }]
+    if (ASSIGNED_CONSTANT.has(code) && isDeclared(name)) return []
     return [{ start, end, code, message, ...(UNKNOWN_NAME.has(code) ? { unknownName: name } : {}) }]
+  })
+}
+
+/**
+ * `import("/home/me/__fpdt_cell5__").Opt` -> `Opt`, or where one message speaks of several of that name `Opt (of Cell [5])`. `fileOf` says how
+ * messages name the cell of a module; the cell that is checked has none.
+ */
+export function withoutModules(message: string, fileOf: (module: string) => string | undefined): string {
+  const qualified = /import\("[^"]*__fpdt_(\w+)__(?:\.ts)?"\)\.([\p{ID_Start}$_][\p{ID_Continue}$]*)/gu
+  const modules = new Map<string, Set<string>>()
+  for (const [, module, name] of message.matchAll(qualified)) modules.set(name as string, (modules.get(name as string) ?? new Set()).add(module as string))
+  return message.replace(qualified, (_, module: string, name: string) => {
+    const file = fileOf(module) ?? 'this cell'
+    return (modules.get(name)?.size ?? 0) > 1 ? `${name} (of ${file})` : name
   })
 }
 

@@ -99,7 +99,7 @@ export class Workspace {
     if (this.#lookAtFiles(specifiers) || !this.#documents.has(CONFIG)) this.#configure()
     this.#write(GLOBALS_FILE, GLOBALS + this.#newGlobals(surroundings.definers))
     this.#share(modules)
-    const uri = this.#write(fileOf(document), workingModule(text, definers, augmenting))
+    const uri = this.#write(fileOf(document), workingModule(text, definers, augmenting, document === 'run'))
     return {
       uri,
       placeOf(offset) {

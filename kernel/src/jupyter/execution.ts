@@ -1,6 +1,7 @@
 /** execute_request: a cell becomes a task of the executor, and its outcome the reply. */
 import { setImmediate } from 'node:timers/promises'
 import type { Assistant } from '../assist/assist.js'
+import type { Executed } from '../assist/executed.js'
 import type { CellTask, Outcome, Output, Payload } from '../cells/protocol.js'
 import { codeOf, expressionsOf } from './content.js'
 import type { ExecutorProcess } from './executor-process.js'
@@ -16,7 +17,7 @@ type Publish = (type: string, content: object, parent: Message) => void
 
 export class Execution {
   /** Cells that ran since the executor started, the running ones included: what completion knows. */
-  readonly executed: string[] = []
+  readonly executed: Executed[] = []
   /** Names that code put on the executor's global object, and those of the results (`_3`). */
   readonly globals = new Set<string>()
   readonly types: TypeCheck
@@ -94,7 +95,7 @@ export class Execution {
     this.#results.delete(cell)
     if (forgot === true) {
       this.onForgot()
-      this.executed.push(code) // what it declared behind its `%reset` is there
+      this.executed.push({ code, file: task.file, hasFailed: error !== undefined }) // what it declared behind its `%reset` is there
     }
 
     if (error === undefined) {
@@ -119,10 +120,13 @@ export class Execution {
   async #run(task: CellTask, questions: CellQuestions | undefined, check: CellCheck | undefined): Promise<Outcome> {
     const failure = questions?.failure ?? (await check?.refusal())
     if (failure !== undefined) return { error: failure, expressions: {} }
-    this.executed.push(task.code)
+    const executed: Executed = { code: task.code, file: task.file }
+    this.executed.push(executed)
     const printed = questions?.printed ?? ''
     if (printed !== '') this.outputs.add(task.cell, { kind: 'stream', name: 'stdout', text: printed })
-    return this.executor.run(task)
+    const outcome = await this.executor.run(task)
+    executed.hasFailed = outcome.error !== undefined
+    return outcome
   }
 
   /** A client that cannot be asked, such as nbclient, has nobody who reads and no pager either: there help is an output. */

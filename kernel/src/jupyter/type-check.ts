@@ -6,6 +6,7 @@
 import { setTimeout as delay, setImmediate } from 'node:timers/promises'
 import type { Assistant } from '../assist/assist.js'
 import { describeMistakes, mayHoldMistakes, type TypeMistake } from '../assist/diagnostics.js'
+import type { Executed } from '../assist/executed.js'
 import type { Failure, Outcome } from '../cells/protocol.js'
 
 const MODES = ['off', 'report', 'strict'] as const
@@ -52,7 +53,7 @@ export class TypeCheck {
    */
   constructor(
     private readonly assist: () => Promise<Assistant>,
-    private readonly executed: readonly string[],
+    private readonly executed: readonly Executed[],
     private readonly globals: ReadonlySet<string>,
     private readonly show: (cell: number, text: string) => void,
     mode = 'report',
