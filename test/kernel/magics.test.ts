@@ -54,6 +54,17 @@ describe('results by number', () => {
     expect(await result('In.length > 5')).toBe('true')
   })
 
+  it('are there again when names of the user are forgotten, as is all the kernel offers', async () => {
+    const other = await TestKernel.start()
+    await other.run('const _ = 1, Out = 2, display = 3, sh = 4, prompt = 5')
+    await other.run('%xdel sh')
+    expect((await other.run('[typeof sh, prompt]')).result).toBe("[ 'function', 5 ]")
+    await other.run('%reset -f')
+    await other.run('40 + 2')
+    expect((await other.run('[_, typeof Out, typeof display, typeof prompt]')).result).toBe("[ 42, 'object', 'function', 'function' ]")
+    await other.close()
+  })
+
   it('give way to names of the user', async () => {
     const other = await TestKernel.start()
     await other.run('1')

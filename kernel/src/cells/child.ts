@@ -41,7 +41,7 @@ const evaluator = new Evaluator(process.cwd(), output)
 const answers = new MessageChannel()
 listenForInterrupts(CONTROL_FD, answers.port1, (upTo) => evaluator.interrupt(upTo))
 const prompts = questions(output, answers.port2, (cell) => evaluator.isUnderWay(cell))
-Object.assign(globalThis, prompts)
+evaluator.offer(prompts)
 
 const perform = async (task: Task): Promise<void> => {
   const { cell, outcome } = await evaluator.run(task)

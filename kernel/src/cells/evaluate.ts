@@ -191,14 +191,13 @@ export class Evaluator {
     const clear = (options: { wait?: boolean } = {}) => output.output({ kind: 'clear', wait: options.wait ?? false })
     console.clear = () => clear()
     const sh = async (command: string) => (await import('./magics/command.js')).sh(command)
-    Object.assign(globalThis, {
-      [DISPLAY_HOST]: host,
-      [COMM_HOST]: this.#comms,
-      display: createDisplay(host, clear),
-      progress,
-      require: this.#modules.require,
-      sh,
-    })
+    Object.assign(globalThis, { [DISPLAY_HOST]: host, [COMM_HOST]: this.#comms })
+    this.offer({ display: createDisplay(host, clear), progress, require: this.#modules.require, sh })
+  }
+
+  /** What cells know without an import, until they take the name for something else. */
+  offer(globals: object): void {
+    for (const [name, value] of Object.entries(globals)) this.#names.offer(name, value, true)
   }
 }
 

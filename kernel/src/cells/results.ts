@@ -18,7 +18,6 @@ export class Results {
   /** Newest first. */
   #inputs: string[] = []
   #results: unknown[] = []
-  /** What was last put on the global object; something else there is the user's. */
   readonly #given = new Map<string, unknown>()
 
   constructor(private readonly names: UserNames) {
@@ -72,10 +71,7 @@ export class Results {
   }
 
   #give(name: string, value: unknown): void {
-    const global = globalThis as Record<string, unknown>
-    const isUsers = this.names.has(name) || (this.#given.has(name) && !Object.is(global[name], this.#given.get(name)))
-    if (isUsers) return
     this.#given.set(name, value)
-    Object.defineProperty(global, name, { value, writable: true, configurable: true })
+    this.names.offer(name, value)
   }
 }

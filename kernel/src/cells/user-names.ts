@@ -3,12 +3,17 @@
  *
  * What Node has under a name is not replaced: `import { setTimeout } from 'node:timers/promises'` and `const process = spawn(...)` would break
  * every package, and this kernel. Such names live apart, in an object that cells which mention them are run `with`.
+ *
+ * What the kernel offers, such as `display`, `prompt` and the last result `_`, a cell may take for itself; once forgotten it is the kernel's again.
  */
 
 export class UserNames {
   readonly #declared = new Set<string>()
   /** Those that the failure of their cell has left without a value. */
   readonly #unassigned = new Set<string>()
+  readonly #offered = new Map<string, PropertyDescriptor>()
+  /** Offered names that a cell has assigned without a declaration. */
+  readonly #taken = new Set<string>()
   readonly #ofNode = new Set(Object.getOwnPropertyNames(globalThis))
   readonly #apart: Record<string, unknown> = Object.create(null)
 
@@ -26,6 +31,14 @@ export class UserNames {
   /** The cell that declares `names` has failed, maybe before it gave them a value. */
   failed(names: readonly string[]): void {
     for (const name of names) if (this.read(name) === undefined) this.#unassigned.add(name)
+  }
+
+  /** Gives a name of the kernel's a value, unless the name is the user's by now. `isListed`: `NewGlobals` tells of it. */
+  offer(name: string, value: unknown, isListed = false): void {
+    const offered = this.#offered.get(name)
+    if (offered !== undefined && name in globalThis && !Object.is((globalThis as Record<string, unknown>)[name], offered.value)) this.#taken.add(name)
+    this.#offered.set(name, { value, writable: true, enumerable: isListed, configurable: true })
+    if (!this.#declared.has(name) && !this.#taken.has(name)) this.#giveBack(name)
   }
 
   has(name: string): boolean {
@@ -48,11 +61,21 @@ export class UserNames {
 
   /** False when no cell declared the name. */
   forget(name: string): boolean {
-    return this.#declared.delete(name) && delete this.#homeOf(name)[name]
+    if (!this.#declared.delete(name)) return false
+    delete this.#homeOf(name)[name]
+    this.#giveBack(name)
+    return true
   }
 
   forgetAll(): void {
     for (const name of this.#declared) this.forget(name)
+    for (const name of this.#offered.keys()) this.#giveBack(name)
+  }
+
+  #giveBack(name: string): void {
+    this.#taken.delete(name)
+    const offered = this.#offered.get(name)
+    if (offered !== undefined) Object.defineProperty(globalThis, name, offered)
   }
 
   /** The code of a cell as an expression in which all names mean what the notebook says. On its first line columns are others. */
