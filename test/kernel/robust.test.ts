@@ -52,3 +52,51 @@ it('a cell that ends within a character leaves nothing of it to the next', async
   const parted = "process.stdout.write(Buffer.from([0xe2, 0x82])); process.stderr.write('x'); process.stdout.write(Buffer.from([0xac]))"
   expect((await kernel.run(parted)).stdout).toBe('€')
 })
+
+it('what runs long is heard, however much else begins and ends meanwhile', async () => {
+  await start()
+  await kernel.run(
+    "import { onComm } from 'fpdt/comm'; onComm('t', (comm) => comm.onMessage(async ({ data }) => { if (data.train) { await new Promise((go) => { globalThis.go = go }); console.log('trained') } }))",
+  )
+  kernel.send('shell', 'comm_open', { comm_id: 'a', target_name: 't', data: {} })
+  const training = kernel.send('shell', 'comm_msg', { comm_id: 'a', data: { train: true } })
+  let last = ''
+  for (let i = 0; i < 300; i++) last = kernel.send('shell', 'comm_msg', { comm_id: 'a', data: { i } })
+  await kernel.idle(last)
+  await kernel.run('globalThis.go()')
+  await kernel.idle(training)
+  expect(kernel.outputsOf(training)).toEqual([{ type: 'stream', content: { name: 'stdout', text: 'trained\n' } }])
+
+  const { subshell_id } = await kernel.request('control', 'create_subshell_request', {})
+  const code =
+    "const shown = display('old'); setTimeout(function look() { if (globalThis.late) shown.update('new'); else setTimeout(look, 20) }, 20); await new Promise((go) => { globalThis.go = go }); console.log(prompt('who'))\n42"
+  const long = kernel.execute(code, { allow_stdin: true }, subshell_id as string)
+  await kernel.until(({ header, parent }) => parent.msg_id === long && header.msg_type === 'display_data')
+  const burst = async () => {
+    const cells = Array.from({ length: 300 }, () => kernel.execute('1'))
+    await kernel.finished(cells.at(-1) as string)
+  }
+  await burst()
+  void kernel.execute('globalThis.go()')
+  await kernel.until(({ header, parent }) => parent.msg_id === long && header.msg_type === 'input_request')
+  kernel.send('stdin', 'input_reply', { value: 'me' })
+  const { stdout, result } = await kernel.finished(long)
+  expect({ stdout, result }).toEqual({ stdout: 'me\n', result: '42' })
+
+  // It ended long ago, and what it shows can still change.
+  await burst()
+  await kernel.run('globalThis.late = true')
+  const update = await kernel.until(({ header }) => header.msg_type === 'update_display_data')
+  expect(update.content.data).toMatchObject({ 'text/plain': "'new'" })
+})
+
+it('what is refused is said in words, where clients look for it', async () => {
+  await start()
+  const lost = kernel.execute('1', {}, 'nope')
+  const { reply, error } = await kernel.finished(lost)
+  expect(reply).toMatchObject({ status: 'error', execution_count: 0, evalue: expect.stringContaining('there is no subshell "nope"') })
+  expect(error?.evalue).toBe(reply.evalue)
+  expect((await kernel.run("display('x', { id: 5 as any })")).error?.evalue).toBe("display: its id is a number, not a string; write { id: 'plot' }")
+  const named = await kernel.run('1', { user_expressions: JSON.parse('{ "__proto__": "2", "a": "3" }') })
+  expect(Object.keys(named.reply.user_expressions as object)).toEqual(['__proto__', 'a'])
+})

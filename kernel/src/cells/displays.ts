@@ -71,6 +71,7 @@ export function createDisplay(host: DisplayHost, clear: (options?: { wait?: bool
   const prefix = Math.random().toString(36).slice(2)
   let count = 0
   const show = (value: unknown, form: Form, metadata?: Metadata, id = `${prefix}-${++count}`, update = false): DisplayHandle => {
+    if (typeof id !== 'string') throw new TypeError(`display: its id is a ${id === null ? 'null' : typeof id}, not a string; write { id: 'plot' }`)
     const handle = new DisplayHandle(id, host, form, metadata)
     handle.show(value, update)
     return handle

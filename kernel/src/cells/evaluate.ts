@@ -108,16 +108,16 @@ export class Evaluator {
     if (!isShown(value) && !task.silent) await this.#showResult(value)
     if (!isShown(value) && count !== undefined) this.#results.keep(count, value)
     await Promise.all(cell.pending)
-    const expressions: Record<string, (Shown & { status: 'ok' }) | Failure> = {}
+    const expressions: [string, (Shown & { status: 'ok' }) | Failure][] = []
     for (const [name, code] of Object.entries(task.expressions)) {
       try {
         const { value } = await this.#execute(code, `expression ${name}`)
-        expressions[name] = { status: 'ok', data: await present(value), metadata: {} }
+        expressions.push([name, { status: 'ok', data: await present(value), metadata: {} }])
       } catch (thrown) {
-        expressions[name] = failureOf(thrown)
+        expressions.push([name, failureOf(thrown)])
       }
     }
-    return { expressions }
+    return { expressions: Object.fromEntries(expressions) } // whatever their names: `__proto__` is one
   }
 
   /** The scope rather than its value: a promise in `value` would be waited for. */

@@ -85,6 +85,7 @@ export class Execution {
     }
     const check = isSilent ? undefined : this.types.begin(cell, task.file, code)
     const outcome = await this.#run(task, questions, check)
+    this.outputs.ended(cell)
     const { error, forgot, expressions: values, payload = [], globals = [] } = outcome
     if (forgot === true) this.globals.clear() // all there are come again
     for (const name of globals) this.globals.add(name)
@@ -109,6 +110,13 @@ export class Execution {
       shell.abort('an earlier cell failed')
     }
     return { ...error, execution_count: count, user_expressions: {}, payload }
+  }
+
+  /** The content of the execute_reply to what no shell takes. */
+  refuse(request: Message, error: Error, count: number): object {
+    const failure = asFailure(error)
+    if (request.content.silent !== true) this.publish('error', errorOutput(failure), request)
+    return { ...failure, execution_count: count }
   }
 
   /** Resolves when the types of a cell that was answered have been looked at, or took too long: its `idle` may follow. */

@@ -17,6 +17,9 @@ interface Entry {
   readonly output?: string
 }
 
+/** Whoever reads what was run may read secrets. */
+const OWN = { mode: 0o600 }
+
 export function historyPath(env: NodeJS.ProcessEnv = process.env): string {
   return join(userDataFolder(env), 'fpdt', 'history.jsonl')
 }
@@ -51,12 +54,12 @@ export class History {
     if (!this.#canWrite) return
     try {
       try {
-        appendFileSync(this.path, lines)
+        appendFileSync(this.path, lines, OWN)
         if (this.#earlier === undefined && statSync(this.path).size > LONG_BYTES) this.#earlier = this.#read()
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
         mkdirSync(dirname(this.path), { recursive: true })
-        appendFileSync(this.path, lines)
+        appendFileSync(this.path, lines, OWN)
       }
     } catch (error) {
       this.#canWrite = false
@@ -110,7 +113,7 @@ export class History {
       lines = readFileSync(this.path, 'utf8').split('\n').filter(Boolean)
       if (lines.length > 2 * KEPT) {
         // Beside and renamed: a kill in between leaves the old file whole.
-        writeFileSync(`${this.path}.new`, `${lines.slice(-KEPT).join('\n')}\n`)
+        writeFileSync(`${this.path}.new`, `${lines.slice(-KEPT).join('\n')}\n`, OWN)
         renameSync(`${this.path}.new`, this.path)
       }
     } catch {
@@ -118,11 +121,18 @@ export class History {
     }
     const entries = lines.slice(-KEPT).flatMap((line) => {
       try {
-        return [JSON.parse(line) as Entry]
+        return [JSON.parse(line) as Partial<Entry> | null]
       } catch {
         return [] // torn by a kill
       }
     })
-    return entries.filter(({ session }) => !this.#sessions.has(session))
+    return entries.filter(isEntry).filter(({ session }) => !this.#sessions.has(session))
   }
+}
+
+/** Others can write into the file. */
+function isEntry(value: Partial<Entry> | null): value is Entry {
+  return (
+    Number.isSafeInteger(value?.session) && Number.isSafeInteger(value?.line) && typeof value?.source === 'string' && typeof (value.output ?? '') === 'string'
+  )
 }

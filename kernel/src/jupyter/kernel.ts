@@ -164,7 +164,7 @@ export class Kernel {
       try {
         this.#shells.of(request).push(request)
       } catch (error) {
-        void this.#handle(channel, request, () => Promise.reject(error))
+        void this.#handle(channel, request, () => this.#execution.refuse(request, error as Error, this.#shells.main.count))
       }
     } else if (Object.hasOwn(this.#handlers[channel], msg_type)) void this.#handle(channel, request, this.#handlers[channel][msg_type] as Handler)
     else this.channels.complain(`ignored ${JSON.stringify(msg_type.slice(0, 80))} on ${channel}`)
@@ -174,7 +174,8 @@ export class Kernel {
     this.#outputs.flush()
     await this.channels.published()
     const request = this.#outputs.requestOf(ask.cell)
-    if (request !== undefined) await this.#stdin.ask(ask, request)
+    if (request === undefined) this.executor.answer(ask.cell, { failed: 'it is no longer known who runs this cell' })
+    else await this.#stdin.ask(ask, request)
   }
 
   /** Never rejects. */

@@ -32,6 +32,7 @@ export class Comms {
     const task = this.executor.nextTask()
     this.outputs.openHandler(task, request)
     const { error } = await this.executor.run({ kind: 'comm', cell: task, event })
+    this.outputs.ended(task)
     this.outputs.flush()
     if (error !== undefined) this.publish('error', errorOutput(error), request)
   }

@@ -9,18 +9,20 @@ import type { Message, MessageExtra } from './message.js'
 
 const GATHER_MS = 25
 const GATHER_CHARS = 65_536
-/** So many cells can still print after they ended, and so many handlers of comm messages: a slider must not make cells forgotten. */
+/** So many cells that have ended can still print, and so many handlers of comm messages: a slider must not make cells forgotten. */
 const REMEMBERED = 256
 
 type Publish = (type: string, content: object, parent: Message | undefined, extra?: MessageExtra) => void
 
 interface Shown {
   readonly request: Message
-  /** The number beside the cell. */
-  readonly count: number
+  /** The number beside the cell; undefined for a handler. */
+  readonly count?: number
 }
 
 export class Outputs {
+  /** However many begin and end meanwhile. */
+  readonly #underWay = new Map<number, Shown>()
   readonly #cells = new Map<number, Shown>()
   readonly #handlers = new Map<number, Shown>()
   #gathered: { readonly cell: number; readonly name: string; text: string } | undefined
@@ -30,17 +32,25 @@ export class Outputs {
 
   /** Outputs of `cell` answer `request` from now on; `count` is its number in the notebook. */
   openCell(cell: number, request: Message, count: number): void {
-    remember(this.#cells, cell, { request, count })
+    this.#underWay.set(cell, { request, count })
   }
 
   /** What handlers of a comm message show answers that message. */
   openHandler(task: number, request: Message): void {
-    remember(this.#handlers, task, { request, count: 0 })
+    this.#underWay.set(task, { request })
+  }
+
+  /** The task has its outcome; its timers and promises may still print. */
+  ended(task: number): void {
+    const shown = this.#underWay.get(task)
+    if (shown === undefined) return
+    this.#underWay.delete(task)
+    remember(shown.count === undefined ? this.#handlers : this.#cells, task, shown)
   }
 
   /** What outputs of `cell` answer; undefined for one that was forgotten. */
   requestOf(cell: number): Message | undefined {
-    return this.#cells.get(cell)?.request
+    return this.#shownBy(cell)?.request
   }
 
   add(cell: number, output: Output): void {
@@ -68,15 +78,21 @@ export class Outputs {
   }
 
   #publish(cell: number, output: Output): void {
-    const shown = this.#cells.get(cell) ?? this.#handlers.get(cell)
+    const shown = this.#shownBy(cell)
     if (output.kind === 'comm') {
       // Not a thing to see, so it also leaves a silent cell and one that was forgotten.
       const { metadata, buffers } = output.event
       this.publish(`comm_${output.event.type}`, commContent(output.event), shown?.request, { metadata, buffers })
     } else if (shown !== undefined && shown.request.content.silent !== true) {
-      const [type, content] = contentOf(output, shown.count)
-      this.publish(type, content, shown.request)
+      this.publish(...contentOf(output, shown.count), shown.request)
+    } else if (shown === undefined && output.kind === 'display' && output.update) {
+      // It changes what stands elsewhere, so it has its place without a request.
+      this.publish(...contentOf(output), undefined)
     }
+  }
+
+  #shownBy(task: number): Shown | undefined {
+    return this.#underWay.get(task) ?? this.#cells.get(task) ?? this.#handlers.get(task)
   }
 }
 
@@ -90,7 +106,7 @@ function commContent(event: CommEvent): object {
   return { comm_id: id, data, ...(event.type === 'open' ? { target_name: event.target } : {}) }
 }
 
-function contentOf(output: Exclude<Output, { kind: 'comm' }>, count: number): [type: string, content: object] {
+function contentOf(output: Exclude<Output, { kind: 'comm' }>, count = 0): [type: string, content: object] {
   switch (output.kind) {
     case 'stream':
       return ['stream', { name: output.name, text: output.text }]

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
@@ -54,6 +54,16 @@ describe('history', () => {
     const history = new History(path)
     expect(find(history, { hist_access_type: 'tail', n: 1 })[0]?.[2]).toBe('20000')
     expect(readFileSync(path, 'utf8').trimEnd().split('\n')).toHaveLength(10_000)
+  })
+
+  it('passes over lines that are no entries, and is for its user alone', async () => {
+    const first = new History(path)
+    first.add(1, 'first', undefined)
+    await setImmediate()
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+    appendFileSync(path, ['null', '5', '[]', '{}', '{"session":1,"line":"2","source":"x"}', '{"session":1,"line":2,"source":"kept"}', ''].join('\n'))
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    expect(find(new History(path), { hist_access_type: 'tail', n: 9 }).map(([, , source]) => source)).toEqual(['first', 'kept'])
   })
 
   it('works without a place to write', () => {
