@@ -129,6 +129,22 @@ function effect() { touched.push('called'); return { b: 1 } }`)
     expect(await matches('import x from "./loc|"')).toEqual(['local.ts'])
   })
 
+  it('offers no name that Node has in CommonJS files alone', async () => {
+    expect(await matches('__di|')).toEqual([])
+    expect(await matches('import.meta.dirn|')).toEqual(['dirname'])
+    await kernel.run('const module = 1')
+    expect(await matches('modul|')).toEqual(['module'])
+  })
+
+  it('completes and explains magics', async () => {
+    expect(await complete('1;\n%ti|')).toMatchObject({ matches: ['%time', '%timeit'], cursor_start: 3, cursor_end: 6 })
+    mkdirSync(`${kernel.folder}/tables/deep`, { recursive: true })
+    expect(await complete('%cd tab|')).toMatchObject({ matches: ['tables/'], cursor_start: 4, cursor_end: 7 })
+    expect(await matches('%time Math.sqr|')).toEqual(['sqrt'])
+    expect(await plain('%ti|me f()')).toContain('prints what time it took')
+    expect((await inspect('nobod|y')).found).toBe(false)
+  })
+
   it('goes on while what is typed does not parse', async () => {
     expect(await matches('import { join } from "node:path"\nconst { a, b } = { a: { inner: 1 }, b: 2 }\nif (a.|')).toEqual(['inner'])
     expect(await matches('class Half { one = 1; two() { this.|')).toEqual(expect.arrayContaining(['one', 'two']))

@@ -8,6 +8,7 @@ import { type Finding, mayHoldMistakes, type TypeMistake, typeMistakes, withoutM
 import type { Executed } from './executed.js'
 import { type Hover, type Link, reading, type SignatureHelp, signatureText } from './inspection.js'
 import type { Asking } from './language-server.js'
+import { magicHelpAt, magicsAt } from './magic-completion.js'
 import { Notebook, type Surroundings } from './notebook.js'
 import { pathsAt } from './path-completion.js'
 import { ServerLife } from './server-life.js'
@@ -44,6 +45,9 @@ const COMPLETE_MS = 900
 const ANSWER_MS = 3000
 /** A check is of use for as long as somebody may still look at the cell. */
 const CHECK_MS = 10_000
+
+/** Node has these in CommonJS files alone, its types everywhere. Cells have `import.meta`. */
+const ABSENT = new Set(['__dirname', '__filename', 'exports', 'module'])
 
 /** LSP's CompletionItemKind by number, in the words JupyterLab has icons for. */
 const KINDS =
@@ -83,6 +87,8 @@ export class Assistant {
     this.#superseded.abort()
     this.#superseded = new AbortController()
     const offset = utf16Offset(code, cursor)
+    const magic = magicsAt(code, offset, this.#notebook.expanded(code).text, this.folder)
+    if (magic !== undefined) return completion(code, magic.start, offset, magic.matches)
     const word = wordBefore(code, offset)
     // Behind a dot and in a string no name of the notebook is meant.
     const wanted = (name: string) => name.startsWith(word) && (word !== '' || !/[.'"`/]$/.test(code.slice(0, offset)))
@@ -108,6 +114,7 @@ export class Assistant {
     const order = ({ sortText = '', label }: { sortText?: string; label: string }) => `${sortText} ${label}`
     const found = items
       .filter((item) => item.label.startsWith(prefix) && !isOwnModuleName(item.label) && !item.label.startsWith('$$'))
+      .filter((item) => /\.\s*$/.test(code.slice(0, start)) || !ABSENT.has(item.label) || this.#notebook.sourceOf(item.label) !== undefined)
       // Names of other modules that an editor would import on the way are not offered: the edit could not be made.
       .filter((item) => item.additionalTextEdits === undefined && (item.edit === undefined || edit !== undefined))
       .sort((a, b) => (order(a) < order(b) ? -1 : 1))
@@ -125,23 +132,26 @@ export class Assistant {
   /** The content of an inspect_reply: what a name is, or inside the brackets of a call what it takes. With `detail` 1 also where it is declared. */
   async inspect(code: string, cursor: number, detail = 0): Promise<object> {
     const offset = utf16Offset(code, cursor)
-    const text = await this.#ask('typed', code, { limit_ms: ANSWER_MS }, async (ask, { placeOf }, workspace) => {
-      const hover = async (at: number): Promise<string | undefined> => reading((await ask('textDocument/hover', { position: placeOf(at) })) as Hover | null)
-      const isOnName = wordBefore(code, offset) !== '' || /^[\p{ID_Start}$_]/u.test(code.slice(offset))
-      let at = offset
-      let found = isOnName ? await hover(at) : undefined
-      found ??= signatureText((await ask('textDocument/signatureHelp', { position: placeOf(offset) })) as SignatureHelp | null)
-      if (found === undefined) {
-        // Behind `f(` one asks about f.
-        at = code.slice(0, offset).replace(/[\s(,]+$/, '').length
-        found = await hover(at)
-      }
-      if (found === undefined || detail === 0) return found
-      const [link] = ((await ask('textDocument/definition', { position: placeOf(at) })) ?? []) as Link[]
-      const name = wordBefore(code, at) + (/^[\p{ID_Continue}$]*/u.exec(code.slice(at))?.[0] ?? '')
-      const source = (link && workspace.sourceAt(link.targetUri, link.targetRange)) ?? this.#notebook.sourceOf(name)
-      return source === undefined ? found : `${found}\n\n\`\`\`typescript\n${source}\n\`\`\``
-    }).catch(() => undefined)
+    const help = magicHelpAt(code, offset)
+    const text =
+      help ??
+      (await this.#ask('typed', code, { limit_ms: ANSWER_MS }, async (ask, { placeOf }, workspace) => {
+        const hover = async (at: number): Promise<string | undefined> => reading((await ask('textDocument/hover', { position: placeOf(at) })) as Hover | null)
+        const isOnName = wordBefore(code, offset) !== '' || /^[\p{ID_Start}$_]/u.test(code.slice(offset))
+        let at = offset
+        let found = isOnName ? await hover(at) : undefined
+        found ??= signatureText((await ask('textDocument/signatureHelp', { position: placeOf(offset) })) as SignatureHelp | null)
+        if (found === undefined) {
+          // Behind `f(` one asks about f.
+          at = code.slice(0, offset).replace(/[\s(,]+$/, '').length
+          found = await hover(at)
+        }
+        if (found === undefined || detail === 0) return found
+        const [link] = ((await ask('textDocument/definition', { position: placeOf(at) })) ?? []) as Link[]
+        const name = wordBefore(code, at) + (/^[\p{ID_Continue}$]*/u.exec(code.slice(at))?.[0] ?? '')
+        const source = (link && workspace.sourceAt(link.targetUri, link.targetRange)) ?? this.#notebook.sourceOf(name)
+        return source === undefined ? found : `${found}\n\n\`\`\`typescript\n${source}\n\`\`\``
+      }).catch(() => undefined))
     const plain = text?.replace(/^```\w*\n?/gm, '').trim()
     // Of a name that nobody has declared the server says `any`.
     if (text === undefined || plain === 'any') return { status: 'ok', found: false, data: {}, metadata: {} }

@@ -16,13 +16,19 @@ const MOST = 500
 export function pathsAt(code: string, offset: number, folder: string): { readonly start: number; readonly paths: readonly Path[] } | undefined {
   const text = openString(code.slice(code.lastIndexOf('\n', offset - 1) + 1, offset))
   if (text === undefined) return undefined
+  const { begun, paths } = pathsOf(text, folder)
+  return { start: offset - begun.length, paths }
+}
+
+/** What a path that is typed could be, and its last part. */
+export function pathsOf(text: string, folder: string): { readonly begun: string; readonly paths: readonly Path[] } {
   const [, parent = '', begun = ''] = /^(.*\/)?([^/]*)$/.exec(text) ?? []
   const isOffered = ({ name }: Dirent) => name.startsWith(begun) && (begun.startsWith('.') || !name.startsWith('.'))
   const paths = entries(resolve(folder, parent.replace(/^~(?=\/)/, homedir())))
     .filter(isOffered)
     .map((entry) => ({ label: entry.isDirectory() ? `${entry.name}/` : entry.name, isFolder: entry.isDirectory() }))
     .sort((a, b) => (a.label < b.label ? -1 : 1))
-  return { start: offset - begun.length, paths: paths.slice(0, MOST) }
+  return { begun, paths: paths.slice(0, MOST) }
 }
 
 /** The text of the string that is open at the end of a line. */

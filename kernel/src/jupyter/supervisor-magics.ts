@@ -6,7 +6,6 @@ import type { Assistant } from '../assist/assist.js'
 import type { Failure, Payload } from '../cells/protocol.js'
 import type { Asked } from '../language/magics/expansion.js'
 import { mayAsk } from '../language/magics/signs.js'
-import type { Word } from '../language/magics/table.js'
 import { isParsable } from '../language/parsable.js'
 import { asFailure } from './failure.js'
 
@@ -65,15 +64,13 @@ export class Questions {
   async #help({ word, text }: Asked): Promise<Help> {
     if (word === 'quickref') return same(QUICK_REFERENCE)
     const name = text.trim()
-    if (name.startsWith('%')) return same(await helpOfWord(name.replace(/^%+/, '')))
+    if (name.startsWith('%')) return same((await import('../language/magics/help.js')).helpOfWord(name.replace(/^%+/, '')))
     const assistant = await this.assist()
     const ask = () => assistant.inspect(name, [...name].length, word === 'pinfo2' ? 1 : 0) as Promise<{ found: boolean; data: Record<string, string> }>
     const first = await ask()
     // A server that is just being started, on a busy machine, may be late once.
     const { found, data } = first.found ? first : await ask()
-    // Of a name that nobody declared the server says no more than `any`.
-    if (!found || data['text/plain'] === 'any')
-      return same(`Nothing is known of \`${name}\`: no cell has declared it. \`%who\` prints the names of the notebook.`)
+    if (!found) return same(`Nothing is known of \`${name}\`: no cell has declared it. \`%who\` prints the names of the notebook.`)
     return { plain: data['text/plain'] ?? '', markdown: data['text/markdown'] ?? '' }
   }
 }
@@ -85,13 +82,6 @@ interface Help {
 
 function same(text: string): Help {
   return { plain: text, markdown: text }
-}
-
-async function helpOfWord(name: string): Promise<string> {
-  const { WORDS } = await import('../language/magics/table.js')
-  const word: Word | undefined = WORDS.get(name)
-  if (word === undefined) return `There is no \`%${name}\`; \`%lsmagic\` lists all magics.`
-  return word.usage === undefined ? `\`%${name}\` is not offered here. ${word.does}` : `\`${word.usage}\`\n\n${word.does}`
 }
 
 const QUICK_REFERENCE = `Cells are TypeScript, with \`await\` and \`import\` anywhere at their top level; names may be declared again as anything.
