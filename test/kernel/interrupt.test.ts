@@ -92,7 +92,8 @@ describe('interrupt', () => {
   })
 
   it('shows nothing of the kernel when the cell was waiting', async () => {
-    expect((await interrupted('console.log("go"); await new Promise(() => {})')).error?.traceback).toBe('KeyboardInterrupt: interrupted')
+    const { error } = await interrupted('console.log("go"); await new Promise(() => {})')
+    expect(error?.traceback).toMatch(/^KeyboardInterrupt: interrupted\n {4}at async Cell \[\d+\] line 1:20\n\nCell/)
   })
 
   it('names the line of the loop', async () => {
@@ -147,7 +148,7 @@ describe('interrupt', () => {
     const sent = kernel.execute('import { spin } from "spinning"\nconsole.log("go"); spin()')
     await kernel.until(({ parent, content }) => parent.msg_id === sent && content.text === 'go\n')
     await kernel.interrupt()
-    await kernel.until(({ parent, content }) => parent.msg_id === sent && /inside a package or native code/.test(String(content.text)))
+    await kernel.until(({ parent, content }) => parent.msg_id === sent && /of a package, or native code/.test(String(content.text)))
     await kernel.interrupt()
     expect((await kernel.finished(sent)).error).toMatchObject({ ename: 'KeyboardInterrupt', evalue: expect.stringContaining('all variables are gone') })
     await kernel.run('let kept = 41')

@@ -1,6 +1,14 @@
 /** The cell a piece of code belongs to, however late it runs: timers and promises of a cell carry it along. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import type { Payload, Task } from './protocol.js'
+import type { Waiter } from './waiting.js'
+
+interface Heard {
+  readonly serial: number
+  readonly at_ms: number
+}
+
+export const UNHEARD: Heard = { serial: 0, at_ms: Number.NEGATIVE_INFINITY }
 
 /** One task of the executor under way or done: a cell, or a comm message whose handlers run. */
 export interface Cell {
@@ -12,8 +20,12 @@ export interface Cell {
   readonly isMain: boolean
   /** Whether the user can be asked for a line. */
   readonly canAsk: boolean
-  /** Code of an interrupted cell ends where it next resumes from an `await`. */
+  /** Its code ends where it next comes to an `await`. */
   interrupted: boolean
+  /** The last interrupt that was thrown into it, by number and time. */
+  heard: Heard
+  /** Where it waits. */
+  readonly waiting: Set<Waiter>
   /** What must be shown before the cell ends: bundles that are promises. */
   readonly pending: Promise<unknown>[]
   /** What the reply carries besides. */
@@ -29,5 +41,5 @@ export function cellOf(task: Task): Cell {
     task.kind === 'cell'
       ? { file: task.file, isMain: task.subshell === undefined, canAsk: task.canAsk }
       : { file: `comm ${task.event.id}`, isMain: false, canAsk: false }
-  return { id: task.cell, ...own, interrupted: false, pending: [], payload: [], forgot: false }
+  return { id: task.cell, ...own, interrupted: false, heard: UNHEARD, waiting: new Set(), pending: [], payload: [], forgot: false }
 }

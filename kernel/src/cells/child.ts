@@ -7,7 +7,8 @@ import { MessageChannel } from 'node:worker_threads'
 import { installFunctionText } from '../language/as-written.js'
 import { Evaluator } from './evaluate.js'
 import { installStackTraces } from './frames.js'
-import { KeyboardInterrupt, listenForInterrupts } from './interrupt.js'
+import { listenForInterrupts } from './interrupt.js'
+import { KeyboardInterrupt } from './keyboard-interrupt.js'
 import { encodeMessage, MessageReader, magicOf, TASKS } from './message-stream.js'
 import { OutputWriter, writeAll } from './output-writer.js'
 import { hidePromiseBooks } from './present/plain.js'
@@ -39,7 +40,10 @@ installFunctionText()
 hidePromiseBooks()
 const evaluator = new Evaluator(process.cwd(), output)
 const answers = new MessageChannel()
-listenForInterrupts(CONTROL_FD, answers.port1, (upTo) => evaluator.interrupt(upTo))
+listenForInterrupts(CONTROL_FD, answers.port1, (upTo, serial) => {
+  evaluator.interrupt(upTo, serial)
+  send({ kind: 'heard', upTo })
+})
 const prompts = questions(output, answers.port2, (cell) => evaluator.isUnderWay(cell))
 evaluator.offer(prompts)
 
@@ -62,10 +66,14 @@ new Socket(reading)
 
 // Errors of timers and forgotten promises are reported where they were caused; they end neither the process nor a later cell.
 const report = (thrown: unknown) => process.stderr.write(`${failureOf(thrown).traceback.join('\n')}\n`)
-process.on('uncaughtException', report)
+process.on('uncaughtException', (thrown) => {
+  if (thrown instanceof KeyboardInterrupt) evaluator.uncaught()
+  report(thrown)
+})
 process.on('unhandledRejection', (reason) => {
   // Branches of an interrupted cell end one after another; the cell has said so once.
-  if (!(reason instanceof KeyboardInterrupt)) report(reason)
+  if (reason instanceof KeyboardInterrupt) evaluator.uncaught()
+  else report(reason)
 })
 
 send({ kind: 'ready' })

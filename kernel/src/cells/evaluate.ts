@@ -2,18 +2,20 @@
  * Runs tasks in this process: cells, and handlers of comm messages. Several may be under way, taking turns where they await; interruption finds them
  * all. Knows no sockets: outputs go to an `OutputWriter`, the outcome is returned.
  */
+import { types } from 'node:util'
 import vm from 'node:vm'
 import { Comms } from '../comm/comms.js'
 import { COMM_HOST } from '../comm/index.js'
-import { DISPLAY_HOST, type DisplayHost } from '../display.js'
+import { DISPLAY_HOST, type DisplayHost, type MimeBundle } from '../display.js'
 import { mayHoldWords } from '../language/magics/signs.js'
 import { SourceError } from '../language/syntax.js'
 import { transpileCell } from '../language/transpile.js'
 import { progress } from '../progress.js'
-import { type Cell, cellOf, cells } from './cell.js'
+import { type Cell, cellOf, cells, UNHEARD } from './cell.js'
 import { createDisplay, isShown } from './displays.js'
 import { rememberCell } from './frames.js'
-import { KeyboardInterrupt, onInterrupt, setOldest, stop } from './interrupt.js'
+import { onInterrupt, setOldest, stop } from './interrupt.js'
+import { KeyboardInterrupt } from './keyboard-interrupt.js'
 import { hinted } from './magics/hinted.js'
 import { CellModules } from './modules.js'
 import { NewGlobals } from './new-globals.js'
@@ -23,6 +25,7 @@ import type { CellTask, Failure, Outcome, Shown, Task } from './protocol.js'
 import { Results } from './results.js'
 import { failureOf } from './traceback.js'
 import { UserNames } from './user-names.js'
+import { endWaiting, interruptWaiting, wait } from './waiting.js'
 
 /** What transpiled cell code knows as `$$cell`. */
 interface Scope {
@@ -31,6 +34,9 @@ interface Scope {
   readonly dynamicImport: CellModules['dynamicImport']
   readonly meta: CellModules['meta']
 }
+
+/** An interrupt so soon after another means that the cell shall end. */
+const AGAIN_MS = 2000
 
 export class Evaluator {
   readonly #modules: CellModules
@@ -58,7 +64,10 @@ export class Evaluator {
     this.#changed()
     if (task.kind === 'cell') this.output.begin(cell)
     const outcome = await cells.run(cell, () =>
-      Promise.race([this.#perform(task, cell), interrupted]).catch((thrown): Outcome => ({ error: failureOf(thrown), expressions: {} })),
+      Promise.race([this.#perform(task, cell), interrupted]).catch((thrown): Outcome => {
+        if (cell.heard !== UNHEARD) endWaiting(cell)
+        return { error: failureOf(ofChild(thrown)), expressions: {} }
+      }),
     )
     this.#running.delete(cell.id)
     this.#changed()
@@ -74,15 +83,27 @@ export class Evaluator {
     }
   }
 
-  /** Ends the wait for all tasks up to that one. What they left behind ends at its next resumption. */
-  interrupt(upTo: number): void {
+  /**
+   * Throws into all tasks up to that one, once for every interrupt: what waits then cleans up. A task that catches it and goes on may, unless the user asks
+   * again at once.
+   */
+  interrupt(upTo: number, serial: number): void {
     for (const { cell, reject } of this.#running.values()) {
-      if (cell.id > upTo) continue
-      cell.interrupted = true
+      if (cell.id > upTo || cell.heard.serial >= serial) continue
+      const isAgain = performance.now() - cell.heard.at_ms < AGAIN_MS
+      cell.heard = { serial, at_ms: performance.now() }
+      const isThrown = interruptWaiting(cell)
+      if (isAgain) cell.interrupted = true
+      if (isThrown) continue
       const interruption = new KeyboardInterrupt()
       interruption.stack = String(interruption) // how this process heard of it says nothing about the cell
       reject(interruption)
     }
+  }
+
+  /** An interrupt that nobody caught, as one that was thrown in a timer, has not reached what the cells wait for. */
+  uncaught(): void {
+    for (const { cell } of this.#running.values()) cell.heard = UNHEARD
   }
 
   isUnderWay(cell: Cell): boolean {
@@ -96,8 +117,8 @@ export class Evaluator {
 
   async #perform(task: Task, cell: Cell): Promise<Outcome> {
     if (task.kind === 'cell') return this.#evaluate(task, cell)
-    await this.#comms.receive(task.event)
-    await Promise.all(cell.pending)
+    await wait(this.#comms.receive(task.event))
+    await wait(Promise.all(cell.pending))
     return { expressions: {} }
   }
 
@@ -107,12 +128,12 @@ export class Evaluator {
     const { value } = await this.#execute(task.code, cell.file)
     if (!isShown(value) && !task.silent) await this.#showResult(value)
     if (!isShown(value) && count !== undefined) this.#results.keep(count, value)
-    await Promise.all(cell.pending)
+    await wait(Promise.all(cell.pending))
     const expressions: [string, (Shown & { status: 'ok' }) | Failure][] = []
     for (const [name, code] of Object.entries(task.expressions)) {
       try {
         const { value } = await this.#execute(code, `expression ${name}`)
-        expressions.push([name, { status: 'ok', data: await present(value), metadata: {} }])
+        expressions.push([name, { status: 'ok', data: (await wait(present(value))) as MimeBundle, metadata: {} }])
       } catch (thrown) {
         expressions.push([name, failureOf(thrown)])
       }
@@ -158,7 +179,7 @@ export class Evaluator {
   }
 
   async #showResult(value: unknown): Promise<void> {
-    const data = await present(value)
+    const data = (await wait(present(value))) as MimeBundle
     const displayId = displayIdOf(value)
     // Front ends can update a display, not a result.
     if (displayId !== undefined) this.output.output({ kind: 'display', displayId, update: false, data, metadata: {} })
@@ -199,6 +220,14 @@ export class Evaluator {
   offer(globals: object): void {
     for (const [name, value] of Object.entries(globals)) this.#names.offer(name, value, true)
   }
+}
+
+/** `execSync` says that its command was interrupted; it was because the cell was. */
+function ofChild(thrown: unknown): unknown {
+  if (stop[0] === 0 || !types.isNativeError(thrown) || (thrown as { signal?: unknown }).signal !== 'SIGINT') return thrown
+  const interruption = new KeyboardInterrupt()
+  interruption.stack = `${interruption}${(thrown.stack ?? '').slice(`${thrown}`.length)}`
+  return interruption
 }
 
 /** V8 refuses some things that the parser lets pass; its message comes with the emitted line, which nobody wrote. */

@@ -5,30 +5,26 @@
  */
 import { type MessagePort, Worker } from 'node:worker_threads'
 import { cells } from './cell.js'
+import { KeyboardInterrupt } from './keyboard-interrupt.js'
+import { each, wait } from './waiting.js'
 
 /**
  * Words of the shared memory. FLAG: 0 run, 1 the next check throws once, 2 every check throws. MEANT: the newest task the flag is meant for.
- * OLDEST: the oldest task under way, 0 if none. WAKE: changes with every word of the supervisor, for a main thread that sleeps.
+ * OLDEST: the oldest task under way, 0 if none. WAKE: changes with every word of the supervisor, for a main thread that sleeps. SERIAL: how many interrupts
+ * there were.
  */
 const FLAG = 0
 const MEANT = 1
 const OLDEST = 2
 export const WAKE = 3
-
-export class KeyboardInterrupt extends Error {
-  override readonly name = 'KeyboardInterrupt'
-
-  constructor() {
-    super('interrupted')
-  }
-}
+const SERIAL = 4
 
 /** What interruptible code knows as `$$stop`; word 0 is the flag. */
 interface Stop extends Int32Array {
   /** Called by a check that found the flag set. */
   raise(): void
-  /** Passes the value of an `await` on, unless the cell it belongs to was interrupted meanwhile. */
-  resume<T>(value?: T): T
+  readonly wait: typeof wait
+  readonly each: typeof each
 }
 
 interface Callback {
@@ -39,21 +35,21 @@ interface Callback {
 
 const callbacks = new Set<Callback>()
 
-export const stop = Object.assign(new Int32Array(new SharedArrayBuffer(16)), {
+export const stop = Object.assign(new Int32Array(new SharedArrayBuffer(20)), {
   raise(): void {
-    if ((cells.getStore()?.id ?? 0) > Atomics.load(stop, MEANT)) {
+    const cell = cells.getStore()
+    if ((cell?.id ?? 0) > Atomics.load(stop, MEANT)) {
       // Code of a later task has the thread, so those that are meant wait; the message ends them.
       Atomics.store(stop, FLAG, 0)
       return
     }
     // Once, so that `finally` blocks can clean up; the supervisor asks for 2 when that did not end the cell.
     Atomics.compareExchange(stop, FLAG, 1, 0)
+    if (cell !== undefined) cell.heard = { serial: Atomics.load(stop, SERIAL), at_ms: performance.now() }
     throw new KeyboardInterrupt()
   },
-  resume<T>(value: T): T {
-    if (cells.getStore()?.interrupted === true) throw new KeyboardInterrupt()
-    return value
-  },
+  wait,
+  each,
 }) as Stop
 
 // Local modules find the flag here; cells get it as a parameter.
@@ -73,17 +69,17 @@ export function onInterrupt(call: () => void): () => void {
 
 /**
  * Starts the worker that listens on file descriptor `fd` for the supervisor's word, and ends this process group when the supervisor is gone.
- * `interrupted` is called on the main thread with the newest task that is meant; what the user answers is posted to `answers`.
+ * `interrupted` is called on the main thread with the newest task that is meant and the interrupt's number; what the user answers is posted to `answers`.
  */
-export function listenForInterrupts(fd: number, answers: MessagePort, interrupted: (upTo: number) => void): void {
+export function listenForInterrupts(fd: number, answers: MessagePort, interrupted: (upTo: number, serial: number) => void): void {
   const workerData = { fd, shared: stop.buffer, answers }
   const worker = new Worker(new URL('./control-worker.js', import.meta.url), { workerData, transferList: [answers] })
-  worker.on('message', (upTo: number) => {
+  worker.on('message', ({ upTo, serial }: { upTo: number; serial: number }) => {
     // The main thread is free, so nothing is left that the flag could stop.
     Atomics.store(stop, FLAG, 0)
     // The flag may have ended what was meant before this message came, and what runs now began later.
     if (Atomics.load(stop, OLDEST) > upTo) return
-    interrupted(upTo)
+    interrupted(upTo, serial)
     for (const { call, task } of [...callbacks]) {
       if (task > upTo) continue
       try {

@@ -13,7 +13,7 @@ import type { Note, Task } from './protocol.js'
 type Message = Note | Task
 type Kind = Message['kind']
 
-export const NOTES: ReadonlySet<Note['kind']> = new Set(['ready', 'output', 'close', 'ask', 'end'] as const)
+export const NOTES: ReadonlySet<Note['kind']> = new Set(['ready', 'output', 'close', 'ask', 'heard', 'end'] as const)
 export const TASKS: ReadonlySet<Task['kind']> = new Set(['cell', 'comm'] as const)
 
 const HEAD_BYTES = 12

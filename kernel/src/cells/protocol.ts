@@ -89,6 +89,8 @@ export type Note =
   | { readonly kind: 'close'; readonly epoch: number }
   /** The cell waits for a line from the user; the answer goes to the control worker, because the main thread waits. */
   | { readonly kind: 'ask'; readonly epoch: number; readonly cell: number; readonly prompt: string; readonly password: boolean }
+  /** The main thread has thrown an interrupt into all that waits, up to that task: what goes on does so because its code wants it. */
+  | { readonly kind: 'heard'; readonly upTo: number }
   | { readonly kind: 'end'; readonly cell: number; readonly outcome: Outcome }
 
 /** To an `ask`: null when the user ended the input instead of giving one. */

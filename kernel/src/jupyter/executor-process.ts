@@ -34,8 +34,8 @@ interface Interruption {
   /** The newest task it is meant for. */
   readonly upTo: number
   readonly timers: readonly NodeJS.Timeout[]
-  /** Politely, or after the notice that the next one kills. */
-  stage: 'asked' | 'announced' | 'killed'
+  /** Politely; taken by the code, which cleans up or goes on; or after the notice that the next one kills. */
+  stage: 'asked' | 'heard' | 'announced' | 'killed'
 }
 
 export class ExecutorProcess {
@@ -110,7 +110,7 @@ export class ExecutorProcess {
     if (earlier?.stage === 'announced') {
       earlier.stage = 'killed'
       this.#kill()
-    } else if (earlier === undefined || earlier.upTo < upTo) {
+    } else if (earlier === undefined || earlier.stage === 'heard' || earlier.upTo < upTo) {
       for (const timer of earlier?.timers ?? []) clearTimeout(timer)
       this.#control(`interrupt ${upTo}`)
       if (this.#running.size === 0) return
@@ -125,11 +125,17 @@ export class ExecutorProcess {
     this.#control(`answer ${task} ${Buffer.from(JSON.stringify(answer)).toString('base64')}`)
   }
 
+  #heard(upTo: number): void {
+    if (this.#interruption?.stage !== 'asked' || this.#interruption.upTo !== upTo) return
+    this.#interruption.stage = 'heard'
+    for (const timer of this.#interruption.timers) clearTimeout(timer)
+  }
+
   #announce(): void {
     const interruption = this.#interruption as Interruption
     interruption.stage = 'announced'
     const text =
-      'This cell does not stop: it is inside a package or native code. Interrupt again to end it together with its process; all variables will be gone.\n'
+      'This cell does not stop: it is inside a regular expression, a function of Node or of a package, or native code. Interrupt again to end it together with its process; all variables will be gone.\n'
     for (const cell of this.#running.keys()) {
       if (cell <= interruption.upTo) this.onOutput(cell, { kind: 'stream', name: 'stderr', text })
     }
@@ -192,6 +198,7 @@ export class ExecutorProcess {
     socketOf(child, NOTES_FD)?.on('data', (chunk: Buffer) => {
       for (const note of read(chunk)) {
         if (note.kind === 'ready') this.#isReady = true
+        else if (note.kind === 'heard') this.#heard(note.upTo)
         else order.note(note)
       }
       fed()

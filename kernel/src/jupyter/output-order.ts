@@ -2,7 +2,7 @@
 import { type Mark, MarkReader, type Note, type Outcome, type Output } from '../cells/protocol.js'
 
 export type Ask = Extract<Note, { kind: 'ask' }>
-type Token = { readonly kind: 'text'; readonly text: string } | Mark | Exclude<Note, { kind: 'ready' }>
+type Token = { readonly kind: 'text'; readonly text: string } | Mark | Exclude<Note, { kind: 'ready' | 'heard' }>
 
 class Lane {
   readonly tokens: Token[] = []
@@ -45,7 +45,7 @@ export class OutputOrder {
     this.#advance()
   }
 
-  note(note: Exclude<Note, { kind: 'ready' }>): void {
+  note(note: Exclude<Note, { kind: 'ready' | 'heard' }>): void {
     this.#notes.tokens.push(note)
     this.#advance()
   }

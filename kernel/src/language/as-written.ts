@@ -7,9 +7,10 @@
 export const CHECK = 'if($$stop[0])$$stop.raise();'
 /** Before an expression, which CLOSE ends. */
 export const CHECKED = '($$stop[0]&&$$stop.raise(),'
-export const RESUME = '$$stop.resume('
-/** Where a loop awaits by itself. */
-export const RESUMED = '$$stop.resume();'
+/** Before what is awaited, which CLOSE ends. */
+export const WAIT = '$$stop.wait('
+/** Before what `for await` iterates. */
+export const EACH = '$$stop.each('
 /** A block around a statement. */
 export const BLOCK = '{/*$$*/'
 /** Comments tell our brackets from those that were written. */
@@ -23,15 +24,15 @@ export function namePlace(name: string): string {
   return `/*$$${name}*/`
 }
 
-/** How V8 speaks of the value of an `await`, in messages. */
-const AWAITED = '$$stop.resume(...)'
+/** How V8 speaks of what `for await` iterates, in messages. */
+const ITERATED = '$$stop.each(...)'
 
 /** What begins another one comes after it. */
 const INSERTED: ReadonlyMap<string, string> = new Map([
-  [AWAITED, '(intermediate value)'],
+  [ITERATED, '(intermediate value)'],
   [IMPORT, 'import'],
   [META, 'import.meta'],
-  ...[CHECK, CHECKED, RESUMED, RESUME, BLOCK, CLOSE, CLOSE_BLOCK].map((text) => [text, ''] as const),
+  ...[CHECK, CHECKED, WAIT, EACH, BLOCK, CLOSE, CLOSE_BLOCK].map((text) => [text, ''] as const),
 ])
 const NAME_PLACE = String.raw`/\*\$\$([\p{ID_Start}$_][\p{ID_Continue}$\u200c\u200d]*)\*/`
 const ALL = new RegExp([...[...INSERTED.keys()].map((text) => text.replace(/[$.*()[\]{}]/g, '\\$&')), NAME_PLACE].join('|'), 'gu')

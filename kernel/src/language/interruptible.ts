@@ -1,16 +1,17 @@
 /**
  * Makes code interruptible. JavaScript that does not yield cannot be interrupted from outside without losing the process
  * (terminateExecution aborts Node 20 inside AsyncLocalStorage), so it asks: at every loop head and function entry it looks at a flag that the
- * control worker sets through shared memory, and after every `await` it asks whether its own cell was interrupted meanwhile.
+ * control worker sets through shared memory, and every `await` waits for the interruption of its cell too.
  *
  *     while (c) body        ->   while (c) { if($$stop[0])$$stop.raise(); body }
  *     x => value            ->   x => ($$stop[0]&&$$stop.raise(),value)
- *     await value           ->   $$stop.resume(await value)
+ *     await value           ->   await $$stop.wait(value)
+ *     for await (x of y)    ->   for await (x of $$stop.each(y))
  *
  * Costs 16 % on an empty loop. `interrupt.ts` is what `$$stop` is at run time; `as-written.ts` has the exact texts.
  */
 import type MagicString from 'magic-string'
-import { BLOCK, CHECK, CHECKED, CLOSE, CLOSE_BLOCK, RESUME, RESUMED } from './as-written.js'
+import { BLOCK, CHECK, CHECKED, CLOSE, CLOSE_BLOCK, EACH, WAIT } from './as-written.js'
 import { isFunction, type Node, walk } from './syntax.js'
 
 const LOOPS = new Set(['WhileStatement', 'DoWhileStatement', 'ForStatement', 'ForInStatement', 'ForOfStatement'])
@@ -22,14 +23,14 @@ const LOOPS = new Set(['WhileStatement', 'DoWhileStatement', 'ForStatement', 'Fo
 export function makeInterruptible(program: Node, code: MagicString): void {
   walk(program, (node) => {
     if (LOOPS.has(node.type)) {
-      // An async iteration suspends without an `await` of its own.
-      guardBody(node.body as Node, node.await === true ? CHECK + RESUMED : CHECK, code)
+      if (node.await === true) wrap(node.right as Node, EACH, CLOSE, code)
+      guardBody(node.body as Node, CHECK, code)
     } else if (isFunction(node) && node.body !== null) {
       const body = node.body as Node
       if (node.type === 'ArrowFunctionExpression' && node.expression === true) wrap(body, CHECKED, CLOSE, code)
       else guardBody(body, CHECK, code)
     } else if (node.type === 'AwaitExpression') {
-      wrap(node, RESUME, CLOSE, code)
+      wrap(node.argument as Node, WAIT, CLOSE, code)
     }
   })
 }

@@ -74,7 +74,7 @@ export function transpileModule(source: string, file: string): { readonly code: 
   const code = new MagicString(stripped.code)
   makeInterruptible(parse(stripped.code, 'js').program as unknown as Node, code)
   // Other threads of the process load the same text and have no flag.
-  code.prepend("const $$stop=globalThis[Symbol.for('fpdt.stop')]??{resume:(v)=>v};")
+  code.prepend("const $$stop=globalThis[Symbol.for('fpdt.stop')]??{wait:(v)=>v,each:(v)=>v};")
   return {
     code: code.toString(),
     positions: compose(
@@ -259,7 +259,7 @@ function importCall(statement: Node, names: Set<string>): string {
     imported.push(JSON.stringify(name))
     targets.push(`${local} = $$module[${JSON.stringify(name)}]`)
   }
-  const call = `await $$cell.import(${source}, [${imported.join(', ')}], {${attributes.join(', ')}})`
+  const call = `await $$stop.wait($$cell.import(${source}, [${imported.join(', ')}], {${attributes.join(', ')}}))`
   return targets.length === 0 ? `${call};` : `{ const $$module = ${call}; ${targets.join('; ')}; }`
 }
 

@@ -10,7 +10,7 @@ const withoutTypes = (source: string) =>
   transformSync('m.ts', source, { lang: 'ts', sourceType: 'module', target: 'esnext', typescript: { onlyRemoveTypeImports: true } }).code
 
 /** A module has one statement of ours in front. */
-const ofModule = (source: string) => asWritten(transpileModule(source, '/m.ts').code).replace(/^const \$\$stop=.*?\{resume:\(v\)=>v\};/, '')
+const ofModule = (source: string) => asWritten(transpileModule(source, '/m.ts').code).replace(/^const \$\$stop=.*?\{wait:\(v\)=>v,each:\(v\)=>v\};/, '')
 
 it.each([
   'const f = async (a) => await (await g(a)).b',
@@ -42,6 +42,6 @@ it('gives a function of a cell the name back that was taken from it', () => {
 })
 
 it('speaks of what was awaited as V8 does', () => {
-  expect(asWritten('$$stop.resume(...).y is not a function')).toBe('(intermediate value).y is not a function')
+  expect(asWritten('$$stop.each(...) is not async iterable')).toBe('(intermediate value) is not async iterable')
   expect(asWritten('$$cell.dynamicImport(...).y is not a function')).toBe('import(...).y is not a function')
 })
