@@ -31,6 +31,9 @@ const CANDIDATE = (() => {
 const KEYWORD = /^(?:await|class|delete|false|function|import|new|null|super|this|true|typeof|void)$/
 /** How many lines of a choice may follow its `?`. */
 const CHOICE_LINES = 3
+/** To see where a timed statement ends every line of so many is tried, below them those where the brackets are even: each costs a parse of all. */
+const NEAR_LINES = 100
+const MOST_TRIES = 300
 
 /** `isDeclared` knows the names of earlier cells. */
 export function expandWords(source: string, isDeclared: IsDeclared = () => false): Expansion {
@@ -163,8 +166,7 @@ class Expander {
   /** The statement may take further lines. What does not parse stays as it is, and the parser says why. */
   #timed(sign: number, start: number, kind: 'time' | 'timeit'): void {
     const { options, code } = kind === 'timeit' ? this.#timeitOptions(start) : { options: '', code: start }
-    let end = this.#lineEnd(code)
-    while (end < this.source.length && completeness(this.source.slice(code, end)) === 'incomplete') end = this.#nextLineEnd(end)
+    const end = this.#statementEnd(code)
     const body = parse(this.source.slice(code, end)).program.body as unknown as Node[]
     const [only, ...more] = body
     const last = body.at(-1)
@@ -178,6 +180,19 @@ class Expander {
       const [open, close] = wrapping(kind, value !== undefined, options, body.some(awaits))
       this.#out.write(open).copy(from, to).write(close).copy(to, end)
     })
+  }
+
+  /** The end of the line on which the statement that begins at `code` ends. */
+  #statementEnd(code: number): number {
+    let end = this.#lineEnd(code)
+    let [depth, from, tries] = [0, code, 0]
+    for (let lines = 1; end < this.source.length; lines++) {
+      for (const sign of this.source.slice(from, end).match(/[([{)\]}]/g) ?? []) depth += '([{'.includes(sign) ? 1 : -1
+      if ((lines <= NEAR_LINES || depth <= 0) && (++tries > MOST_TRIES || completeness(this.source.slice(code, end)) !== 'incomplete')) break
+      from = end
+      end = this.#nextLineEnd(end)
+    }
+    return end
   }
 
   #timeitOptions(start: number): { readonly options: string; readonly code: number } {

@@ -48,7 +48,9 @@ function isQuoted(rest: string): boolean {
 
 /** Where the brace ends that opens at `at`, if an expression of known names stands in it: where the parser, reading on, finds a `}` too many. */
 function closing(source: string, at: number, end: number, isDeclared: IsDeclared): number | undefined {
-  const error = parse(`(${source.slice(at + 1, Math.min(end, at + EXPRESSION_CHARS))}`, 'ts', false).errors[0]
+  // In an array, because the parser reads what follows a parenthesis twice; and up to a backslash, which outside of strings is none of TypeScript.
+  const [text] = /^[^'"`\\]*(?:['"`][\s\S]*)?/.exec(source.slice(at + 1, Math.min(end, at + EXPRESSION_CHARS))) as RegExpExecArray
+  const error = parse(`[${text}`, 'ts', false).errors[0]
   const close = at + (error?.labels[0]?.start ?? 0)
   return source[close] === '}' && isKnownExpression(source.slice(at + 1, close), isDeclared) ? close : undefined
 }

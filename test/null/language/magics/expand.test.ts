@@ -273,6 +273,7 @@ describe('words: positions', () => {
       'a?  \n  ',
       `!a ${'{'.repeat(many)}${'}'.repeat(many)}`,
       `!a ${'{['.repeat(many)}`,
+      `!a ${'\\{'.repeat(many)}`,
       `!a ${'$'.repeat(many)}'`,
       `a: ${' '.repeat(100 * many)}!`,
       `a?${' '.repeat(100 * many)}x\n!ls`,
