@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it, onTestFinished } from 'vitest'
@@ -14,7 +14,14 @@ async function start(env: NodeJS.ProcessEnv = {}): Promise<TestKernel> {
 
 /** The living executor as the system sees it, no cell asked; 0 while there is none. */
 function executorOf(kernel: TestKernel): number {
-  return descendants(kernel.process.pid as number)[0] ?? 0
+  const isExecutor = (pid: number) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('child.js')
+    } catch {
+      return false // ended since it was listed
+    }
+  }
+  return descendants(kernel.process.pid as number).find(isExecutor) ?? 0
 }
 
 /** The one that the supervisor starts when it has noticed the end of the former: it has started when it answers a comm. No cell is asked, none is told of a loss. */
