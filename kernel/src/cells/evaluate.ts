@@ -173,7 +173,7 @@ export class Evaluator {
       await run(stop, scope)
     } catch (error) {
       this.#names.failed(names)
-      throw await hinted(error, file, source)
+      throw types.isNativeError(error) ? await hinted(error, file, source) : error // what is not one may be a promise, or worse
     }
     return scope
   }

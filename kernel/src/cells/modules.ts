@@ -2,11 +2,13 @@
  * `import` in cells. Everything resolves from the directory the kernel was started in, except `fpdt`: that is the kernel's own copy, because a
  * process can hold one addon. Local files are loaded through hooks (`module-hooks.ts`), registered at the first such import: they cost 50 ms.
  */
+import { readdirSync } from 'node:fs'
 import { createRequire, isBuiltin, register } from 'node:module'
-import { join } from 'node:path'
+import { basename, dirname, extname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import vm from 'node:vm'
 import { FpdtError } from '../errors.js'
+import { nearest } from '../nearest.js'
 
 type ImportOptions = { readonly with?: Readonly<Record<string, string>> }
 type Namespace = Readonly<Record<string, unknown>>
@@ -57,6 +59,7 @@ export class CellModules {
   async dynamicImport(specifier: string, options: ImportOptions = {}): Promise<Namespace> {
     const own = ownModule(specifier)
     if (own !== undefined) return this.#importOwn(specifier, own)
+    refuseForeign(specifier)
     if (/^(?:\.|\/|file:)/.test(specifier)) this.#registerHooks()
     try {
       return await this.#import(specifier, options)
@@ -81,14 +84,52 @@ export class CellModules {
     register(new URL('./module-hooks.js', import.meta.url))
   }
 
-  /** A package that is not installed: says where it was looked for and how to get it. */
+  /** What is not there: says where it was looked for and how to get it. */
   #explain(error: unknown, specifier: string): unknown {
-    const { code, message } = error as NodeJS.ErrnoException
+    const { code, message, url } = error as NodeJS.ErrnoException & { readonly url?: string }
+    if ((code === 'ERR_MODULE_NOT_FOUND' || code === 'ERR_UNSUPPORTED_DIR_IMPORT') && url?.startsWith('file:')) {
+      return missingFile(fileURLToPath(url), specifier, / imported from (.*)$/.exec(message)?.[1])
+    }
     const missing = code === 'ERR_MODULE_NOT_FOUND' ? /^Cannot find package '([^']+)'/.exec(message)?.[1] : undefined
     if (missing === undefined || isBuiltin(specifier)) return error
     const wanted = missing === packageOf(specifier) ? '' : `, which '${specifier}' imports,`
     return new FpdtError('missing-package', `the package '${missing}'${wanted} is not installed; run \`npm install ${missing}\` in ${this.folder}`)
   }
+}
+
+/** Specifiers of Deno and of browsers, and files that Node cannot run. */
+function refuseForeign(specifier: string): void {
+  const refuse = (message: string) => {
+    throw new FpdtError('import', `import '${specifier}': ${message}`)
+  }
+  const [, scheme, name = '', version = '', path = ''] = /^(npm|jsr|https?):\/?((?:@[^/]+\/)?[^@/]*)(@[^/]*)?(.*)$/.exec(specifier) ?? []
+  if (scheme === 'npm') refuse(`a package is imported by its name: import … from '${name}${path}', after %npm install ${name}${version}`)
+  if (scheme === 'jsr') refuse(`a package of JSR is imported by its name: import … from '${name}${path}', after !npx jsr add ${name}${version}`)
+  if (scheme?.startsWith('http') === true) refuse('modules are not loaded from addresses; import a package by its name, after %npm install NAME')
+  if (/\.[jt]sx$/.test(specifier)) refuse('JSX is not supported; import the file that a build makes of it, or write it without JSX as .ts')
+}
+
+/** `importer`: the file whose import it is, which for a cell does not exist. */
+function missingFile(path: string, specifier: string, importer = ''): FpdtError {
+  const [folder, name] = [dirname(path), basename(path)]
+  let files: readonly string[]
+  try {
+    files = readdirSync(folder)
+  } catch {
+    return new FpdtError('missing-file', `import '${specifier}': there is no folder ${folder}`)
+  }
+  const sameStem = files.find((file) => file !== name && basename(file, extname(file)) === basename(name, extname(name)))
+  const near =
+    sameStem ??
+    nearest(
+      name,
+      files.filter((file) => /\.(?:[cm]?[jt]s|json|node)$/.test(file)),
+    )
+  const by = basename(importer) === CELLS_FILE || importer === '' ? '' : `, which ${importer} imports,`
+  return new FpdtError(
+    'missing-file',
+    `import '${specifier}': there is no file ${name}${by} in ${folder}${near === undefined ? '' : `; did you mean ${near}?`}`,
+  )
 }
 
 function packageOf(specifier: string): string {
