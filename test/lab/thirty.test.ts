@@ -8,7 +8,9 @@ import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import type { Locator, Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { contrastOf } from '../../kernel/src/trace/draw/index.js'
 import { kernelStatus, type Lab, results, startLab } from './jupyterlab.js'
+import { textsOf } from './texts.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -268,7 +270,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await lab?.close()
   expect(troubles).toEqual([])
-}, 60_000)
+})
 
 /** What the notebook of the page would save, cell by cell. */
 const outputsOf = (): Promise<{ count: number | null; outputs: Output[] }[]> =>
@@ -302,13 +304,12 @@ describe('a notebook of thirty cells in JupyterLab', () => {
     await idle()
     await menu('Run', 'Run All Cells')
     await expect.poll(async () => saying((await outputsOf())[INTERRUPTED]?.outputs ?? []), { timeout: 60_000, interval: 100 }).toContain('looping')
-    const pressed = Date.now()
     await page.locator('jp-button[data-command="notebook:interrupt-kernel"], [data-command="notebook:interrupt-kernel"]').first().click()
     await expect.poll(() => count(INTERRUPTED), { timeout: 10_000, interval: 20 }).not.toBeNull()
-    expect(Date.now() - pressed).toBeLessThan(3000)
     await expect.poll(() => count(CELLS.length - 1), { timeout: 30_000, interval: 100 }).toBe(CELLS.length)
     await idle()
     all = await outputsOf()
+    expect(saying(all[INTERRUPTED]?.outputs ?? [])).not.toContain('does not stop')
   }, 120_000)
 
   for (const [i, { code, says, saysNot }] of CELLS.entries()) {
@@ -331,18 +332,25 @@ describe('a notebook of thirty cells in JupyterLab', () => {
       const box = await drawn.first().boundingBox()
       expect(box && box.width > 10 && box.height > 10, `${i + 1}: ${selector} is visible`).toBe(true)
     }
-  }, 60_000)
+  })
 
   for (const theme of ['Light', 'Dark']) {
     it(`can be read in the ${theme.toLowerCase()} theme`, async () => {
       await command('apputils:change-theme', { theme: `JupyterLab ${theme}` })
       await page.locator(`body[data-jp-theme-name="JupyterLab ${theme}"]`).waitFor({ state: 'attached' })
-      for (const i of [3, 9, 12, 15, 20, 24, 26]) {
-        await cell(i).evaluate((node) => node.scrollIntoView({ block: 'start' }))
-        await page.waitForTimeout(250)
-        await page.screenshot({ path: join(results, `thirty-${theme.toLowerCase()}-${i + 1}.png`) })
+      let count = 0
+      for (const i of CELLS.keys()) {
+        await cell(i).scrollIntoViewIfNeeded()
+        const texts = await Promise.all((await cell(i).locator('.jp-OutputArea-output').all()).map((output) => textsOf(output)))
+        for (const { text, colour, on } of texts.flat()) {
+          if (!/[\p{L}\p{N}]/u.test(text)) continue // marks of a line, in the red that JupyterLab gives terminals
+          expect.soft(contrastOf(colour, on), `${i + 1}: ${text.slice(0, 80)} in ${colour} on ${on}`).toBeGreaterThanOrEqual(4.5)
+          count++
+        }
       }
-    }, 60_000)
+      expect(count).toBeGreaterThan(CELLS.length)
+      await page.screenshot({ path: join(results, `thirty-${theme.toLowerCase()}.png`) })
+    })
   }
 
   it('completes and explains what is typed in the notebook, by its types', async () => {
@@ -359,7 +367,7 @@ describe('a notebook of thirty cells in JupyterLab', () => {
     await expect.poll(() => page.locator('.jp-Tooltip').innerText(), SOON).toMatch(/values: readonly number\[\]\) => number/)
     await page.screenshot({ path: join(results, 'thirty-tooltip.png') })
     await page.keyboard.press('Escape')
-  }, 30_000)
+  })
 
   it('asks in the cell: prompt waits for what is typed there', async () => {
     await command('notebook:insert-cell-below')
@@ -373,7 +381,7 @@ describe('a notebook of thirty cells in JupyterLab', () => {
     await page.screenshot({ path: join(results, 'thirty-prompt.png') })
     await input.press('Enter')
     await expect.poll(async () => saying((await outputsOf())[CELLS.length]?.outputs ?? []), SOON).toContain('hello Ada')
-  }, 30_000)
+  })
 
   it('restarts by the menu: variables are gone, numbers begin anew', async () => {
     await menu('Kernel', 'Restart Kernel…')
@@ -383,5 +391,5 @@ describe('a notebook of thirty cells in JupyterLab', () => {
     await page.keyboard.press('Shift+Enter')
     await expect.poll(() => count(0), SOON).toBe(1)
     await idle()
-  }, 60_000)
+  })
 })

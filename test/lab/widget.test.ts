@@ -9,6 +9,7 @@ import { RUN_MIME, type SavedRun } from '../../kernel/src/trace/schema.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
 import { fixture } from '../null/trace/fixture.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
+import { textsOf } from './texts.js'
 
 let lab: Lab
 let page: Page | undefined
@@ -139,7 +140,7 @@ describe('a saved run in JupyterLab, with no kernel', () => {
         expect(words('chart')).toEqual(['device memory of rank 0', 'host memory of rank 0'])
         expect(words('budget').map((text) => text.replaceAll('\u202f', ' '))).toEqual(['budget 32.0 MiB', 'budget 1.00 GiB, above this chart'])
         expect(words('peak')).toHaveLength(2)
-        for (const text of await pageTexts(at)) expect(contrastOf(text.colour, text.on), text.text).toBeGreaterThanOrEqual(4.5)
+        for (const text of await textsOf(at.locator('.jp-FPDT-run').first())) expect(contrastOf(text.colour, text.on), text.text).toBeGreaterThanOrEqual(4.5)
         await at.screenshot({ path: join(results, `run-${name}-${width}.png`) })
       })
     }
@@ -341,28 +342,4 @@ async function backgroundOf(at: Page): Promise<string> {
         .evaluate((node) => getComputedStyle(node).backgroundColor),
     ) as Rgb,
   )
-}
-
-/** Texts of the widget that are elements of the page, with their colours. */
-async function pageTexts(at: Page): Promise<{ text: string; colour: string; on: string }[]> {
-  const raw = await at
-    .locator('.jp-FPDT-run')
-    .first()
-    .evaluate((node) =>
-      [...node.querySelectorAll<HTMLElement>('span, dt, dd, button, select, label, .jp-FPDT-note, .jp-FPDT-details div')]
-        .filter((element) => element.innerText.trim() !== '')
-        .map((element) => {
-          let below: HTMLElement | null = element
-          while (below && /rgba\(.*, 0\)|transparent/.test(getComputedStyle(below).backgroundColor)) below = below.parentElement
-          return {
-            text: element.innerText,
-            colour: getComputedStyle(element).color,
-            on: below ? getComputedStyle(below).backgroundColor : 'rgb(255, 255, 255)',
-          }
-        }),
-    )
-  return raw.map(({ text, colour, on }) => {
-    const under = parseColour(on) as Rgb
-    return { text, colour: hexOf(parseColour(colour, under) as Rgb), on: hexOf(under) }
-  })
 }
