@@ -143,7 +143,7 @@ export class Assistant {
         found ??= signatureText((await ask('textDocument/signatureHelp', { position: placeOf(offset) })) as SignatureHelp | null)
         if (found === undefined) {
           // Behind `f(` one asks about f.
-          at = code.slice(0, offset).replace(/[\s(,]+$/, '').length
+          at = /^[\s\S]*[^\s(,]/.exec(code.slice(0, offset))?.[0].length ?? 0
           found = await hover(at)
         }
         if (found === undefined || detail === 0) return found
@@ -210,7 +210,11 @@ function completion(code: string, start: number, end: number, matches: readonly 
 }
 
 function wordBefore(code: string, offset: number): string {
-  return /[\p{ID_Continue}$]*$/u.exec(code.slice(0, offset))?.[0] ?? ''
+  // Split, for an expression that ends in `$` is tried from every place of the text.
+  return code
+    .slice(0, offset)
+    .split(/[^\p{ID_Continue}$]/u)
+    .at(-1) as string
 }
 
 function utf16Offset(code: string, codePoint: number): number {

@@ -178,10 +178,14 @@ export function typedNames(source: string): ReadonlySet<string> {
   ))
     names.add(name as string)
   // `const { a, b: c } = ...` and `import a, { b as c } from ...`: in either the name that is bound comes last.
-  for (const [, pattern] of source.matchAll(/^(?:(?:export\s+)?(?:const|let|var)\s*[{[]|import\s+(?:type\s+)?)([^'";()]*?)(?:[}\]]\s*=|\s*from\b)/gm)) {
+  for (const [, pattern] of source.matchAll(/^(?:(?:export\s+)?(?:const|let|var)\s*[{[]|import\s+(?:type\s+)?)([^'";()]{0,2000}?)(?:[}\]]\s*=|\bfrom\b)/gm)) {
     for (const part of (pattern as string).split(/[,{}]/)) {
-      const name = /([\p{ID_Start}$_][\p{ID_Continue}$]*)\s*$/u.exec(part.replace(/=.*$/s, ''))?.[1]
-      if (name !== undefined) names.add(name)
+      const name = part
+        .replace(/=.*$/s, '')
+        .trimEnd()
+        .split(/[^\p{ID_Continue}$]/u)
+        .at(-1) as string
+      if (/^[\p{ID_Start}$_]/u.test(name)) names.add(name)
     }
   }
   return names

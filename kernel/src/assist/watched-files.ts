@@ -53,7 +53,7 @@ export class WatchedFiles {
 
 /** What a text seems to import: it need not parse. */
 export function importedBy(source: string): string[] {
-  return [...source.matchAll(/\b(?:from|import|require)\s*\(?\s*(['"])([^'"\n]+)\1/g)].map(([, , specifier]) => specifier as string)
+  return [...source.matchAll(/\b(?:from|import|require)\s*(?:\(\s*)?(['"])([^'"\n]+)\1/g)].map(([, , specifier]) => specifier as string)
 }
 
 function isLocal(specifier: string): boolean {
