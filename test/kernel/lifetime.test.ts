@@ -150,7 +150,7 @@ describe('the kernel', () => {
   it('sends what a cell has printed, its error and idle before it exits on shutdown_request', async () => {
     const kernel = await start()
     const sent = kernel.send('shell', 'execute_request', { code: 'for (let i = 0; i < 100; i++) console.log(i); await new Promise(() => {})' })
-    await kernel.until(({ parent, content }) => parent.msg_id === sent && String(content.text).startsWith('0\n'))
+    await kernel.until(({ parent, content }) => parent.msg_id === sent && String(content.text).endsWith('99\n'))
     kernel.send('control', 'shutdown_request', { restart: false })
     const { error, stdout } = await kernel.finished(sent)
     expect(stdout).toBe(Array.from({ length: 100 }, (_, i) => `${i}\n`).join(''))
