@@ -54,6 +54,16 @@ describe('results by number', () => {
     expect(await result('In.length > 5')).toBe('true')
   })
 
+  it('of cells that are thousands of levels deep are there, timed or not, and later cells are completed', async () => {
+    const other = await TestKernel.start()
+    const sum = Array(8000).fill('1').join('+')
+    await other.run(`const hello = { abc: ${sum} }`)
+    expect((await other.run('hello.abc')).result).toBe('8000')
+    expect((await other.run(`%time ${sum}`)).result).toBe('8000')
+    expect((await other.request('shell', 'complete_request', { code: 'hello.a', cursor_pos: 7 })).matches).toEqual(['abc'])
+    await other.close()
+  })
+
   it('are there again when names of the user are forgotten, as is all the kernel offers', async () => {
     const other = await TestKernel.start()
     await other.run('const _ = 1, Out = 2, display = 3, sh = 4, prompt = 5')

@@ -64,6 +64,11 @@ describe('words: a cell becomes', () => {
     expect(expand('%%timeit\nawait f()').text).toContain('return async () => {')
   })
 
+  it('a timed statement to its last line, however many it has', () => {
+    for (const statement of [`f([\n${'  [1, "("],\n'.repeat(90)}])`, `f([\n${'  [1],\n\n'.repeat(200)}])`, `a${' +\n  b'.repeat(150)}`])
+      expect(expand(`%time ${statement}\ng()`).text).toBe(`$$words.time($$words.now(), (${statement}));\ng()`)
+  })
+
   it('an error where its word is not first', () => expect(expand('a\n%%time\nb').text).toBe('a\n$$words.misplaced("time");\nb'))
 })
 
