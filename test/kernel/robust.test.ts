@@ -1,6 +1,8 @@
 /** What user code can do to the descriptors and the processes around it, and how the kernel goes on. */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, expect, it } from 'vitest'
-import { type Setup, TestKernel } from './client.js'
+import { eventually, isAlive, type Setup, TestKernel } from './client.js'
 
 let kernel: TestKernel
 const start = async (setup: Setup = {}) => {
@@ -99,4 +101,31 @@ it('what is refused is said in words, where clients look for it', async () => {
   expect((await kernel.run("display('x', { id: 5 as any })")).error?.evalue).toBe("display: its id is a number, not a string; write { id: 'plot' }")
   const named = await kernel.run('1', { user_expressions: JSON.parse('{ "__proto__": "2", "a": "3" }') })
   expect(Object.keys(named.reply.user_expressions as object)).toEqual(['__proto__', 'a'])
+})
+
+it('a cell that its process has not begun when it ended runs in the next one, which says so; one that has begun never runs twice', async () => {
+  await start()
+  const gone = (how: string) => `The process that runs the cells ${how} since the last cell. All variables are gone.\n`
+  const executor = await kernel.executor()
+  // Sent when the process has ended, and its pipes are still open.
+  const sleeping = Number((await kernel.run(`${SPAWN} setTimeout(() => process.exit(7), 100); pid`)).result)
+  try {
+    await eventually(() => !isAlive(executor))
+    expect(await kernel.run('const x = 2; x')).toMatchObject({ result: '2', stderr: gone('exited with code 7'), error: undefined })
+  } finally {
+    process.kill(sleeping, 'SIGKILL')
+  }
+  // Sent while a timer keeps the process busy that ends it.
+  await kernel.run(
+    "setTimeout(() => { require('node:fs').writeFileSync('busy', ''); for (const end = Date.now() + 500; Date.now() < end; ); process.exit(8) }, 50)",
+  )
+  await eventually(() => existsSync(join(kernel.folder, 'busy')))
+  expect(await kernel.run('const y = 3; y')).toMatchObject({ result: '3', stderr: gone('exited with code 8'), error: undefined })
+  const { matches } = await kernel.request('shell', 'complete_request', { code: 'y.toF', cursor_pos: 5 })
+  expect(matches).toContain('toFixed')
+
+  const { error } = await kernel.run("require('node:fs').appendFileSync('begun', 'x'); process.kill(process.pid, 'SIGKILL')")
+  expect(error?.ename).toBe('ExecutorDied')
+  await kernel.run('1')
+  expect(readFileSync(join(kernel.folder, 'begun'), 'utf8')).toBe('x')
 })

@@ -28,6 +28,10 @@ const LAST_OUTPUT_MS = 1000
 interface Running {
   readonly task: Task
   readonly resolve: (outcome: Outcome) => void
+  /** Its process had ended. */
+  readonly isLate?: boolean
+  /** It was given to another process before, which has not begun it. */
+  readonly isSecond?: boolean
 }
 
 interface Interruption {
@@ -60,8 +64,8 @@ export class ExecutorProcess {
   onOutput: (cell: number, output: Output) => void = () => {}
   /** Set by whoever asks the user. */
   onAsk: (ask: Ask) => void = () => {}
-  /** Called when all variables are gone. */
-  onLoss: () => void = () => {}
+  /** Called when all variables are gone; those tasks are still to be run. */
+  onLoss: (untouched: readonly Task[]) => void = () => {}
 
   constructor() {
     this.#start()
@@ -79,6 +83,13 @@ export class ExecutorProcess {
   /** Runs a task beside those under way. Never rejects. */
   run(task: Task): Promise<Outcome> {
     if (!this.#isAlive) this.#start()
+    return new Promise((resolve) => this.#give({ task, resolve, isLate: this.#hasEnded }))
+  }
+
+  #give(running: Running): void {
+    const { task, isLate } = running
+    this.#running.set(task.cell, running)
+    if (isLate) return // the next process gets it
     if (this.#loss !== undefined && task.kind === 'cell') {
       this.onOutput(task.cell, {
         kind: 'stream',
@@ -87,12 +98,24 @@ export class ExecutorProcess {
       })
       this.#loss = undefined
     }
-    return new Promise((resolve) => {
-      this.#running.set(task.cell, { task, resolve })
-      const tasks = socketOf(this.#child, TASKS_FD)
-      tasks?.cork() // the parts in one write, none of them copied
-      for (const part of encodeMessage(task, this.#magic)) tasks?.write(part)
-      tasks?.uncork()
+    const tasks = socketOf(this.#child, TASKS_FD)
+    tasks?.cork() // the parts in one write, none of them copied
+    for (const part of encodeMessage(task, this.#magic)) tasks?.write(part)
+    tasks?.uncork()
+  }
+
+  /** Nobody reads what is sent now, though all that the process wrote may not have been read. */
+  get #hasEnded(): boolean {
+    return this.#child.exitCode !== null || this.#child.signalCode !== null
+  }
+
+  /** Cells that the process has not begun, so that the next one can run them. None that was given to a second process already. */
+  #untouched(order: OutputOrder): readonly Running[] {
+    if (!this.#isReady || this.#isClosing) return []
+    return [...this.#running.values()].filter(({ task, isLate, isSecond }) => {
+      if (task.kind !== 'cell' || isSecond || task.cell <= (this.#interruption?.upTo ?? 0)) return false
+      // Of the main shell: that a cell of a subshell begins beside one is not told.
+      return isLate || (task.subshell === undefined && !order.mayHaveBegun(task.cell))
     })
   }
 
@@ -221,20 +244,22 @@ export class ExecutorProcess {
       printed.destroy()
       for (const pipe of child.stdio ?? []) pipe?.destroy()
       clearTimeout(watch)
+      const untouched = this.#untouched(order)
       order.force()
-      this.#ended(isGarbled ? `wrote to file descriptor ${NOTES_FD}, which is the kernel's, and was ended` : describeEnd(code, signal, lastWords))
+      this.#ended(untouched, isGarbled ? `wrote to file descriptor ${NOTES_FD}, which is the kernel's, and was ended` : describeEnd(code, signal, lastWords))
     })
   }
 
-  #ended(how: string): void {
+  #ended(untouched: readonly Running[], how: string): void {
     const wasReady = this.#isReady
     this.#isAlive = false
     if (this.#isClosing) {
       this.#finishAll(died('ExecutorDied', 'the kernel was shut down while this cell ran'))
       return
     }
-    this.onLoss()
-    if (![...this.#running.values()].some(({ task }) => task.kind === 'cell')) this.#loss = how
+    this.onLoss(untouched.map(({ task }) => task))
+    for (const { task } of untouched) this.#running.delete(task.cell)
+    if (untouched.length > 0 || ![...this.#running.values()].some(({ task }) => task.kind === 'cell')) this.#loss = how
     if (this.#interruption?.stage === 'killed') {
       this.#finishAll(died('KeyboardInterrupt', 'the cell was ended together with its process; all variables are gone'))
     } else {
@@ -242,6 +267,7 @@ export class ExecutorProcess {
     }
     // One that cannot even start is not started over and over.
     if (wasReady) this.#start()
+    for (const { task, resolve } of untouched) this.#give({ task, resolve, isSecond: true })
   }
 
   #finishAll(outcome: Outcome): void {

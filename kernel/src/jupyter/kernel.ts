@@ -6,6 +6,8 @@
 import { createRequire } from 'node:module'
 import { setImmediate } from 'node:timers/promises'
 import type { Assistant } from '../assist/assist.js'
+import type { Executed } from '../assist/executed.js'
+import type { Task } from '../cells/protocol.js'
 import { FpdtError } from '../errors.js'
 import { isParsable } from '../language/parsable.js'
 import { Channels, type RequestChannel } from './channels.js'
@@ -87,7 +89,7 @@ export class Kernel {
       this.#execution.output(cell, output)
     }
     executor.onAsk = (ask) => void this.#ask(ask)
-    executor.onLoss = () => this.#forget()
+    executor.onLoss = (untouched) => this.#forget(untouched)
     const info: Handler = () => KERNEL_INFO
     const shutdown: Handler = (request) => this.#shutdown(request)
     const comm: Handler = (request) => this.#comms.receive(request)
@@ -209,14 +211,15 @@ export class Kernel {
     return this.#assistant
   }
 
-  #forget(): void {
-    this.#forgetNames()
+  #forget(untouched: readonly Task[]): void {
+    const isStillRun = (file: string) => untouched.some((task) => task.kind === 'cell' && task.file === file)
+    this.#forgetNames(this.#execution.executed.filter(({ file }) => isStillRun(file)))
     this.#execution.globals.clear()
     this.#comms.closeAll()
   }
 
-  #forgetNames(): void {
-    this.#execution.executed.length = 0
+  #forgetNames(kept: readonly Executed[] = []): void {
+    this.#execution.executed.splice(0, Number.POSITIVE_INFINITY, ...kept)
     void this.#assistant?.then((assistant) => assistant.forget())
   }
 

@@ -29,6 +29,9 @@ export class OutputOrder {
   readonly #text = [new Lane(), new Lane()] as const
   readonly #notes = new Lane()
   #closed = -1
+  /** The newest cell that was named. */
+  #newest = 0
+  #isForced = false
   readonly #endings = new Map<number, Ending>()
 
   constructor(
@@ -41,6 +44,7 @@ export class OutputOrder {
   /** Bytes of file descriptor 1 or 2. */
   bytes(fd: 1 | 2, chunk: Uint8Array): void {
     const tokens = this.#readers[fd - 1]?.read(chunk) ?? []
+    for (const token of tokens) if (typeof token !== 'string' && 'cell' in token) this.#newest = Math.max(this.#newest, token.cell)
     this.#text[fd - 1]?.tokens.push(...tokens.map((token) => (typeof token === 'string' ? ({ kind: 'text', text: token } as const) : token)))
     this.#advance()
   }
@@ -55,8 +59,14 @@ export class OutputOrder {
     return [...this.#endings.values()].some(({ outcome }) => outcome !== undefined) || this.#lanes.some((lane) => lane.tokens.length > 0)
   }
 
+  /** Cells of the main shell begin with a mark, in the order of their numbers. */
+  mayHaveBegun(cell: number): boolean {
+    return cell <= this.#newest || this.#isForced
+  }
+
   /** Stops waiting: a mark that has not come by now never will, because user code closed or replaced a descriptor. */
   force(): void {
+    this.#isForced = true
     const epochs = this.#lanes.flatMap((lane) => lane.tokens.map((token) => ('epoch' in token ? token.epoch : 0)))
     this.#closed = Math.max(this.#closed, ...epochs)
     this.#advance()

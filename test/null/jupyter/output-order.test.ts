@@ -27,6 +27,10 @@ const step = fc.oneof(
   },
 )
 
+/** As a mark looks among bytes. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: marks are control sequences
+const MARK = /\x1b\]fpdt;n;[^\x07]*\x07/g
+
 interface Seen {
   readonly where: string
   readonly cell: number
@@ -116,7 +120,7 @@ describe('output order', () => {
           const lane = lanes.next().value as number
           if (lane === 2) {
             const note = notes.shift()
-            if (note !== undefined && note.kind !== 'ready') order.note(note)
+            if (note !== undefined && note.kind !== 'ready' && note.kind !== 'heard') order.note(note)
           } else {
             const cut = cuts.next().value as number
             order.bytes((lane + 1) as 1 | 2, bytes[lane]?.subarray(0, cut) ?? Buffer.alloc(0))
@@ -151,11 +155,72 @@ describe('output order', () => {
     writer.end(main, { expressions: {} })
     const ended: number[] = []
     const order = new OutputOrder('n', { output: () => {}, ask: () => {}, end: (id) => ended.push(id) })
-    for (const note of notes) if (note.kind !== 'ready') order.note(note)
+    for (const note of notes) if (note.kind !== 'ready' && note.kind !== 'heard') order.note(note)
     order.bytes(1, Buffer.from(marks[0].join('')))
     expect(ended).toEqual([])
     order.bytes(2, Buffer.from(marks[1].join('')))
     expect(ended).toEqual([2, 1])
+  })
+
+  it('throws at nothing and holds nothing back for ever, whatever marks were lost and wherever the executor died', () => {
+    const cellNumber = fc.integer({ min: 1, max: 6 })
+    const epoch = fc.integer({ min: 0, max: 30 })
+    const event = fc.oneof(
+      fc.record({ kind: fc.constant('text' as const), text: fc.stringMatching(/^[a-z€]{1,6}$/) }),
+      fc.record({ kind: fc.constant('open' as const), epoch, cell: cellNumber }),
+      fc.record({ kind: fc.constant('close' as const), epoch }),
+      fc.record({ kind: fc.constant('end' as const), cell: cellNumber }),
+    )
+    const note: fc.Arbitrary<Exclude<Note, { kind: 'ready' | 'heard' }>> = fc.oneof(
+      fc.record({ kind: fc.constant('close' as const), epoch }),
+      fc.record({ kind: fc.constant('output' as const), epoch, cell: cellNumber, output: fc.constant({ kind: 'clear', wait: false } as const) }),
+      fc.record({ kind: fc.constant('ask' as const), epoch, cell: cellNumber, prompt: fc.string(), password: fc.boolean() }),
+      fc.record({ kind: fc.constant('end' as const), cell: cellNumber, outcome: fc.constant({ expressions: {} }) }),
+    )
+    const lane = fc.record({ events: fc.array(event, { maxLength: 20 }), died: fc.double({ min: 0, max: 1, noNaN: true }) })
+    const cuts = fc.infiniteStream(fc.tuple(fc.nat(2), fc.integer({ min: 1, max: 30 }), fc.nat(9)))
+    fc.assert(
+      fc.property(lane, lane, fc.array(note, { maxLength: 20 }), cuts, (stdout, stderr, notes, cuts) => {
+        const seen = { stdout: '', stderr: '' }
+        let shown = 0
+        const order = new OutputOrder('n', {
+          output: (_, output) => {
+            if (output.kind === 'stream') seen[output.name] += output.text
+            else shown++
+          },
+          ask: () => shown++,
+          end: () => {},
+        })
+        const streams = [stdout, stderr].map(({ events, died }) => {
+          const bytes = Buffer.concat(events.map((event) => Buffer.from(event.kind === 'text' ? event.text : encodeMark('n', event))))
+          return bytes.subarray(0, Math.floor(bytes.length * died))
+        })
+        const written = streams.map((bytes) => bytes.toString('latin1').replaceAll(MARK, ''))
+        const waiting = [...notes]
+        while (streams.some(({ length }) => length > 0) || waiting.length > 0) {
+          const [which, cut, force] = cuts.next().value as [number, number, number]
+          const next = which === 2 ? waiting.shift() : undefined
+          if (next !== undefined) order.note(next)
+          if (which < 2) {
+            order.bytes((which + 1) as 1 | 2, streams[which]?.subarray(0, cut) ?? Buffer.alloc(0))
+            streams[which] = streams[which]?.subarray(cut) ?? Buffer.alloc(0)
+          }
+          if (force === 0) order.force()
+        }
+        order.force()
+        expect(order.isWaiting).toBe(false)
+        expect(shown).toBe(notes.filter(({ kind }) => kind === 'output' || kind === 'ask').length)
+        for (const [index, name] of (['stdout', 'stderr'] as const).entries()) {
+          // Characters that were cut are shown as such; what is kept back for a mark that broke off is no text.
+          const whole = Buffer.from(written[index] ?? '', 'latin1')
+            .toString()
+            .replaceAll('\ufffd', '')
+          expect(whole.startsWith(seen[name].replaceAll('\ufffd', ''))).toBe(true)
+          expect(whole.length - seen[name].replaceAll('\ufffd', '').length).toBeLessThan(encodeMark('n', { kind: 'close', epoch: 99 }).length)
+        }
+      }),
+      { numRuns: 2000 },
+    )
   })
 
   it('goes on without a mark that was lost, when told to', () => {
