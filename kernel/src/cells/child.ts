@@ -14,6 +14,7 @@ import { OutputWriter, writeAll } from './output-writer.js'
 import { hidePromiseBooks } from './present/plain.js'
 import { questions } from './prompt.js'
 import { CONTROL_FD, NOTES_FD, type Note, TASKS_FD, type Task } from './protocol.js'
+import { standardInput } from './standard-input.js'
 import { failureOf } from './traceback.js'
 
 const [nonce] = process.argv.splice(2, 1) as [string]
@@ -34,6 +35,7 @@ const output = new OutputWriter(nonce, send)
 // Before anything touches process.stdout: Node would make the descriptor non-blocking.
 Object.defineProperty(process, 'stdout', { value: output.standardStream(1), configurable: true, enumerable: true })
 Object.defineProperty(process, 'stderr', { value: output.standardStream(2), configurable: true, enumerable: true })
+Object.defineProperty(process, 'stdin', { value: standardInput(), configurable: true, enumerable: true })
 
 installStackTraces()
 installFunctionText()

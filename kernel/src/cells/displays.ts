@@ -82,24 +82,30 @@ export function createDisplay(host: DisplayHost, clear: (options?: { wait?: bool
     return (text: unknown, ...values: readonly unknown[]): DisplayHandle => show(isTemplate(text) ? fill(text, values) : text, shown)
   }
   const options = (value: unknown, { id = displayIdOf(value), update, metadata }: DisplayOptions = {}) => [metadata, id, update] as const
-  return Object.assign((value: unknown, given?: DisplayOptions): DisplayHandle => show(value, present, ...options(value, given)), {
-    clear,
-    update: (id: string, value: unknown): DisplayHandle => show(value, present, {}, id, true),
-    html: inForm((text) => ({ 'text/html': text, 'text/plain': textOfHtml(text) }), escaped),
-    svg: inForm((text) => ({ 'image/svg+xml': text, 'text/plain': '[SVG picture]' }), escaped),
-    markdown: inForm((text) => ({ 'text/markdown': text, 'text/plain': text }), asWritten),
-    latex: inForm((text) => ({ 'text/latex': inDollars(text), 'text/plain': text }), asWritten),
-    /** A tree that can be folded. */
-    json: (value: unknown, { expanded = false }: { expanded?: boolean } = {}) =>
-      show(value, (json) => sendable({ 'application/json': json, 'text/plain': plain(json) }), { 'application/json': { expanded } }),
-    table: (value: unknown, { columns }: { columns?: readonly string[] } = {}) =>
-      show(value, (rows) => tableBundle((columns === undefined ? arrowTable(rows) : undefined) ?? recordsTable(rows, columns))),
-    image: (source: unknown, { width, height, alt = '' }: ImageOptions = {}) => {
-      const size = { ...(width === undefined ? {} : { width }), ...(height === undefined ? {} : { height }) }
-      const types = ['image/png', 'image/jpeg', 'image/gif', 'image/webp', 'image/svg+xml']
-      return show(source, (picture) => imageBundle(picture, size, alt), Object.fromEntries(types.map((type) => [type, size])))
+  return Object.assign(
+    (value: unknown, given?: DisplayOptions, ...more: readonly unknown[]): DisplayHandle => {
+      refuseValues(given, more)
+      return show(value, present, ...options(value, given))
     },
-  })
+    {
+      clear,
+      update: (id: string, value: unknown): DisplayHandle => show(value, present, {}, id, true),
+      html: inForm((text) => ({ 'text/html': text, 'text/plain': textOfHtml(text) }), escaped),
+      svg: inForm((text) => ({ 'image/svg+xml': text, 'text/plain': '[SVG picture]' }), escaped),
+      markdown: inForm((text) => ({ 'text/markdown': text, 'text/plain': text }), asWritten),
+      latex: inForm((text) => ({ 'text/latex': inDollars(text), 'text/plain': text }), asWritten),
+      /** A tree that can be folded. */
+      json: (value: unknown, { expanded = false }: { expanded?: boolean } = {}) =>
+        show(value, (json) => sendable({ 'application/json': json, 'text/plain': plain(json) }), { 'application/json': { expanded } }),
+      table: (value: unknown, { columns }: { columns?: readonly string[] } = {}) =>
+        show(value, (rows) => tableBundle((columns === undefined ? arrowTable(rows) : undefined) ?? recordsTable(rows, columns))),
+      image: (source: unknown, { width, height, alt = '' }: ImageOptions = {}) => {
+        const size = { ...(width === undefined ? {} : { width }), ...(height === undefined ? {} : { height }) }
+        const types = ['image/png', 'image/jpeg', 'image/gif', 'image/webp', 'image/svg+xml']
+        return show(source, (picture) => imageBundle(picture, size, alt), Object.fromEntries(types.map((type) => [type, size])))
+      },
+    },
+  )
 }
 
 interface DisplayOptions {
@@ -115,6 +121,14 @@ interface ImageOptions {
   readonly height?: number
   /** What those read who do not see it. */
   readonly alt?: string
+}
+
+/** `display(a, b)` would show the first alone. */
+function refuseValues(given: unknown, more: readonly unknown[]): void {
+  const isOptions =
+    given === undefined || (typeof given === 'object' && given !== null && Object.keys(given).every((key) => ['id', 'update', 'metadata'].includes(key)))
+  if (isOptions && !Array.isArray(given) && more.length === 0) return
+  throw new TypeError('display shows one value; after it come options, { id, update, metadata }. Call it once for each value, or give it an array')
 }
 
 type Fill = (strings: TemplateStringsArray, values: readonly unknown[]) => string

@@ -9,6 +9,8 @@ const TOO_LONG = new Error('too long')
 /** Node's `util.inspect`; where that would be too long, less deep, and in the end an outline that says what it leaves out. Runs no getter and no proxy. Never throws. */
 export function plain(value: unknown): string {
   try {
+    const handle = ofHandle(value)
+    if (handle !== undefined) return handle
     const whole = within(MAX_CHARS, value, {})
     if (whole !== undefined) return whole
     // To go through a million keys takes a second, so not again and again.
@@ -18,6 +20,18 @@ export function plain(value: unknown): string {
   } catch (error) {
     return `[a value that cannot be shown, because its inspection throws: ${messageOf(error)}]`
   }
+}
+
+/** Timers, servers, sockets and processes of Node, whose insides are many lines that say nothing to who started them. */
+function ofHandle(value: unknown): string | undefined {
+  if (typeof value !== 'object' || value === null || types.isProxy(value)) return undefined
+  if (!['_idleTimeout', '_onImmediate', '_handle'].some((sign) => Object.hasOwn(value, sign))) return undefined
+  const name: unknown = Object.getPrototypeOf(value)?.constructor?.name
+  const figures = ['_idleTimeout', 'pid'].flatMap((key) => {
+    const figure: unknown = Object.getOwnPropertyDescriptor(value, key)?.value
+    return typeof figure === 'number' ? [key === 'pid' ? `process ${figure}` : `${figure} ms`] : []
+  })
+  return /^(?:Timeout|Immediate|Server|Socket|TLSSocket|ChildProcess)$/.test(`${name}`) ? `${name} { ${[...figures, '…'].join(', ')} }` : undefined
 }
 
 /** On one line of at most `chars` characters. */
