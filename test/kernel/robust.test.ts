@@ -129,3 +129,17 @@ it('a cell that its process has not begun when it ended runs in the next one, wh
   await kernel.run('1')
   expect(readFileSync(join(kernel.folder, 'begun'), 'utf8')).toBe('x')
 })
+
+it('the second interrupt ends a cell in native code while a process it detached holds its pipes', async () => {
+  await start()
+  const sent = kernel.execute(`${SPAWN} console.log(pid); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60_000)`)
+  const printed = await kernel.until(({ header, parent }) => parent.msg_id === sent && header.msg_type === 'stream')
+  try {
+    await kernel.interrupt()
+    await kernel.until(({ content }) => content.name === 'stderr')
+    await kernel.interrupt()
+    expect((await kernel.finished(sent)).error?.evalue).toMatch('the cell was ended together with its process')
+  } finally {
+    process.kill(Number(printed.content.text), 'SIGKILL')
+  }
+})

@@ -32,7 +32,7 @@ describe('subshells', () => {
     const sent = kernel.execute('1', {}, 'nowhere')
     const { reply, outputs } = await kernel.finished(sent)
     expect(reply).toMatchObject({ status: 'error', evalue: expect.stringContaining('no subshell "nowhere"') })
-    expect(outputs).toEqual([])
+    expect(outputs).toMatchObject([{ type: 'error', content: { evalue: reply.evalue } }])
   })
 
   it('run while a cell of the main shell awaits, and see its variables', async () => {
