@@ -105,7 +105,7 @@ describe('the executor', () => {
     const sent = kernel.execute('1 + 1')
     await kernel.until(({ header, parent }) => header.msg_type === 'execute_input' && parent.msg_id === sent)
     process.kill(executorOf(kernel), 'SIGKILL')
-    expect((await kernel.finished(sent)).error?.evalue).toMatch(/SIGKILL.*the next cell starts anew/)
+    expect((await kernel.finished(sent)).error?.evalue).toMatch(/SIGKILL.*texts of the cells \(In\) stay/)
     expect(executorOf(kernel)).toBe(0)
     writeFileSync(go, '')
     expect((await kernel.run('1 + 1')).result).toBe('2')

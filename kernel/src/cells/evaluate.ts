@@ -124,6 +124,7 @@ export class Evaluator {
 
   async #evaluate(task: CellTask, cell: Cell): Promise<Outcome> {
     const count = task.subshell === undefined ? task.count : undefined
+    if (task.inputs !== undefined) this.#results.recall(task.inputs)
     if (count !== undefined) this.#results.begin(count, task.code)
     const { value } = await this.#execute(task.code, cell.file)
     if (!isShown(value) && !task.silent) await this.#showResult(value)

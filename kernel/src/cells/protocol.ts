@@ -34,6 +34,8 @@ export interface CellTask {
   readonly count?: number
   /** Whether the client can be asked (`prompt`). */
   readonly canAsk: boolean
+  /** `In` of the process before this one, which was lost. */
+  readonly inputs?: Readonly<Record<number, string>>
   readonly code: string
   readonly silent: boolean
   readonly expressions: Readonly<Record<string, string>>

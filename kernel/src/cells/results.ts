@@ -24,6 +24,11 @@ export class Results {
     this.#share()
   }
 
+  /** The texts of cells that ran in an earlier process. */
+  recall(inputs: Readonly<Record<number, string>>): void {
+    for (const [count, source] of Object.entries(inputs)) this.In[Number(count)] ??= source
+  }
+
   /** Cell `count` begins. */
   begin(count: number, source: string): void {
     this.#inputs = [this.In.at(-1) ?? '', ...this.#inputs].slice(0, 3)

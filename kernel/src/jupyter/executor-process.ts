@@ -22,6 +22,8 @@ const NOTICE_MS = 1000
 const LOST_MARK_MS = 1000
 /** So much may wait for an executor that is busy, before clients wait. */
 const WAITING_BYTES = 64 * 2 ** 20
+/** Texts of cells that are given to the next executor. */
+const REMEMBERED_INPUTS = 1000
 /** How long the pipes of an executor that has ended may take to empty: a process that user code detached may hold them open for days. */
 const LAST_OUTPUT_MS = 1000
 
@@ -57,6 +59,9 @@ export class ExecutorProcess {
   readonly #running = new Map<number, Running>()
   /** While tasks it is meant for still run. */
   #interruption: Interruption | undefined
+  /** The texts of the cells, for the executor after one that was lost. */
+  readonly #inputs = new Map<number, string>()
+  #isRecalled = true
   /** How the last executor ended while no cell ran; the next cell says so. */
   #loss: string | undefined
 
@@ -100,8 +105,18 @@ export class ExecutorProcess {
     }
     const tasks = socketOf(this.#child, TASKS_FD)
     tasks?.cork() // the parts in one write, none of them copied
-    for (const part of encodeMessage(task, this.#magic)) tasks?.write(part)
+    for (const part of encodeMessage(this.#recalling(task), this.#magic)) tasks?.write(part)
     tasks?.uncork()
+  }
+
+  /** What the first cell after a loss brings back: the texts of those before it. */
+  #recalling(task: Task): Task {
+    if (task.kind !== 'cell' || task.count === undefined || task.subshell !== undefined) return task
+    const inputs = this.#isRecalled ? undefined : Object.fromEntries(this.#inputs)
+    this.#isRecalled = true
+    this.#inputs.set(task.count, task.code)
+    if (this.#inputs.size > REMEMBERED_INPUTS) this.#inputs.delete(this.#inputs.keys().next().value as number)
+    return inputs === undefined ? task : { ...task, inputs }
   }
 
   /** Nobody reads what is sent now, though all that the process wrote may not have been read. */
@@ -257,13 +272,16 @@ export class ExecutorProcess {
       this.#finishAll(died('ExecutorDied', 'the kernel was shut down while this cell ran'))
       return
     }
+    this.#isRecalled = false
     this.onLoss(untouched.map(({ task }) => task))
     for (const { task } of untouched) this.#running.delete(task.cell)
     if (untouched.length > 0 || ![...this.#running.values()].some(({ task }) => task.kind === 'cell')) this.#loss = how
     if (this.#interruption?.stage === 'killed') {
       this.#finishAll(died('KeyboardInterrupt', 'the cell was ended together with its process; all variables are gone'))
     } else {
-      this.#finishAll(died('ExecutorDied', `the process that runs the cells ${how} while this cell ran; all variables are gone, the next cell starts anew`))
+      this.#finishAll(
+        died('ExecutorDied', `the process that runs the cells ${how} while this cell ran; all variables are gone, the texts of the cells (In) stay`),
+      )
     }
     // One that cannot even start is not started over and over.
     if (wasReady) this.#start()
