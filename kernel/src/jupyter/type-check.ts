@@ -108,9 +108,10 @@ export class TypeCheck {
         if (how.lost === true) return AT_ONCE // the cells that it takes names from are forgotten
         outcome = how
         say(left)
-        const done = isSlow ? begin() : setImmediate().then(begin) // the reply goes first
-        const idle = this.#hold(done, isSlow ? followed : Promise.all([followed, delay(SHORT_HOLD_MS)]))
-        return { reply: isSlow ? idle : Promise.resolve(), idle }
+        const isWaited = isSlow && how.error?.ename !== 'KeyboardInterrupt' // whoever interrupts waits for nothing
+        const done = isWaited ? begin() : setImmediate().then(begin) // the reply goes first
+        const idle = this.#hold(done, isWaited ? followed : Promise.all([followed, delay(SHORT_HOLD_MS)]))
+        return { reply: isWaited ? idle : Promise.resolve(), idle }
       },
     }
   }
