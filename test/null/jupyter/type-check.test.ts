@@ -13,7 +13,8 @@ async function isAnswered(outcome: Outcome): Promise<boolean> {
     new Set(),
     () => {},
   ).begin(1, 'Cell [1]', 'const n: number = "a"')
-  return Promise.race([check?.ended(outcome, never).reply.then(() => true), delay(20, false)])
+  const reply = check?.ended(outcome, never).reply
+  return Promise.race([Promise.resolve(reply).then(() => reply !== undefined), delay(20, false)])
 }
 
 it('a server that is yet to start holds back the reply of a cell, and not that of an interrupted one', async () => {
