@@ -6,7 +6,6 @@
  *     heartbeat               Router   echoes whatever comes
  */
 import { lstatSync, rmSync } from 'node:fs'
-import { setTimeout as startTimer } from 'node:timers'
 import { setTimeout } from 'node:timers/promises'
 import { Router, type SocketOptions, XPublisher } from 'zeromq'
 import { FpdtError } from '../errors.js'
@@ -37,11 +36,6 @@ const IOPUB = { ...OPTIONS, verbosity: 'allSubs', sendHighWaterMark: 128, noDrop
 const CUT_OFF_MS = 10_000
 /** How often a refused message is tried again. ZeroMQ does not tell when an XPub socket has room: it always calls itself writable. */
 const RETRY_MS = 5
-/**
- * How long what a cell publishes may be gathered, in order; its `idle` takes it along. A short cell is answered by then: to make, send and read `busy` and
- * `execute_input` beside it, on a machine with few cores, would cost its reply a tenth.
- */
-const GATHER_MS = 3
 /** A queue that holds more than this is full, until it has gone down to half. */
 const FULL_BYTES = 8 * 2 ** 20
 
@@ -50,9 +44,8 @@ export class Channels {
   readonly #iopub: XPublisher
   readonly #queues: Record<RequestChannel | 'iopub' | 'heartbeat', SendQueue>
   readonly #complaints = new Complaints()
-  /** Not yet made into frames. */
+  /** Made into frames at the end of all that can go on without input: by then the executor has its task. */
   readonly #published: (() => Frames)[] = []
-  #gathering: NodeJS.Timeout | undefined
 
   private constructor(
     private readonly connection: Connection,
@@ -108,6 +101,7 @@ export class Channels {
 
   /** Whether it was sent: on stdin the client may not be there. */
   send(channel: RequestChannel, message: Message): Promise<boolean> {
+    this.#flush() // a client that has its reply looks at the outputs once, as jupyter console does
     return this.#queues[channel].send(this.#encode(message, (error) => ({ ...message, content: { ...asFailure(error) } })))
   }
 
@@ -127,14 +121,10 @@ export class Channels {
         header: { ...header, msg_type: 'stream' },
         content: { name: 'stderr', text: `${header.msg_type} could not be sent: ${error.message}\n` },
       }))
-    this.#published.push(encode)
-    if (mayWait(message)) this.#gathering ??= startTimer(() => this.#flush(), GATHER_MS)
-    else process.nextTick(() => this.#flush())
+    if (this.#published.push(encode) === 1) process.nextTick(() => this.#flush())
   }
 
   #flush(): void {
-    clearTimeout(this.#gathering)
-    this.#gathering = undefined
     for (const encode of this.#published.splice(0)) this.#queues.iopub.send(encode())
   }
 
@@ -176,10 +166,6 @@ async function bindAt(socket: Router | XPublisher, at: string, port: string): Pr
 /** Of ipc; undefined for tcp. */
 function socketFile(at: string): string | undefined {
   return at.startsWith('ipc://') ? at.slice('ipc://'.length) : undefined
-}
-
-function mayWait({ parent, content }: Message): boolean {
-  return parent.msg_type === 'execute_request' && content.execution_state !== 'idle'
 }
 
 /** zeromq.js allows one pending send a socket; a second one throws EBUSY at once. So the sends of a socket form a chain. */
