@@ -6,7 +6,8 @@
  *     heartbeat               Router   echoes whatever comes
  */
 import { lstatSync, rmSync } from 'node:fs'
-import { setTimeout } from 'node:timers/promises'
+import { setTimeout as startTimer } from 'node:timers'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import { Router, type SocketOptions, XPublisher } from 'zeromq'
 import { FpdtError } from '../errors.js'
 import { Complaints } from './complaints.js'
@@ -36,6 +37,11 @@ const IOPUB = { ...OPTIONS, verbosity: 'allSubs', sendHighWaterMark: 128, noDrop
 const CUT_OFF_MS = 10_000
 /** How often a refused message is tried again. ZeroMQ does not tell when an XPub socket has room: it always calls itself writable. */
 const RETRY_MS = 5
+/**
+ * How long what a cell publishes may be gathered; its reply takes it along. To make, send and read `busy` and `execute_input` beside a short cell, on a
+ * machine with few cores, would cost that reply a tenth.
+ */
+const GATHER_MS = 3
 /** A queue that holds more than this is full, until it has gone down to half. */
 const FULL_BYTES = 8 * 2 ** 20
 
@@ -44,8 +50,9 @@ export class Channels {
   readonly #iopub: XPublisher
   readonly #queues: Record<RequestChannel | 'iopub' | 'heartbeat', SendQueue>
   readonly #complaints = new Complaints()
-  /** Made into frames at the end of all that can go on without input: by then the executor has its task. */
+  /** Not yet made into frames. */
   readonly #published: (() => Frames)[] = []
+  #gathering: NodeJS.Timeout | undefined
 
   private constructor(
     private readonly connection: Connection,
@@ -101,8 +108,10 @@ export class Channels {
 
   /** Whether it was sent: on stdin the client may not be there. */
   send(channel: RequestChannel, message: Message): Promise<boolean> {
-    this.#flush() // a client that has its reply looks at the outputs once, as jupyter console does
-    return this.#queues[channel].send(this.#encode(message, (error) => ({ ...message, content: { ...asFailure(error) } })))
+    // A client that has its reply looks at the outputs once, as jupyter console does: they go first, unless a client that reads nothing holds them up.
+    const outputs = this.#gathering === undefined ? undefined : Promise.race([this.published(), setImmediate()])
+    const frames = this.#encode(message, (error) => ({ ...message, content: { ...asFailure(error) } }))
+    return this.#queues[channel].send(frames, outputs)
   }
 
   /** Resolves when all that was published so far has been handed to ZeroMQ. */
@@ -121,10 +130,15 @@ export class Channels {
         header: { ...header, msg_type: 'stream' },
         content: { name: 'stderr', text: `${header.msg_type} could not be sent: ${error.message}\n` },
       }))
-    if (this.#published.push(encode) === 1) process.nextTick(() => this.#flush())
+    this.#published.push(encode)
+    // The end of all that can go on without input: by then the executor has its task.
+    if (!mayWait(message)) process.nextTick(() => this.#flush())
+    else this.#gathering ??= startTimer(() => this.#flush(), GATHER_MS)
   }
 
   #flush(): void {
+    clearTimeout(this.#gathering)
+    this.#gathering = undefined
     for (const encode of this.#published.splice(0)) this.#queues.iopub.send(encode())
   }
 
@@ -168,6 +182,10 @@ function socketFile(at: string): string | undefined {
   return at.startsWith('ipc://') ? at.slice('ipc://'.length) : undefined
 }
 
+function mayWait({ parent, content }: Message): boolean {
+  return parent.msg_type === 'execute_request' && content.execution_state !== 'idle'
+}
+
 /** zeromq.js allows one pending send a socket; a second one throws EBUSY at once. So the sends of a socket form a chain. */
 class SendQueue {
   #tail: Promise<void> = Promise.resolve()
@@ -180,10 +198,12 @@ class SendQueue {
     private readonly onFull: (isFull: boolean) => void = () => {},
   ) {}
 
-  send(frames: Frames): Promise<boolean> {
+  /** `after`: what else must have happened before. */
+  send(frames: Frames, after?: Promise<void>): Promise<boolean> {
     const bytes = frames.reduce((sum, frame) => sum + frame.length, 0)
     this.#grow(bytes)
     const sent = this.#tail
+      .then(() => after)
       .then(() => this.#sendNow(frames))
       .then(
         () => true,
