@@ -22,8 +22,8 @@ const kernel = await start(path).catch((error: Error) => {
   process.exit(1)
 })
 
-// V8 optimises what has run some hundred times, beside the cells of a short session, at a third of what they cost; here that pays only for true loops.
-setFlagsFromString('--interrupt-budget=1000000')
+// V8 optimises what has run some hundred times, on a core that the cells of a short session need; here that pays later, and for true loops.
+setFlagsFromString('--interrupt-budget=250000')
 process.on('SIGINT', () => kernel.interrupt())
 process.on('SIGTERM', () => kernel.stop())
 onceOrphaned(() => kernel.stop())
