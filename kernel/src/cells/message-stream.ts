@@ -1,5 +1,6 @@
 /**
- * Tasks and notes as bytes, each on a socket of its own rather than on Node's IPC, which copies every buffer twice more. Buffers of comm messages go as they are: the receiver has them read, or copies them once, to their place.
+ * Tasks and notes as bytes, each on a socket of its own rather than on Node's IPC, which copies every buffer twice more. Buffers of comm messages
+ * go as they are: the receiver has them read, or copies them once, to their place.
  *
  *     u32 magic, u32 bytes of JSON, u32 number of buffers, f64 length of each buffer, JSON, buffers
  *
