@@ -76,10 +76,6 @@ export class ExecutorProcess {
     this.#start()
   }
 
-  get pid(): number | undefined {
-    return this.#child.pid
-  }
-
   /** The number of the next task. */
   nextTask(): number {
     return ++this.#tasks

@@ -23,10 +23,6 @@ export class Shell {
     private readonly execute: Execute,
   ) {}
 
-  get isBusy(): boolean {
-    return this.#isBusy
-  }
-
   push(request: Message): void {
     this.#queue.push({ request })
     this.#follow()

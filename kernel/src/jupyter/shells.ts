@@ -47,10 +47,6 @@ export class Shells {
     for (const shell of this.#all) shell.abort(why)
   }
 
-  get isBusy(): boolean {
-    return this.#all.some((shell) => shell.isBusy)
-  }
-
   get #all(): readonly Shell[] {
     return [this.main, ...this.#subshells.values()]
   }
