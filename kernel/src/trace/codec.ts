@@ -9,36 +9,36 @@ import { type DataType, Field, Float64, makeData, RecordBatch, RecordBatchStream
 import { FpdtError } from '../errors.js'
 import { type NumericTable, readNumericTable } from './arrow-reader.js'
 import {
+  BUFFER_COLUMNS,
   CATEGORIES,
   type Columns,
   type ColumnType,
   FAMILIES,
   KINDS,
   MEMORY_COLUMNS,
-  type MemoryColumns,
   NONE,
+  NONE_32,
   PHASES,
   RUN_SCHEMA,
   RUN_VERSION,
   SPAN_COLUMNS,
-  type SpanColumns,
   STREAMS,
   TIERS,
+  USE_COLUMNS,
+  WAIT_COLUMNS,
 } from './schema.js'
 
-export function encodeSpans(spans: SpanColumns): Uint8Array {
-  return encode('spans', SPAN_COLUMNS, spans)
-}
-export function encodeMemory(memory: MemoryColumns): Uint8Array {
-  return encode('memory', MEMORY_COLUMNS, memory)
-}
-/** Throws FpdtError `payload`. */
-export function decodeSpans(bytes: Uint8Array): SpanColumns {
-  return decode('spans', SPAN_COLUMNS, bytes)
+/** The tables of a run, by name. */
+export const TABLES = { spans: SPAN_COLUMNS, memory: MEMORY_COLUMNS, buffers: BUFFER_COLUMNS, uses: USE_COLUMNS, waits: WAIT_COLUMNS } as const
+export type TableName = keyof typeof TABLES
+
+/** `about` goes into the metadata of the schema, beside what every table says of itself. */
+export function encodeTable<T extends TableName>(table: T, columns: Columns<(typeof TABLES)[T]>, about: Readonly<Record<string, string>> = {}): Uint8Array {
+  return encode(table, TABLES[table], columns as Columns<Spec>, about)
 }
 /** Throws FpdtError `payload`. */
-export function decodeMemory(bytes: Uint8Array): MemoryColumns {
-  return decode('memory', MEMORY_COLUMNS, bytes)
+export function decodeTable<T extends TableName>(table: T, bytes: Uint8Array): Columns<(typeof TABLES)[T]> {
+  return decode(table, TABLES[table], bytes) as Columns<(typeof TABLES)[T]>
 }
 
 type Spec = Readonly<Record<string, ColumnType>>
@@ -59,10 +59,11 @@ function metadataOf(column: string): Map<string, string> {
   if (column.endsWith('bytes')) metadata.set('unit', 'bytes')
   if (column === 'flops') metadata.set('unit', 'floating-point operations')
   if (['layer', 'q', 'kv'].includes(column)) metadata.set('none', String(NONE))
+  if (['birth', 'buffer'].includes(column)) metadata.set('none', String(NONE_32))
   return metadata
 }
 
-function encode<S extends Spec>(table: string, spec: S, columns: Columns<S>): Uint8Array {
+function encode<S extends Spec>(table: string, spec: S, columns: Columns<S>, more: Readonly<Record<string, string>>): Uint8Array {
   const names = Object.keys(spec)
   const data = columns as Record<string, InstanceType<(typeof ARRAYS)[ColumnType]>>
   const rows = data[names[0]].length
@@ -71,7 +72,7 @@ function encode<S extends Spec>(table: string, spec: S, columns: Columns<S>): Ui
       throw new Error(`column ${name} of ${table} is not ${rows} numbers of type ${spec[name]}`)
   }
   const fields = names.map((name) => new Field(name, ARROW_TYPES[spec[name]](), false, metadataOf(name)))
-  const about = { schema: RUN_SCHEMA, version: String(RUN_VERSION), table, families: JSON.stringify(FAMILIES) }
+  const about = { schema: RUN_SCHEMA, version: String(RUN_VERSION), table, families: JSON.stringify(FAMILIES), ...more }
   const schema = new Schema(fields, new Map(Object.entries(about)))
   const children = fields.map((field) => makeData({ type: field.type as Float64, length: rows, nullCount: 0, data: data[field.name] as Float64Array }))
   const batch = new RecordBatch(schema, makeData({ type: new Struct(fields), length: rows, nullCount: 0, children }))

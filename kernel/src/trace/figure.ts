@@ -6,9 +6,10 @@
 import { fileURLToPath } from 'node:url'
 import { createCanvas, GlobalFonts } from '@napi-rs/canvas'
 import { FpdtError } from '../errors.js'
-import type { PageColours, Picture, Run, RunTables, Surface, Theme, View } from './draw/index.js'
+import type { PageColours, Picture, Run, Surface, Theme, View } from './draw/index.js'
 import { draw, facts, keptWords, LIGHT_PAGE, layOut, openRun, stateWords, themeFor } from './draw/index.js'
 import { type Context2D, textWidth, write } from './draw/surface.js'
+import type { RunTables } from './schema.js'
 
 export interface FigureOptions {
   /** CSS pixels. */

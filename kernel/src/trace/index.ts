@@ -1,5 +1,5 @@
 /** `fpdt/trace`: the format of a run, its codecs and its drawing. Imports nothing of Node and nothing of the engine. */
-export { decodeMemory, decodeSpans, encodeMemory, encodeSpans } from './codec.js'
+export { decodeTable, encodeTable, TABLES, type TableName } from './codec.js'
 export * from './draw/index.js'
 export { decodeSavedRun, keepNewest, MAX_SPANS, saveRun } from './saved.js'
 export * from './schema.js'

@@ -4,9 +4,8 @@
  * unpack to more than its limit is refused while it is being unpacked.
  */
 import { FpdtError } from '../errors.js'
-import { decodeMemory, decodeSpans, encodeMemory, encodeSpans } from './codec.js'
-import type { RunTables } from './draw/run.js'
-import { type MemoryColumns, type PackedTable, type PackedText, RUN_SCHEMA, RUN_VERSION, type RunHead, type SavedRun } from './schema.js'
+import { decodeTable, encodeTable, TABLES, type TableName } from './codec.js'
+import { type MemoryColumns, type PackedTable, type PackedText, RUN_SCHEMA, RUN_VERSION, type RunHead, type RunTables, type SavedRun } from './schema.js'
 import { joinColumns, selectRows } from './spans.js'
 
 /** Spans that a saved run keeps: a few megabytes of notebook at most, and drawn without a stutter. */
@@ -16,25 +15,38 @@ const MAX_UNPACKED = 256 * 2 ** 20
 
 /** Packs a run: whole newest steps, as many as fit MAX_SPANS. `head.kept` says what was kept. */
 export async function saveRun(tables: RunTables): Promise<SavedRun> {
-  const { head, listing, spans, memory } = keepNewest(tables)
-  const [text, spanBytes, memoryBytes] = await Promise.all([
-    gzip(new TextEncoder().encode(listing.join('\n'))),
-    gzip(encodeSpans(spans)),
-    gzip(encodeMemory(memory)),
+  const kept = keepNewest(tables)
+  const text = async (lines: readonly string[]): Promise<PackedText> => ({
+    encoding: 'text+gzip+base64',
+    lines: lines.length,
+    data: toBase64(await gzip(new TextEncoder().encode(lines.join('\n')))),
+  })
+  const table = async <T extends TableName>(name: T, columns: Parameters<typeof encodeTable<T>>[1]): Promise<PackedTable> => ({
+    encoding: 'arrow-stream+gzip+base64',
+    rows: rowsOf(name, columns),
+    data: toBase64(await gzip(encodeTable(name, columns))),
+  })
+  const [listing, names, spans, memory, buffers, uses, waits, predicted] = await Promise.all([
+    text(kept.listing),
+    text(kept.names),
+    table('spans', kept.spans),
+    table('memory', kept.memory),
+    table('buffers', kept.buffers),
+    table('uses', kept.uses),
+    table('waits', kept.waits),
+    kept.predicted && table('spans', kept.predicted),
   ])
-  const table = (rows: number, data: Uint8Array): PackedTable => ({ encoding: 'arrow-stream+gzip+base64', rows, data: toBase64(data) })
-  return {
-    head,
-    listing: { encoding: 'text+gzip+base64', lines: listing.length, data: toBase64(text) },
-    tables: { spans: table(spans.op.length, spanBytes), memory: table(memory.op.length, memoryBytes) },
-  }
+  return { head: kept.head, listing, names, tables: { spans, memory, buffers, uses, waits, predicted } }
 }
 
 /** Unpacks the payload of `RUN_MIME`, whoever wrote it. Throws FpdtError `payload` with what is wrong. */
 export async function decodeSavedRun(payload: unknown): Promise<RunTables> {
   const head = field(payload, 'head') as RunHead | null
   if (typeof head !== 'object' || head?.schema !== RUN_SCHEMA) throw broken(`its head is not of an ${RUN_SCHEMA}`)
-  if (head.version !== RUN_VERSION) throw broken(`it has version ${String(head.version)}, and version ${RUN_VERSION} is known; a newer fpdt reads it`)
+  if (head.version !== RUN_VERSION)
+    throw broken(
+      `it has version ${String(head.version).slice(0, 20)}, and version ${RUN_VERSION} is known; ${Number(head.version) > RUN_VERSION ? 'a newer fpdt reads it' : 'run its cell again'}`,
+    )
   const packed = (where: unknown, name: string, encoding: string, count: 'rows' | 'lines'): { data: string; count: number } => {
     const [found, data, size] = [field(where, 'encoding'), field(where, 'data'), field(where, count)]
     if (found !== encoding) throw broken(`the encoding of ${name} is ${String(found).slice(0, 60)}, not ${encoding}`)
@@ -42,25 +54,41 @@ export async function decodeSavedRun(payload: unknown): Promise<RunTables> {
     if (!Number.isSafeInteger(size) || (size as number) < 0) throw broken(`${name} does not say how many ${count} it has`)
     return { data, count: size as number }
   }
-  const tables = field(payload, 'tables')
-  const tableEncoding: PackedTable['encoding'] = 'arrow-stream+gzip+base64'
-  const textEncoding: PackedText['encoding'] = 'text+gzip+base64'
-  const text = packed(field(payload, 'listing'), 'the listing', textEncoding, 'lines')
-  const spanTable = packed(field(tables, 'spans'), 'the spans table', tableEncoding, 'rows')
-  const memoryTable = packed(field(tables, 'memory'), 'the memory table', tableEncoding, 'rows')
-
-  const lines = new TextDecoder().decode(await gunzip(text.data, 'the listing'))
-  const listing = lines === '' ? [] : lines.split('\n')
-  const spans = decodeSpans(await gunzip(spanTable.data, 'the spans table'))
-  const memory = decodeMemory(await gunzip(memoryTable.data, 'the memory table'))
-  for (const [name, said, found] of [
-    ['listing', text.count, listing.length],
-    ['spans table', spanTable.count, spans.op.length],
-    ['memory table', memoryTable.count, memory.op.length],
-  ] as const) {
+  const agree = (name: string, said: number, found: number): void => {
     if (said !== found) throw broken(`its ${name} says ${said} and holds ${found}`)
   }
-  return { head, listing, spans, memory }
+  const text = async (name: 'listing' | 'names'): Promise<readonly string[]> => {
+    const { data, count } = packed(field(payload, name), `the ${name}`, 'text+gzip+base64' satisfies PackedText['encoding'], 'lines')
+    const whole = new TextDecoder().decode(await gunzip(data, `the ${name}`))
+    const lines = whole === '' ? [] : whole.split('\n')
+    agree(name, count, lines.length)
+    return lines
+  }
+  const tables = field(payload, 'tables')
+  const table = async <T extends TableName>(name: T, where: unknown): Promise<ReturnType<typeof decodeTable<T>>> => {
+    const { data, count } = packed(where, `the ${name} table`, 'arrow-stream+gzip+base64' satisfies PackedTable['encoding'], 'rows')
+    const columns = decodeTable(name, await gunzip(data, `the ${name} table`))
+    agree(`${name} table`, count, rowsOf(name, columns))
+    return columns
+  }
+  const listing = await text('listing')
+  const names = await text('names')
+  const predicted = field(tables, 'predicted')
+  return {
+    head,
+    listing,
+    names,
+    spans: await table('spans', field(tables, 'spans')),
+    memory: await table('memory', field(tables, 'memory')),
+    buffers: await table('buffers', field(tables, 'buffers')),
+    uses: await table('uses', field(tables, 'uses')),
+    waits: await table('waits', field(tables, 'waits')),
+    predicted: predicted === null || predicted === undefined ? null : await table('spans', predicted),
+  }
+}
+
+function rowsOf(table: TableName, columns: object): number {
+  return (columns as Record<string, ArrayLike<number>>)[Object.keys(TABLES[table])[0]].length
 }
 
 // ---- what is kept --------------------------------------------------------------------------------------------------
@@ -105,39 +133,28 @@ function withKept(head: RunHead, spans: number, of: number, steps: number[], rea
   return { ...head, kept: { spans, of, steps, reason } }
 }
 
-/** Rows from the first that `begins` on, while `keep`; what stood before is summed into one opening row for each category. */
+/** Rows from the first that `begins` on, while `keep`; what stood before begins again in an opening row for each buffer. */
 function memoryFrom(memory: MemoryColumns, begins: (row: number) => boolean, keep: (row: number) => boolean = () => true): MemoryColumns {
   const first = memory.op.findIndex((_, row) => begins(row))
   if (first <= 0) return selectRows(memory, keep)
-  const standing = new Map<string, { row: number; bytes: number }>() // by rank, tier and category
+  const standing = new Map<string, number>() // rows, by rank and buffer
   for (let row = 0; row < first; row++) {
-    const key = `${memory.rank[row]} ${memory.tier[row]} ${memory.category[row]}`
-    standing.set(key, { row, bytes: (standing.get(key)?.bytes ?? 0) + memory.delta_bytes[row] })
+    const key = `${memory.rank[row]} ${memory.buffer[row]}`
+    if (memory.delta_bytes[row] > 0) standing.set(key, row)
+    else standing.delete(key)
   }
-  const totals = new Map<string, number>()
-  const openings = [...standing.values()].filter(({ bytes }) => bytes > 0)
-  const opening = selectRows(memory, () => false)
-  const rows = openings.map(({ row, bytes }) => {
-    const arena = `${memory.rank[row]} ${memory.tier[row]}`
-    const total = (totals.get(arena) ?? 0) + bytes
-    totals.set(arena, total)
-    return {
-      step: memory.step[first],
-      op: 0,
-      rank: memory.rank[row],
-      tier: memory.tier[row],
-      category: memory.category[row],
-      time_ns: memory.time_ns[first],
-      delta_bytes: bytes,
-      total_bytes: total,
-    }
-  })
+  const rows = Uint32Array.from(standing.values())
   const opened = Object.fromEntries(
-    Object.entries(opening).map(([name, column]) => [
-      name,
-      (column.constructor as Float64ArrayConstructor).from(rows.map((row) => row[name as keyof MemoryColumns])),
-    ]),
+    Object.entries(memory).map(([name, column]) => [name, (column.constructor as Float64ArrayConstructor).from(rows, (row) => column[row])]),
   ) as unknown as MemoryColumns
+  opened.step.fill(memory.step[first])
+  opened.time_ns.fill(memory.time_ns[first])
+  const totals = new Map<string, number>()
+  for (let row = 0; row < rows.length; row++) {
+    const arena = `${opened.rank[row]} ${opened.tier[row]}`
+    totals.set(arena, (totals.get(arena) ?? 0) + opened.delta_bytes[row])
+    opened.total_bytes[row] = totals.get(arena) as number
+  }
   return joinColumns([opened, selectRows(memory, (row) => row >= first && keep(row))])
 }
 

@@ -1,21 +1,30 @@
 /**
  * The format of a run: all that a widget knows of the engine, and all that the engine promises a widget.
  *
- * One run is a `RunHead` (JSON), a listing of its ops (text, one line an op) and two tables of numbers (Arrow):
+ * One run is a `RunHead` (JSON), two texts and tables of numbers (Arrow). The plan is said once, whatever ran:
  *
- *   spans    one row per executed op, rank and step: when it ran, on which stream, what it did
- *   memory   one row per residency created or ended: when, on which tier, how many bytes
+ *   listing  line i is the printed form of op i                     names    line i is the name of buffer i
+ *   buffers  one row per residency of a value on a tier: its bytes, its place, the ops that make and end it
+ *   uses     one row per op and buffer it touches                   waits    one row per op and op it must not start before
+ *
+ * What ran, or is predicted to, is said by step and rank:
+ *
+ *   spans    one row per executed op: when it ran, on which stream, what it did
+ *   memory   one row per residency begun or ended: when, on which tier, how many bytes
  *
  * The saved form is `SavedRun`, the payload of `RUN_MIME`. Times are nanoseconds from the start of the run, held as
  * Float64 integers (exact to 104 days). Numbers are never null: `NONE` stands for "does not apply".
- * Order: spans of one (rank, stream) are sorted by start and never overlap; memory rows are sorted by time.
+ * Order: spans of one (rank, stream) are sorted by start and never overlap; memory rows are sorted by time; buffers by
+ * birth; uses and waits by op.
  */
 
 export const RUN_MIME = 'application/vnd.fpdt.run.v1+json'
 export const RUN_SCHEMA = 'fpdt.run'
-export const RUN_VERSION = 1
+export const RUN_VERSION = 2
 /** Value of `layer`, `q`, `kv` and `rank` columns where the field does not apply. */
 export const NONE = 0xffff
+/** The same in columns of ops and buffers: `birth` of what stands before the first op, `buffer` of what has no name any more. */
+export const NONE_32 = 0xffffffff
 
 // Code tables: a column of codes holds an index into one of these.
 /** Ordered queues of one rank. The order is the order of lanes in the timeline. */
@@ -66,7 +75,28 @@ export const MEMORY_COLUMNS = {
   time_ns: 'Float64',
   delta_bytes: 'Float64',
   total_bytes: 'Float64', // live bytes of this rank and tier after the event
+  buffer: 'Uint32', // row of the buffer table
 } as const
+
+/** Columns of the buffer table. One row: a value on a tier, from the op that makes it to its free; the same on every rank. */
+export const BUFFER_COLUMNS = {
+  tier: 'Uint8', // TIERS
+  category: 'Uint8', // CATEGORIES
+  persistent: 'Uint8', // 1: there before the first op and after the last
+  birth: 'Uint32', // op that makes it, NONE_32 when it is there before the first
+  death: 'Uint32', // op of its free; one past the last op when it stays
+  offset_bytes: 'Float64', // first byte in the tier's arena
+  size_bytes: 'Float64',
+} as const
+
+/** Columns of the table of uses. One row: an op reads or writes a buffer. */
+export const USE_COLUMNS = { op: 'Uint32', buffer: 'Uint32', access: 'Uint8' } as const
+/** Bits of `access`. */
+export const READS = 1
+export const WRITES = 2
+
+/** Columns of the table of waits: `op` may not start before `on` has ended. Ops of one stream wait for each other besides. */
+export const WAIT_COLUMNS = { op: 'Uint32', on: 'Uint32' } as const
 
 export type ColumnType = 'Uint8' | 'Uint16' | 'Uint32' | 'Float64'
 /** Column types to typed arrays: what a decoded table is. */
@@ -81,6 +111,26 @@ export type Columns<Spec extends Record<string, ColumnType>> = {
 }
 export type SpanColumns = Columns<typeof SPAN_COLUMNS>
 export type MemoryColumns = Columns<typeof MEMORY_COLUMNS>
+export type BufferColumns = Columns<typeof BUFFER_COLUMNS>
+export type UseColumns = Columns<typeof USE_COLUMNS>
+export type WaitColumns = Columns<typeof WAIT_COLUMNS>
+
+/** What is known of a run before anything ran, and does not change. */
+export interface PlanTables {
+  readonly listing: readonly string[]
+  readonly names: readonly string[]
+  readonly buffers: BufferColumns
+  readonly uses: UseColumns
+  readonly waits: WaitColumns
+}
+/** A run as tables: what decoders give and drawing takes. */
+export interface RunTables extends PlanTables {
+  readonly head: RunHead
+  readonly spans: SpanColumns
+  readonly memory: MemoryColumns
+  /** Spans of one step as the plan predicts them, its first at 0; null where there is no prediction, or the run is one. */
+  readonly predicted: SpanColumns | null
+}
 
 /** `measured`: times come from a clock around real work. `predicted`: from a plan and a machine's rates. */
 export type Origin = 'measured' | 'predicted'
@@ -145,6 +195,23 @@ export interface StepSummary {
   mfu: number | null
   mfu_formula: string
   gradient_norm: number | null
+  /** Where its time went, a row a rank; empty where nobody counted. */
+  accounts: RankAccount[]
+}
+
+/** Why compute stands still: for a copy to the device, for other ranks' data, for the disk, for bytes of the arena that another buffer still has, for another rank that computes on the same cores, or for nothing: it has no work. */
+export const IDLE_CAUSES = ['fetch', 'collective', 'disk', 'memory', 'turn', 'nothing'] as const
+export type IdleCause = (typeof IDLE_CAUSES)[number]
+
+/** Where the time of a step went on one rank, whole nanoseconds: `busy_ns.compute` and all of `idle_ns` add up to the step's `duration_ns` exactly. */
+export interface RankAccount {
+  rank: number
+  /** Time in which each stream ran an op. */
+  busy_ns: Record<Stream, number>
+  /** Time in which compute stood still, by what it waited for. */
+  idle_ns: Record<IdleCause, number>
+  /** Time of copies between tiers that lies under compute of this rank; hidden share = this / busy fetch, offload, load and spill. */
+  hidden_copy_ns: number
 }
 
 /** Base64 of a gzipped Arrow IPC stream (schema and one record batch). */
@@ -163,5 +230,6 @@ export interface PackedText {
 export interface SavedRun {
   head: RunHead
   listing: PackedText
-  tables: { spans: PackedTable; memory: PackedTable }
+  names: PackedText
+  tables: { spans: PackedTable; memory: PackedTable; buffers: PackedTable; uses: PackedTable; waits: PackedTable; predicted: PackedTable | null }
 }

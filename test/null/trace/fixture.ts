@@ -9,12 +9,11 @@ import { MFU_FORMULA, mfu, modelFlops } from '../../../kernel/src/cost/flops.js'
 import { simulate } from '../../../kernel/src/execute/simulate.js'
 import { planTraining } from '../../../kernel/src/fpdt/plan/training-plan.js'
 import { newHead } from '../../../kernel/src/fpdt/run/head.js'
+import { runTables } from '../../../kernel/src/fpdt/run/show.js'
 import { llama } from '../../../kernel/src/model/llama.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
-import type { RunTables } from '../../../kernel/src/trace/draw/index.js'
-import { memoryColumns, peaksOf } from '../../../kernel/src/trace/memory.js'
-import { FAMILIES, type Family, type Origin } from '../../../kernel/src/trace/schema.js'
-import { type StepSpans, spanTable } from '../../../kernel/src/trace/spans.js'
+import { FAMILIES, type Family, type Origin, type RunTables } from '../../../kernel/src/trace/schema.js'
+import type { StepSpans } from '../../../kernel/src/trace/spans.js'
 
 export interface FixtureOptions {
   ranks?: number
@@ -67,15 +66,15 @@ export function fixture({ ranks = 2, layers = 2, chunks = 8, steps = 2, origin =
       mfu: mfu(model_flops, duration_ns / 1e9, PEAK_FLOPS),
       mfu_formula: MFU_FORMULA,
       gradient_norm: origin === 'measured' ? 1.7 : null,
+      accounts: [],
     })
     records.push({ step, spans })
     start_ns = end_ns + BETWEEN_NS
   }
   head.state = origin === 'measured' ? 'done' : 'planned'
-  head.peaks = peaksOf(plan, records)
   for (const row of head.tiers) {
     if (row.tier === 'device' && budget_bytes !== undefined) row.budget_bytes = budget_bytes
     if (origin === 'measured') row.allocated_bytes = row.measured_bytes = row.predicted_bytes
   }
-  return { head, listing: plan.listing, spans: spanTable(program, records), memory: memoryColumns(plan, records) }
+  return runTables(plan, program, head, records)
 }

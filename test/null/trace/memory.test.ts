@@ -2,11 +2,13 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { simulate } from '../../../kernel/src/execute/simulate.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
-import { plan } from '../../../kernel/src/plan/plan.js'
+import { type Plan, plan } from '../../../kernel/src/plan/plan.js'
 import { at, compute, fetch, free, offload } from '../../../kernel/src/schedule/emit.js'
 import type { Value } from '../../../kernel/src/schedule/values.js'
-import { memoryColumns, peaksOf } from '../../../kernel/src/trace/memory.js'
+import { memoryOf, peaksOf as peaks } from '../../../kernel/src/trace/memory.js'
+import { planTables } from '../../../kernel/src/trace/plan-tables.js'
 import { CATEGORIES, type MemoryColumns, TIERS } from '../../../kernel/src/trace/schema.js'
+import { type StepSpans, spanTable } from '../../../kernel/src/trace/spans.js'
 import { summarize } from '../../../kernel/src/trace/summary.js'
 import { randomDurations } from '../plan/hazards.js'
 import { randomSchedule, workspace } from '../plan/random-schedule.js'
@@ -26,6 +28,8 @@ const randomRun = fc.tuple(randomSchedule(), fc.nat()).map(([{ ops, initial, ran
     ],
   }
 })
+const memoryColumns = (made: Plan, steps: readonly StepSpans[]): MemoryColumns => memoryOf(planTables(made), spanTable(lower(made), steps))
+const peaksOf = (made: Plan, steps: readonly StepSpans[]) => peaks(planTables(made), memoryColumns(made, steps), made.words)
 const rowsOf = (memory: MemoryColumns) =>
   Array.from(memory.op, (op, row) => ({
     op,

@@ -2,18 +2,21 @@ import { tableFromIPC } from 'apache-arrow'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { FpdtError } from '../../../kernel/src/errors.js'
-import { decodeMemory, decodeSpans, encodeMemory, encodeSpans } from '../../../kernel/src/trace/codec.js'
-import type { RunTables } from '../../../kernel/src/trace/draw/index.js'
+import { decodeTable, encodeTable } from '../../../kernel/src/trace/codec.js'
 import { decodeSavedRun, keepNewest, saveRun } from '../../../kernel/src/trace/saved.js'
 import {
+  BUFFER_COLUMNS,
   type ColumnType,
   MEMORY_COLUMNS,
   type MemoryColumns,
   RUN_SCHEMA,
   RUN_VERSION,
   type RunHead,
+  type RunTables,
   SPAN_COLUMNS,
   type SpanColumns,
+  USE_COLUMNS,
+  WAIT_COLUMNS,
 } from '../../../kernel/src/trace/schema.js'
 
 const ARRAYS = { Uint8: Uint8Array, Uint16: Uint16Array, Uint32: Uint32Array, Float64: Float64Array }
@@ -42,15 +45,16 @@ function steps(counts: readonly number[]): RunTables {
     delta_bytes: new Float64Array(rows).fill(8),
     total_bytes: time_ns.map((_, row) => 8 * (row + 1)),
   } as MemoryColumns
-  return { head, listing: ['zero x = @compute'], spans, memory }
+  const [buffers, uses, waits] = [BUFFER_COLUMNS, USE_COLUMNS, WAIT_COLUMNS].map(spec)
+  return { head, listing: ['zero x = @compute'], names: [], spans, memory, buffers, uses, waits, predicted: null } as unknown as RunTables
 }
 
 describe('codec', () => {
   it('gives back what it encodes', () => {
     fc.assert(
       fc.property(anySpans, anyMemory, (spans, memory) => {
-        expect(decodeSpans(encodeSpans(spans))).toEqual(spans)
-        expect(decodeMemory(encodeMemory(memory))).toEqual(memory)
+        expect(decodeTable('spans', encodeTable('spans', spans))).toEqual(spans)
+        expect(decodeTable('memory', encodeTable('memory', memory))).toEqual(memory)
       }),
     )
   })
@@ -58,7 +62,7 @@ describe('codec', () => {
   it('writes what any Arrow reader understands, code tables and units included', () => {
     fc.assert(
       fc.property(anySpans, (spans) => {
-        const read = tableFromIPC(encodeSpans(spans))
+        const read = tableFromIPC(encodeTable('spans', spans))
         expect(read.schema.fields.map(({ name }) => name)).toEqual(Object.keys(SPAN_COLUMNS))
         expect(read.schema.fields[3].metadata.get('codes')).toContain('compute')
         expect(read.schema.fields.find(({ name }) => name === 'start_ns')?.metadata.get('unit')).toBe('ns')
@@ -68,26 +72,26 @@ describe('codec', () => {
   })
 
   it('reads bytes at any alignment', () => {
-    const bytes = encodeMemory(steps([3]).memory)
+    const bytes = encodeTable('memory', steps([3]).memory)
     const shifted = new Uint8Array(bytes.length + 3)
     shifted.set(bytes, 3)
-    expect(decodeMemory(shifted.subarray(3))).toEqual(steps([3]).memory)
+    expect(decodeTable('memory', shifted.subarray(3))).toEqual(steps([3]).memory)
   })
 
   it('refuses every truncation but the one that leaves out the end mark', () => {
-    const bytes = encodeMemory(steps([3]).memory)
-    for (let length = 0; length < bytes.length - 8; length++) expect(() => decodeMemory(bytes.slice(0, length)), `${length} bytes`).toThrow(FpdtError)
+    const bytes = encodeTable('memory', steps([3]).memory)
+    for (let length = 0; length < bytes.length - 8; length++) expect(() => decodeTable('memory', bytes.slice(0, length)), `${length} bytes`).toThrow(FpdtError)
   })
 
   // The counts and offsets that a hostile file would lie about, wherever they stand. apache-arrow's own reader loops for
   // minutes on some of these; this test would run into its time limit.
   it('never hangs, crashes or hands out a wrong table, whatever word of the stream is overwritten', () => {
-    const bytes = encodeMemory(steps([5]).memory)
+    const bytes = encodeTable('memory', steps([5]).memory)
     for (let at = 0; at + 4 <= bytes.length; at++) {
       for (const word of [0x7fffffff, 0xffffffff, 0x10000000, 0]) {
         const hostile = bytes.slice()
         new DataView(hostile.buffer).setUint32(at, word, true)
-        const read = attempt(() => decodeMemory(hostile))
+        const read = attempt(() => decodeTable('memory', hostile))
         if (read instanceof FpdtError) expect(read.code).toBe('payload')
         else expect(Object.values(read).map((column) => column.length)).toEqual(Object.keys(MEMORY_COLUMNS).map(() => 5))
       }
@@ -96,10 +100,10 @@ describe('codec', () => {
 
   it('refuses the other table, and bytes that are something else', () => {
     const { spans, memory } = steps([2])
-    expect(() => decodeMemory(encodeSpans(spans))).toThrow('it is not the memory table')
-    expect(() => decodeSpans(encodeMemory(memory))).toThrow('it is not the spans table')
-    expect(() => decodeSpans(new TextEncoder().encode('{"schema": "fpdt.run"}'))).toThrow('no Arrow message begins at byte 0')
-    expect(() => decodeSpans(new Uint8Array(0))).toThrow(FpdtError)
+    expect(() => decodeTable('memory', encodeTable('spans', spans))).toThrow('it is not the memory table')
+    expect(() => decodeTable('spans', encodeTable('memory', memory))).toThrow('it is not the spans table')
+    expect(() => decodeTable('spans', new TextEncoder().encode('{"schema": "fpdt.run"}'))).toThrow('no Arrow message begins at byte 0')
+    expect(() => decodeTable('spans', new Uint8Array(0))).toThrow(FpdtError)
   })
 })
 

@@ -237,6 +237,6 @@ export class OwnSchedule {
 
 /** A run as the head holds it: it has times, and neither tokens nor a loss. */
 function summaryOf(step: number, start_ns: number, duration_ns: number): StepSummary {
-  const nothing = { loss: null, tokens: 0, tokens_per_second: 0, model_flops: 0, mfu: null, mfu_formula: '', gradient_norm: null }
+  const nothing = { loss: null, tokens: 0, tokens_per_second: 0, model_flops: 0, mfu: null, mfu_formula: '', gradient_norm: null, accounts: [] }
   return { step, start_ns, duration_ns, ...nothing }
 }

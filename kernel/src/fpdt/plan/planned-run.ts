@@ -119,6 +119,7 @@ export class PlannedRun {
       mfu: predictedMfu,
       mfu_formula: MFU_FORMULA,
       gradient_norm: null,
+      accounts: [],
     }
     const bundle = await runBundle(this.training, program, { ...this.head, steps: [step] }, [{ step: 1, spans }])
     return { ...bundle, 'text/plain': this.toString() }

@@ -4,19 +4,18 @@ import type { Plan } from '../../plan/plan.js'
 import type { Program } from '../../plan/program.js'
 import { duration } from '../../trace/draw/format.js'
 import { figure } from '../../trace/figure.js'
-import { memoryColumns, peaksOf } from '../../trace/memory.js'
+import { memoryOf, peaksOf } from '../../trace/memory.js'
+import { planTables } from '../../trace/plan-tables.js'
 import { keepNewest, saveRun } from '../../trace/saved.js'
-import { RUN_MIME, type RunHead } from '../../trace/schema.js'
+import { RUN_MIME, type RunHead, type RunTables } from '../../trace/schema.js'
 import { type Spans, type StepSpans, spanTable } from '../../trace/spans.js'
 import { summarize } from '../../trace/summary.js'
 import { formatBytes } from '../sizes.js'
 
 /** `application/vnd.fpdt.run.v1+json`, `image/png` and `text/plain` of a run; spans of the newest steps that fit a saved notebook. */
 export async function runBundle({ plan }: { readonly plan: Plan }, program: Program, head: RunHead, records: readonly StepSpans[]): Promise<MimeBundle> {
-  const spans = spanTable(program, records)
-  const memory = memoryColumns(plan, records)
-  const complete: RunHead = { ...head, peaks: peaksOf(plan, records) }
-  const tables = { head: complete, listing: plan.listing, spans, memory }
+  const tables = runTables(plan, program, head, records)
+  const { head: complete } = tables
   const saved = await saveRun(tables)
   const last = records.at(-1)
   const { png } = figure(keepNewest(tables))
@@ -25,6 +24,14 @@ export async function runBundle({ plan }: { readonly plan: Plan }, program: Prog
     'image/png': Buffer.from(png).toString('base64'),
     'text/plain': last ? `${runInWords(complete)}\n${copiesInWords(program, last.spans)}` : runInWords(complete),
   }
+}
+
+/** A run as tables: its plan, and what is recorded of it. */
+export function runTables(plan: Plan, program: Program, head: RunHead, records: readonly StepSpans[]): RunTables {
+  const fixed = planTables(plan)
+  const spans = spanTable(program, records)
+  const memory = memoryOf(fixed, spans)
+  return { ...fixed, head: { ...head, peaks: peaksOf(fixed, memory, plan.words) }, spans, memory, predicted: null }
 }
 
 /** `copies between device and host take 1.20 s a rank; compute waits 20.0 ms for them, 0.1 % of the time`. The rest lies under compute, this rank's or, on the CPU, another's. */

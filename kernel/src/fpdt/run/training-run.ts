@@ -434,7 +434,7 @@ export class TrainingRun {
     const model_flops = modelFlops(config.model, step.inputs.stretches)
     const peak = this.#device.rates(config.dtype).peakFlopsPerSecond
     const rates = { tokens_per_second: tokens / seconds, model_flops, mfu: mfu(model_flops, seconds, peak), mfu_formula: MFU_FORMULA }
-    const summary: StepSummary = { step: step.number, start_ns, duration_ns, loss, tokens, ...rates, gradient_norm }
+    const summary: StepSummary = { step: step.number, start_ns, duration_ns, loss, tokens, ...rates, gradient_norm, accounts: [] }
     this.head.steps.push(summary)
     this.#records.push({ step: step.number, spans })
     if (this.#records.length > KEPT_STEPS) this.#records.shift()

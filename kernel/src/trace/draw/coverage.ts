@@ -3,8 +3,9 @@
  * the pixels: a span that fills whole pixels becomes a bar, and everything narrower, the ends of bars included, adds its
  * share to the pixel columns it touches. So a column is exact, and the shortest span leaves a trace.
  */
+
+import { firstAfter, type Lane, type Run, stepTime } from '../model/run.js'
 import { FAMILIES } from '../schema.js'
-import { firstAfter, type Lane, type Run, stepTime } from './run.js'
 
 export interface Bar {
   readonly row: number

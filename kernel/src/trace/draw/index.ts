@@ -1,11 +1,12 @@
 /** Drawing a run: functions of a 2D context, a theme and a window of time. The lab extension and the PNG share all of it. */
+
+export { type Extent, type Lane, openRun, type Run, stackFor } from '../model/run.js'
+export { levelAt, type Stack } from '../model/stack.js'
+export { panned, shown, type View, zoomed } from '../model/view.js'
 export { contrast, hexOf, luminance, parseColour, type Rgb } from './colour.js'
 export { byteRate, bytes, count, counted, duration, flopRate, flops, percent } from './format.js'
 export { type Layout, layOut, timeAt, xOf } from './layout.js'
 export { draw, drawPointer, levelsAt, type Picture, type Target, targetAt } from './picture.js'
-export { type Extent, type Lane, openRun, type Run, type RunTables, stackFor } from './run.js'
-export { levelAt, type Stack } from './stack.js'
 export { type Context2D, type Label, overlaps, type PixelRect, type Surface } from './surface.js'
 export { contrastOf, DARK_PAGE, LIGHT_PAGE, type PageColours, type Theme, themeFor } from './theme.js'
-export { panned, shown, type View, zoomed } from './view.js'
 export { type Fact, facts, keptWords, levelWords, opLine, opWords, placeWords, stateWords, summaryWords } from './words.js'

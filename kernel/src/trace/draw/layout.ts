@@ -11,14 +11,15 @@
  *    512 MiB ------------------------- budget 500 MiB
  *            ▁▂▅█▅▂▁
  */
+
+import { type Lane, type Run, stackFor } from '../model/run.js'
+import type { Stack } from '../model/stack.js'
+import type { View } from '../model/view.js'
 import { CATEGORIES, FAMILIES, type Family, TIERS } from '../schema.js'
 import { type LegendLayout, layOutLegend } from './legend.js'
-import { type Lane, type Run, stackFor } from './run.js'
-import type { Stack } from './stack.js'
 import { type PixelRect, type Surface, textWidth } from './surface.js'
 import { HATCHES } from './theme.js'
 import { byteTicks, type Tick } from './ticks.js'
-import type { View } from './view.js'
 import { CATEGORY_WORDS } from './words.js'
 
 export interface LaneLayout extends PixelRect {

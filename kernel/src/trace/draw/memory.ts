@@ -1,12 +1,13 @@
 /** Memory of one rank on one tier: categories stacked over the timeline's axis, the budget as a line, the peak marked. */
+
+import type { Run } from '../model/run.js'
+import { stackColumns } from '../model/stack.js'
+import type { View } from '../model/view.js'
 import type { Tier } from '../schema.js'
 import { bytes } from './format.js'
 import { type ChartLayout, type Layout, xOf, yOf } from './layout.js'
 import { dash } from './legend.js'
-import type { Run } from './run.js'
-import { stackColumns } from './stack.js'
 import { line, overlaps, type PixelRect, type Surface, type TextStyle, textRect, write } from './surface.js'
-import type { View } from './view.js'
 import { opLine } from './words.js'
 
 export interface DrawnChart extends PixelRect {

@@ -1,16 +1,17 @@
 /** The whole picture of a run: axis, lanes, memory. Draws, and says what it drew. */
+
+import { type Run, spanAt } from '../model/run.js'
+import { levelAt } from '../model/stack.js'
+import type { View } from '../model/view.js'
 import { STREAMS } from '../schema.js'
 import { bytes, counted, duration } from './format.js'
 import { type Layout, timeAt, xOf, yOf } from './layout.js'
 import { drawLegend } from './legend.js'
 import { type DrawnChart, drawChart } from './memory.js'
-import { type Run, spanAt } from './run.js'
-import { levelAt } from './stack.js'
 import { type Context2D, type Label, line, overlaps, type PixelRect, type Surface, textWidth, write } from './surface.js'
 import type { Theme } from './theme.js'
 import { timeTicks } from './ticks.js'
 import { type DrawnLane, drawLane, spanRect } from './timeline.js'
-import type { View } from './view.js'
 
 /** What was drawn: enough to check a picture without looking at it. */
 export interface Picture {

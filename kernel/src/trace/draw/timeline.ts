@@ -1,13 +1,14 @@
 /** The lanes: a row per rank and stream, a bar per op. */
+
+import type { Run } from '../model/run.js'
+import type { View } from '../model/view.js'
 import { FAMILIES, type Family } from '../schema.js'
 import { type Bar, type Coverage, coverageOf } from './coverage.js'
 import { percent } from './format.js'
 import { type Hatch, hatch } from './hatch.js'
 import { type LaneLayout, type Layout, xOf } from './layout.js'
-import type { Run } from './run.js'
 import { type PixelRect, type Surface, textWidth, write } from './surface.js'
 import { HATCHES, inkFor } from './theme.js'
-import type { View } from './view.js'
 import { barWords } from './words.js'
 
 export interface DrawnLane extends PixelRect {

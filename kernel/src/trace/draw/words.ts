@@ -1,8 +1,9 @@
 /** A run in plain words: what a reader sees on hover, above the picture, and what a screen reader says instead of it. */
+
+import type { Run } from '../model/run.js'
+import type { Stack } from '../model/stack.js'
 import { KINDS, NONE, PHASES, type RunHead, STREAMS, type StepSummary } from '../schema.js'
 import { byteRate, bytes, count, counted, duration, flopRate, flops, percent } from './format.js'
-import type { Run } from './run.js'
-import type { Stack } from './stack.js'
 
 /** One op: what it is, where in the algorithm, when and how much. Three lines. */
 export interface OpWords {

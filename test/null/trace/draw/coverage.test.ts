@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { coverageOf } from '../../../../kernel/src/trace/draw/coverage.js'
-import { openRun, type Run, spanAt } from '../../../../kernel/src/trace/draw/run.js'
+import { openRun, type Run, spanAt } from '../../../../kernel/src/trace/model/run.js'
 import { FAMILIES, type SpanColumns } from '../../../../kernel/src/trace/schema.js'
 import { fixture } from '../fixture.js'
 

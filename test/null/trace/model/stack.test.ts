@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { levelAt, stackColumns, stackOf } from '../../../../kernel/src/trace/draw/stack.js'
+import { levelAt, stackColumns, stackOf } from '../../../../kernel/src/trace/model/stack.js'
 import { CATEGORIES, type MemoryColumns } from '../../../../kernel/src/trace/schema.js'
 
 /** Residencies as (begin, length, category, bytes) to the events they make. */

@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { FpdtError } from '../../../../kernel/src/errors.js'
-import { openRun, type RunTables } from '../../../../kernel/src/trace/draw/run.js'
 import { summaryWords } from '../../../../kernel/src/trace/draw/words.js'
+import { openRun } from '../../../../kernel/src/trace/model/run.js'
+import type { RunTables } from '../../../../kernel/src/trace/schema.js'
 import { MEMORY_COLUMNS, SPAN_COLUMNS } from '../../../../kernel/src/trace/schema.js'
 import { fixture } from '../fixture.js'
 

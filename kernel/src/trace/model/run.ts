@@ -5,17 +5,22 @@
  * in view is in `coverage.ts` and `stack.ts`.
  */
 import { FpdtError } from '../../errors.js'
-import type { Family, Kind, MemoryColumns, RunHead, SpanColumns, Stream, Tier } from '../schema.js'
-import { CATEGORIES, FAMILIES, KINDS, MEMORY_COLUMNS, PHASES, SPAN_COLUMNS, STREAMS, TIERS } from '../schema.js'
+import type { Family, Kind, MemoryColumns, RunHead, RunTables, SpanColumns, Stream, Tier } from '../schema.js'
+import {
+  BUFFER_COLUMNS,
+  CATEGORIES,
+  FAMILIES,
+  KINDS,
+  MEMORY_COLUMNS,
+  NONE_32,
+  PHASES,
+  SPAN_COLUMNS,
+  STREAMS,
+  TIERS,
+  USE_COLUMNS,
+  WAIT_COLUMNS,
+} from '../schema.js'
 import { type Stack, stackOf } from './stack.js'
-
-/** What a decoder gives: the head, the printed ops, the two tables. */
-export interface RunTables {
-  readonly head: RunHead
-  readonly listing: readonly string[]
-  readonly spans: SpanColumns
-  readonly memory: MemoryColumns
-}
 
 /** One row of the timeline: all spans of one stream of one rank, in time. */
 export interface Lane {
@@ -52,6 +57,7 @@ export function openRun(tables: RunTables): Run {
   checkCodes('span', 'phase', spans.phase, PHASES.length)
   checkCodes('memory', 'tier', memory.tier, TIERS.length)
   checkCodes('memory', 'category', memory.category, CATEGORIES.length)
+  checkPlan(tables)
   const lanes = lanesOf(spans)
   const stacks = stacksOf(memory)
   return {
@@ -216,11 +222,11 @@ function checkHead(head: RunHead): void {
     throw broken('head.kept does not say what was kept')
 }
 
-function checkTable(name: string, table: Record<string, ArrayLike<number>>, spec: Record<string, string>, finite: readonly string[]): void {
-  const rows = table.op?.length
+function checkTable(name: string, table: Record<string, ArrayLike<number>>, spec: Record<string, string>, finite: readonly string[], key = 'op'): void {
+  const rows = table[key]?.length
   for (const column of Object.keys(spec)) {
     if (table[column]?.length !== rows)
-      throw broken(`its ${name} table has ${table[column]?.length ?? 'no'} rows in column ${column} and ${rows ?? 'none'} in column op`)
+      throw broken(`its ${name} table has ${table[column]?.length ?? 'no'} rows in column ${column} and ${rows ?? 'none'} in column ${key}`)
   }
   for (const column of finite) {
     const values = table[column]
@@ -234,6 +240,37 @@ function checkTable(name: string, table: Record<string, ArrayLike<number>>, spec
 function checkCodes(table: string, column: string, codes: Uint8Array, known: number): void {
   const row = codes.findIndex((code) => code >= known)
   if (row >= 0) throw broken(`${column} of ${table} row ${row} is code ${codes[row]}, and only ${known} are known; it may come from a newer version`)
+}
+
+/** Every index of one table into another, so that nothing looks outside. */
+function checkPlan({ listing, names, buffers, uses, waits, spans, memory, predicted }: RunTables): void {
+  checkTable('buffer', buffers, BUFFER_COLUMNS, ['offset_bytes', 'size_bytes'], 'tier')
+  checkTable('use', uses, USE_COLUMNS, [])
+  checkTable('wait', waits, WAIT_COLUMNS, [])
+  checkCodes('buffer', 'tier', buffers.tier, TIERS.length)
+  checkCodes('buffer', 'category', buffers.category, CATEGORIES.length)
+  if (names.length !== buffers.tier.length) throw broken(`it has ${buffers.tier.length} buffers and ${names.length} names for them`)
+  const ops = listing.length
+  checkIndices('use', 'op', uses.op, ops)
+  checkIndices('use', 'buffer', uses.buffer, names.length)
+  checkIndices('wait', 'op', waits.op, ops)
+  checkIndices('wait', 'on', waits.on, ops)
+  checkIndices('buffer', 'birth', buffers.birth, ops)
+  checkIndices('span', 'op', spans.op, ops)
+  checkIndices('memory', 'op', memory.op, ops)
+  checkIndices('memory', 'buffer', memory.buffer, names.length)
+  if (predicted) {
+    checkTable('predicted span', predicted, SPAN_COLUMNS, ['start_ns', 'duration_ns', 'flops', 'bytes'])
+    checkCodes('predicted span', 'stream', predicted.stream, STREAMS.length)
+    checkCodes('predicted span', 'kind', predicted.kind, KINDS.length)
+    checkCodes('predicted span', 'phase', predicted.phase, PHASES.length)
+    checkIndices('predicted span', 'op', predicted.op, ops)
+  }
+}
+
+function checkIndices(table: string, column: string, indices: Uint32Array, count: number): void {
+  const row = indices.findIndex((index) => index >= count && index !== NONE_32)
+  if (row >= 0) throw broken(`${column} of ${table} row ${row} is ${indices[row]}, and there are ${count}`)
 }
 
 function broken(reason: string): FpdtError {
