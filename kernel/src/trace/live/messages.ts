@@ -1,0 +1,88 @@
+/**
+ * What a page and a kernel say to each other of runs, over one comm per page and kernel (target `fpdt.runs`), which the page
+ * opens. It carries all runs; a run that nobody follows sends nothing but its status.
+ *
+ *   page                              kernel
+ *   open {version}              ->
+ *                               <-    runs      what there is, and again whenever a run appears, moves on or ends
+ *   follow {run_id}             ->
+ *                               <-    plan      head and plan tables; the numbering of `seq` begins at 1
+ *                               <-    spans     what ran since, at most 20 a second
+ *   ack {run_id, seq}           ->              at the latest after half of CREDIT; without it the kernel stops sending
+ *                               <-    step      a step is over: the new head
+ *   control {run_id, do}        ->
+ *                               <-    done or refused, with the number of the request
+ *
+ * Servers drop messages silently when they are many, and replay them to pages that come back: `seq` counts the messages of a
+ * followed run from 1 without a gap. A page that misses one says `follow` again and gets plan and a snapshot: the newest spans
+ * that fit. Tables travel as buffers, each one self-contained Arrow stream (`codec.ts`), uncompressed.
+ */
+import type { RunHead, RunState } from '../schema.js'
+
+export const LIVE_TARGET = 'fpdt.runs'
+export const LIVE_VERSION = 1
+/** Messages of one run that may be on their way to a page that has not acknowledged them. */
+export const CREDIT = 16
+/** Least time between two messages of spans of one run. */
+export const BATCH_MS = 50
+
+/** A place in the algorithm; what is not named matches anything. */
+export interface PlaceWanted {
+  readonly phase?: string
+  readonly layer?: number
+  readonly q?: number
+  readonly kv?: number
+}
+/** Of the training, not of the view. `step` runs on to the end of the op, chunk, layer or step that comes next, and pauses there. */
+export type Control =
+  | { readonly verb: 'pause' | 'resume' | 'stop' }
+  | { readonly verb: 'step'; readonly unit: 'op' | 'chunk' | 'layer' | 'step' }
+  | { readonly verb: 'until'; readonly place: PlaceWanted }
+
+export type PageMessage =
+  | { readonly op: 'follow' | 'unfollow'; readonly run_id: string }
+  | { readonly op: 'ack'; readonly run_id: string; readonly seq: number }
+  | { readonly op: 'control'; readonly run_id: string; readonly request: number; readonly do: Control }
+  /** Values of a buffer where it stands, while the run is paused: its rows cut to at most `most` numbers, by striding. */
+  | { readonly op: 'peek'; readonly run_id: string; readonly request: number; readonly name: string; readonly rank: number; readonly most: number }
+
+/** Where a run stands. */
+export interface RunStatus {
+  readonly run_id: string
+  readonly title: string
+  readonly state: RunState
+  /** `idle`: between steps. `held`: a stepper is open, and no cell runs it. */
+  readonly activity: 'running' | 'paused' | 'held' | 'idle' | 'closed'
+  /** The step under way, or the last one. */
+  readonly step: number
+  /** The op that was done last, -1 before the first, and its words. */
+  readonly line: number
+  readonly words: string
+  /** Of the last step. */
+  readonly tokens_per_second: number | null
+  readonly device_bytes: number | null
+  /** What `control` may ask for now. */
+  readonly can: readonly Control['verb'][]
+}
+
+export type KernelMessage =
+  | { readonly op: 'runs'; readonly version: number; readonly runs: readonly RunStatus[] }
+  /** Buffers: listing and names (UTF-8 lines), then the tables buffers, uses, waits, and predicted spans where `predicted`. */
+  | { readonly op: 'plan'; readonly run_id: string; readonly seq: number; readonly head: RunHead; readonly predicted: boolean }
+  /** Buffer: a spans table, whose times count from the start of the run. `of`: spans of the step so far, these among them. */
+  | { readonly op: 'spans'; readonly run_id: string; readonly seq: number; readonly step: number; readonly of: number; readonly status: RunStatus }
+  | { readonly op: 'step'; readonly run_id: string; readonly seq: number; readonly head: RunHead; readonly status: RunStatus }
+  | { readonly op: 'done'; readonly request: number; readonly words: string }
+  | { readonly op: 'refused'; readonly request: number; readonly words: string }
+  /** Buffer: f32 values, row by row. `shape`: of the whole value; `rows` x `columns`: of what is sent; every `stride`-th of it. */
+  | {
+      readonly op: 'peeked'
+      readonly request: number
+      readonly name: string
+      readonly tier: string
+      readonly rank: number
+      readonly shape: readonly number[]
+      readonly rows: number
+      readonly columns: number
+      readonly stride: readonly [number, number]
+    }
