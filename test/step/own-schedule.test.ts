@@ -20,8 +20,8 @@ import {
   type Value,
   value,
 } from '../../kernel/src/fpdt/index.js'
-import { openRun } from '../../kernel/src/trace/draw/run.js'
 import { facts, summaryWords } from '../../kernel/src/trace/draw/words.js'
+import { openRun } from '../../kernel/src/trace/model/run.js'
 import { decodeSavedRun } from '../../kernel/src/trace/saved.js'
 import { KINDS, RUN_MIME, STREAMS } from '../../kernel/src/trace/schema.js'
 

@@ -31,7 +31,7 @@ function table<T>(spec: Record<string, ColumnType>, most = 50): fc.Arbitrary<T> 
 const anySpans = table<SpanColumns>(SPAN_COLUMNS)
 const anyMemory = table<MemoryColumns>(MEMORY_COLUMNS)
 const head = { schema: RUN_SCHEMA, version: RUN_VERSION, title: 'a run', kept: { spans: 0, of: 0, steps: [], reason: '' } } as unknown as RunHead
-/** Steps of `counts` spans, one memory row each: it begins 8 bytes and never ends them. */
+/** Steps of `counts` spans, one memory row each: it begins a buffer of 8 bytes and never ends it. */
 function steps(counts: readonly number[]): RunTables {
   const stepOf = counts.flatMap((count, step) => Array.from({ length: count }, () => step + 1))
   const rows = stepOf.length
@@ -44,6 +44,7 @@ function steps(counts: readonly number[]): RunTables {
     time_ns,
     delta_bytes: new Float64Array(rows).fill(8),
     total_bytes: time_ns.map((_, row) => 8 * (row + 1)),
+    buffer: Uint32Array.from({ length: rows }, (_, row) => row),
   } as MemoryColumns
   const [buffers, uses, waits] = [BUFFER_COLUMNS, USE_COLUMNS, WAIT_COLUMNS].map(spec)
   return { head, listing: ['zero x = @compute'], names: [], spans, memory, buffers, uses, waits, predicted: null } as unknown as RunTables
@@ -111,7 +112,7 @@ describe('saved run', () => {
   it('gives back head, listing and tables, through JSON', async () => {
     await fc.assert(
       fc.asyncProperty(anySpans, anyMemory, fc.array(fc.string().map((text) => text.replaceAll('\n', ' ').padEnd(1))), async (spans, memory, listing) => {
-        const saved = JSON.parse(JSON.stringify(await saveRun({ head, listing, spans, memory })))
+        const saved = JSON.parse(JSON.stringify(await saveRun({ ...steps([0]), listing, spans, memory })))
         const read = await decodeSavedRun(saved)
         expect(read.listing).toEqual(listing.map((line) => new TextDecoder().decode(new TextEncoder().encode(line))))
         expect({ spans: read.spans, memory: read.memory }).toEqual({ spans, memory })
@@ -130,9 +131,17 @@ describe('saved run', () => {
 
   it('opens the memory of the kept steps with what stood before them', () => {
     const { memory } = keepNewest(steps([5, 4, 3]), 8)
-    expect([...memory.delta_bytes]).toEqual([40, 8, 8, 8, 8, 8, 8, 8])
-    expect([...memory.total_bytes]).toEqual([40, 48, 56, 64, 72, 80, 88, 96])
-    expect([...memory.step]).toEqual([2, 2, 2, 2, 2, 3, 3, 3])
+    expect([...memory.buffer]).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+    expect([...memory.total_bytes]).toEqual([8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96])
+    expect([...memory.step]).toEqual([2, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3])
+    expect([...memory.time_ns]).toEqual([50, 50, 50, 50, 50, 50, 60, 70, 80, 90, 100, 110])
+  })
+
+  it('opens without what had ended before', () => {
+    const tables = steps([5, 4])
+    tables.memory.buffer[3] = 1 // row 3 ends what row 1 began
+    tables.memory.delta_bytes[3] = -8
+    expect([...keepNewest(tables, 5).memory.buffer]).toEqual([0, 2, 4, 5, 6, 7, 8])
   })
 
   it('keeps the beginning of a step that alone is too long', () => {
@@ -145,7 +154,8 @@ describe('saved run', () => {
   it.each([
     ['nothing', null, 'it has no head'],
     ['another format', { head: { schema: 'speedscope' } }, 'its head is not of an fpdt.run'],
-    ['a newer version', { head: { ...head, version: 2 } }, 'it has version 2'],
+    ['a newer version', { head: { ...head, version: 3 } }, 'it has version 3, and version 2 is known; a newer fpdt reads it'],
+    ['an older version', { head: { ...head, version: 1 } }, 'it has version 1, and version 2 is known; run its cell again'],
   ])('refuses %s', async (_, payload, words) => {
     await expect(decodeSavedRun(payload)).rejects.toThrow(words)
   })

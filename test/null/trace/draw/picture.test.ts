@@ -107,7 +107,7 @@ describe('picture', () => {
     const n = (make: (i: number) => number): Float64Array => Float64Array.from({ length: rows }, (_, i) => make(i))
     const zeros = Uint8Array.from({ length: rows })
     const total = n((i) => (i === at ? 2 ** 30 : 2 ** 20))
-    const memory = { step: new Uint32Array(rows), op: new Uint32Array(rows), rank: new Uint16Array(rows), tier: zeros, category: zeros, time_ns: n((i) => (i === at + 1 ? at * 1000 + 1 : i * 1000)), delta_bytes: n((i) => total[i] - (i > 0 ? total[i - 1] : 0)), total_bytes: total } // biome-ignore format: one table
+    const memory = { step: new Uint32Array(rows), op: new Uint32Array(rows), rank: new Uint16Array(rows), tier: zeros, category: zeros, time_ns: n((i) => (i === at + 1 ? at * 1000 + 1 : i * 1000)), delta_bytes: n((i) => total[i] - (i > 0 ? total[i - 1] : 0)), total_bytes: total, buffer: new Uint32Array(rows) } // biome-ignore format: one table
     const run = openRun({ ...tables, memory })
     const { picture, pixel } = drawn(run, { view: { start_ns: 0, end_ns: rows * 1000, rank: 0 } })
     const [chart] = picture.charts

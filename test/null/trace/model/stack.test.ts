@@ -13,7 +13,7 @@ function memory(residencies: readonly (readonly [number, number, number, number]
   let total = 0
   const totals = events.map(({ delta }) => (total += delta))
   const n = events.length
-  return { step: new Uint32Array(n), op: new Uint32Array(n), rank: new Uint16Array(n), tier: new Uint8Array(n), category: Uint8Array.from(events, (e) => e.category), time_ns: Float64Array.from(events, (e) => e.time), delta_bytes: Float64Array.from(events, (e) => e.delta), total_bytes: Float64Array.from(totals) } // biome-ignore format: one table
+  return { step: new Uint32Array(n), op: new Uint32Array(n), rank: new Uint16Array(n), tier: new Uint8Array(n), category: Uint8Array.from(events, (e) => e.category), time_ns: Float64Array.from(events, (e) => e.time), delta_bytes: Float64Array.from(events, (e) => e.delta), total_bytes: Float64Array.from(totals), buffer: new Uint32Array(n) } // biome-ignore format: one table
 }
 const allRows = (table: MemoryColumns): Uint32Array => Uint32Array.from(table.op.keys())
 const residencies = fc.array(
