@@ -5,7 +5,17 @@
  */
 import { FpdtError } from '../errors.js'
 import { decodeTable, encodeTable, TABLES, type TableName } from './codec.js'
-import { type MemoryColumns, type PackedTable, type PackedText, RUN_SCHEMA, RUN_VERSION, type RunHead, type RunTables, type SavedRun } from './schema.js'
+import {
+  type MemoryColumns,
+  type PackedTable,
+  type PackedText,
+  RUN_SCHEMA,
+  RUN_VERSION,
+  type RunHead,
+  type RunTables,
+  type SavedRun,
+  type SpanColumns,
+} from './schema.js'
 import { joinColumns, selectRows } from './spans.js'
 
 /** Spans that a saved run keeps: a few megabytes of notebook at most, and drawn without a stutter. */
@@ -93,8 +103,11 @@ function rowsOf(table: TableName, columns: object): number {
 
 // ---- what is kept --------------------------------------------------------------------------------------------------
 
-/** Whole newest steps up to `most` spans; of a newest step that alone has more, its beginning. */
-export function keepNewest(tables: RunTables, most = MAX_SPANS): RunTables {
+/** Whole newest steps and the prediction, up to `most` spans; of a newest step that alone has more, its beginning. The prediction takes half of them at most. */
+export function keepNewest(whole: RunTables, mostOfAll = MAX_SPANS): RunTables {
+  const predicted = whole.predicted && beginningRows(whole.predicted, Math.floor(mostOfAll / 2))
+  const most = mostOfAll - (predicted?.op.length ?? 0)
+  const tables: RunTables = { ...whole, predicted }
   const { head, spans, memory } = tables
   const of = spans.op.length
   const counts = new Map<number, number>()
@@ -127,6 +140,13 @@ function beginningOf(tables: RunTables, step: number, most: number): RunTables {
     (row) => memory.time_ns[row] < end_ns,
   )
   return { ...tables, head: withKept(head, kept.op.length, spans.op.length, [step], reason), spans: kept, memory: rows }
+}
+
+/** The rows that begin first, `most` of them or a few less. */
+function beginningRows(spans: SpanColumns, most: number): SpanColumns {
+  if (spans.op.length <= most) return spans
+  const end_ns = spans.start_ns.slice().sort()[most] // the first that is left out
+  return selectRows(spans, (row) => spans.start_ns[row] < end_ns)
 }
 
 function withKept(head: RunHead, spans: number, of: number, steps: number[], reason: string): RunHead {

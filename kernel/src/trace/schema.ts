@@ -177,6 +177,8 @@ export interface RunHead {
     buffers: { name: string; bytes: number; category: Category }[]
   }[]
   steps: StepSummary[]
+  /** How long the plan says that a step takes; null where there is no prediction, or the run is one. */
+  predicted_ns: number | null
   /** What the tables of this payload hold of what there is, e.g. `{ spans: 9000, of: 36000, steps: [4], reason: '…' }`. */
   kept: { spans: number; of: number; steps: number[]; reason: string }
   /** Why the run ended, when `state` is `failed` or `stopped`. */
@@ -199,7 +201,7 @@ export interface StepSummary {
   accounts: RankAccount[]
 }
 
-/** Why compute stands still: for a copy to the device, for other ranks' data, for the disk, for bytes of the arena that another buffer still has, for another rank that computes on the same cores, or for nothing: it has no work. */
+/** Why compute stands still: for a copy over the host link, for other ranks' data, for the disk, for bytes of the arena that are still used, for another rank that computes on the same cores, or for nothing: it has no work, or is slow to begin. */
 export const IDLE_CAUSES = ['fetch', 'collective', 'disk', 'memory', 'turn', 'nothing'] as const
 export type IdleCause = (typeof IDLE_CAUSES)[number]
 
@@ -212,6 +214,8 @@ export interface RankAccount {
   idle_ns: Record<IdleCause, number>
   /** Time of copies between tiers that lies under compute of this rank; hidden share = this / busy fetch, offload, load and spill. */
   hidden_copy_ns: number
+  /** Part of `idle_ns`, of whatever cause, in which what compute waits for is a copy between tiers. */
+  exposed_copy_ns: number
 }
 
 /** Base64 of a gzipped Arrow IPC stream (schema and one record batch). */

@@ -12,6 +12,7 @@ import { newHead } from '../../../kernel/src/fpdt/run/head.js'
 import { runTables } from '../../../kernel/src/fpdt/run/show.js'
 import { llama } from '../../../kernel/src/model/llama.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
+import { SYSTEMS, type SystemName } from '../../../kernel/src/schedule/systems.js'
 import { FAMILIES, type Family, type Origin, type RunTables } from '../../../kernel/src/trace/schema.js'
 import type { StepSpans } from '../../../kernel/src/trace/spans.js'
 
@@ -22,6 +23,14 @@ export interface FixtureOptions {
   steps?: number
   /** What the head says; a prediction has no losses and no measured bytes. */
   origin?: Origin
+  /** Of `schedule/systems.ts`; an un-chunked one takes the same tokens in one piece. Default 'fpdt'. */
+  system?: SystemName
+  /** Tokens of a chunk; the sequence stays the same. */
+  chunk?: number
+  /** The prediction of the plan with rates that are off by this factor; left out: none. */
+  predicted?: number
+  /** How many times slower the steps are. Default 1. */
+  slower?: number
   /** Budget of the device tier; null: not limited. */
   budget_bytes?: number | null
 }
@@ -39,11 +48,28 @@ const RATES = {
 /** Time between two steps, in which a notebook draws. */
 const BETWEEN_NS = 150e6
 
-export function fixture({ ranks = 2, layers = 2, chunks = 8, steps = 2, origin = 'measured', budget_bytes }: FixtureOptions = {}): RunTables {
+export function fixture({
+  ranks = 2,
+  layers = 2,
+  chunks = 8,
+  steps = 2,
+  origin = 'measured',
+  system = 'fpdt',
+  chunk = CHUNK,
+  predicted,
+  slower = 1,
+  budget_bytes,
+}: FixtureOptions = {}): RunTables {
   const model = llama({ layers, width: 256, heads: 8, headSize: 32, feedForward: 688, vocab: 2048 })
   const training = planTraining(
     model,
-    { sequence: chunks * CHUNK, chunk: CHUNK, ranks, feedForwardRows: CHUNK / ranks / 2, hidden: 'bf16' },
+    {
+      sequence: chunks * CHUNK,
+      ranks,
+      hidden: 'bf16',
+      system,
+      ...(SYSTEMS[system].chunked ? { chunk, feedForwardRows: chunk / ranks / 2 } : {}),
+    },
     { budgets: {}, threads: DEVICE.threads },
   )
   const { plan, config } = training
@@ -52,7 +78,8 @@ export function fixture({ ranks = 2, layers = 2, chunks = 8, steps = 2, origin =
   const head = newHead(training, DEVICE, origin)
   const records: StepSpans[] = []
   for (let step = 1, start_ns = 0; step <= steps; step++) {
-    const spans = simulate(program, durations(program, RATES), { sharedCompute: true, start_ns })
+    const duration = durations(program, RATES)
+    const spans = simulate(program, (entry, rank) => slower * duration(entry, rank), { sharedCompute: true, start_ns })
     const end_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), start_ns))
     const duration_ns = end_ns - start_ns
     head.steps.push({
@@ -76,5 +103,12 @@ export function fixture({ ranks = 2, layers = 2, chunks = 8, steps = 2, origin =
     if (row.tier === 'device' && budget_bytes !== undefined) row.budget_bytes = budget_bytes
     if (origin === 'measured') row.allocated_bytes = row.measured_bytes = row.predicted_bytes
   }
-  return runTables(plan, program, head, records)
+  const foretold = durations(program, RATES)
+  return runTables(
+    plan,
+    program,
+    head,
+    records,
+    predicted === undefined ? null : simulate(program, (entry, rank) => predicted * foretold(entry, rank), { sharedCompute: true }),
+  )
 }

@@ -17,9 +17,9 @@ import { FpdtError } from '../../errors.js'
 import { largestInWords } from '../../plan/words.js'
 import { duration } from '../../trace/draw/format.js'
 import type { RunHead, StepSummary, Tier } from '../../trace/schema.js'
-import { KEPT_STEPS, type StepSpans, sinceOrigin } from '../../trace/spans.js'
+import { KEPT_STEPS, type Spans, type StepSpans, sinceOrigin } from '../../trace/spans.js'
 import type { Device } from '../device.js'
-import { type Prediction, predict } from '../plan/predict.js'
+import { isCheap, type Prediction, predict } from '../plan/predict.js'
 import { Following } from '../run/following.js'
 import { ownHead } from '../run/head.js'
 import { copiesInWords, runBundle, runInWords } from '../run/show.js'
@@ -53,6 +53,11 @@ export class PlannedSchedule {
   /** Predicted time of a run in seconds, by the rates measured on this machine. */
   get seconds(): number {
     return this.#predict().spans.end_ns.reduce((last, time) => Math.max(last, time), 0) / 1e9
+  }
+
+  /** @internal What would run when, to be drawn below what did; null where there are so many ops that a run would wait for it. */
+  get foretold(): Spans | null {
+    return this.#prediction || isCheap(this.schedule.plan) ? this.#predict().spans : null
   }
 
   /** In words: what it takes, what makes the peak, how long it may run. */
@@ -189,7 +194,7 @@ export class OwnSchedule {
   /** As a MIME bundle: `application/vnd.fpdt.run.v1+json`, `image/png`, `text/plain`. Before its first run that is its plan. */
   async bundle(): Promise<MimeBundle> {
     if (!this.#loaded || this.head.state === 'planned') return this.plan[TO_MIME]()
-    return runBundle(this.schedule, this.#loaded.native.program, this.head, this.#records)
+    return runBundle(this.schedule, this.#loaded.native.program, this.head, this.#records, this.plan.foretold)
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.#records.length > 0 ? runInWords(this.head) : this.plan.toString()

@@ -6,11 +6,12 @@ import { largestInWords } from '../../plan/words.js'
 import { sequencesOf, stepTokenCount } from '../../schedule/config.js'
 import { attentionBackwardBytes } from '../../schedule/link-bytes.js'
 import { type RunHead, TIERS, type Tier } from '../../trace/schema.js'
+import type { Spans } from '../../trace/spans.js'
 import type { Device } from '../device.js'
 import { newHead } from '../run/head.js'
 import { copiesInWords, runBundle } from '../run/show.js'
 import { formatBytes } from '../sizes.js'
-import { type Prediction, predict } from './predict.js'
+import { isCheap, type Prediction, predict } from './predict.js'
 import type { TrainingPlan } from './training-plan.js'
 
 export class PlannedRun {
@@ -53,6 +54,11 @@ export class PlannedRun {
   /** Predicted time of a step in seconds: the plan on a clock, with the rates measured on this machine. */
   get seconds(): number {
     return this.#simulate().spans.end_ns.reduce((last, time) => Math.max(last, time), 0) / 1e9
+  }
+
+  /** @internal What would run when, to be drawn below what did; null where a plan has so many ops that a step would wait for it. */
+  get foretold(): Spans | null {
+    return this.#simulated || isCheap(this.training.plan) ? this.#simulate().spans : null
   }
 
   /** In words: what it takes, what makes the peak, how long it may run. */

@@ -12,6 +12,14 @@ export interface Prediction {
   readonly spans: Spans
 }
 
+/** Ops of all ranks that a run is foretold for the sake of its picture: about a tenth of a second, once. */
+const FORETOLD_OPS = 200_000
+
+/** Whether a prediction costs little beside a step. */
+export function isCheap({ entries, ranks }: Plan): boolean {
+  return entries.length * ranks <= FORETOLD_OPS
+}
+
 /** `dtype`: what most of its work is computed in. */
 export function predict(plan: Plan, device: Device, dtype: 'bf16' | 'f32'): Prediction {
   const program = lower(plan)

@@ -56,6 +56,7 @@ function headOf(plan: Plan, device: DeviceDescription, origin: Origin, what: Pic
     })),
     peaks: [],
     steps: [],
+    predicted_ns: null,
     kept: { spans: 0, of: 0, steps: [], reason: '' },
     message: '',
   }

@@ -12,9 +12,18 @@ import { type Spans, type StepSpans, spanTable } from '../../trace/spans.js'
 import { summarize } from '../../trace/summary.js'
 import { formatBytes } from '../sizes.js'
 
-/** `application/vnd.fpdt.run.v1+json`, `image/png` and `text/plain` of a run; spans of the newest steps that fit a saved notebook. */
-export async function runBundle({ plan }: { readonly plan: Plan }, program: Program, head: RunHead, records: readonly StepSpans[]): Promise<MimeBundle> {
-  const tables = runTables(plan, program, head, records)
+/**
+ * `application/vnd.fpdt.run.v1+json`, `image/png` and `text/plain` of a run; spans of the newest steps that fit a saved notebook.
+ * `predicted`: of the same program, where the run is measured and was foretold.
+ */
+export async function runBundle(
+  { plan }: { readonly plan: Plan },
+  program: Program,
+  head: RunHead,
+  records: readonly StepSpans[],
+  predicted: Spans | null = null,
+): Promise<MimeBundle> {
+  const tables = runTables(plan, program, head, records, predicted)
   const { head: complete } = tables
   const saved = await saveRun(tables)
   const last = records.at(-1)
@@ -26,12 +35,19 @@ export async function runBundle({ plan }: { readonly plan: Plan }, program: Prog
   }
 }
 
-/** A run as tables: its plan, and what is recorded of it. */
-export function runTables(plan: Plan, program: Program, head: RunHead, records: readonly StepSpans[]): RunTables {
+/** A run as tables: its plan, what is recorded of it, and what was predicted. */
+export function runTables(plan: Plan, program: Program, head: RunHead, records: readonly StepSpans[], predicted: Spans | null = null): RunTables {
   const fixed = planTables(plan)
   const spans = spanTable(program, records)
   const memory = memoryOf(fixed, spans)
-  return { ...fixed, head: { ...head, peaks: peaksOf(fixed, memory, plan.words) }, spans, memory, predicted: null }
+  const predicted_ns = predicted && Math.round(predicted.end_ns.reduce((last, time) => Math.max(last, time), 0))
+  return {
+    ...fixed,
+    head: { ...head, peaks: peaksOf(fixed, memory, plan.words), predicted_ns },
+    spans,
+    memory,
+    predicted: predicted && spanTable(program, [{ step: 1, spans: predicted }]),
+  }
 }
 
 /** `copies between device and host take 1.20 s a rank; compute waits 20.0 ms for them, 0.1 % of the time`. The rest lies under compute, this rank's or, on the CPU, another's. */

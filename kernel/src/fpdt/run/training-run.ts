@@ -326,7 +326,7 @@ export class TrainingRun {
   /** The run as a MIME bundle: `application/vnd.fpdt.run.v1+json`, `image/png`, `text/plain`. Before its first step that is its plan. */
   async bundle(): Promise<MimeBundle> {
     if (this.#records.length === 0 && this.head.state === 'planned') return this.plan[TO_MIME]()
-    return runBundle(this.training, this.#native.program, this.head, this.#records)
+    return runBundle(this.training, this.#native.program, this.head, this.#records, this.plan.foretold)
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return runInWords(this.head)

@@ -1,0 +1,59 @@
+/** The prediction that a run carries, as a run of its own: what draws, asks and compares runs takes it like any other. */
+import { memoryOf, peaksOf } from '../memory.js'
+import type { RunHead, SpanColumns, StepSummary } from '../schema.js'
+import { openRun, type Run } from './run.js'
+
+/** Null where the run has no prediction, or is one. Its one step has the number of its spans, and begins at 0. */
+export function predictedRun(run: Run): Run | null {
+  const { head, predicted } = run
+  if (predicted === null || predicted.op.length === 0) return null
+  const memory = memoryOf(run, predicted)
+  const words = (op: number): string => run.listing[op]?.trim() || 'before the first op'
+  const kept: RunHead['kept'] = {
+    spans: predicted.op.length,
+    of: predicted.op.length,
+    steps: [predicted.step[0]],
+    reason: 'the prediction as it was saved with the run',
+  }
+  return openRun({
+    ...run,
+    head: {
+      ...head,
+      origin: 'predicted',
+      state: 'planned',
+      message: '',
+      tiers: head.tiers.map((tier) => ({ ...tier, allocated_bytes: null, measured_bytes: null })),
+      peaks: peaksOf(run, memory, words),
+      steps: [predictedStep(head, predicted)],
+      kept,
+    },
+    spans: predicted,
+    memory,
+    predicted: null,
+  })
+}
+
+/** When the prediction ends. Its spans may have been cut short to fit a notebook; the head knows better. */
+export function predictedEnd_ns({ predicted_ns }: RunHead, spans: SpanColumns): number {
+  return spans.start_ns.reduce((last, start_ns, row) => Math.max(last, start_ns + spans.duration_ns[row]), Number(predicted_ns) || 0)
+}
+
+/** Tokens and operations are those of the measured steps: the plan is the same. */
+function predictedStep(head: RunHead, spans: SpanColumns): StepSummary {
+  const duration_ns = predictedEnd_ns(head, spans)
+  const measured = head.steps.at(-1)
+  const seconds = duration_ns / 1e9
+  return {
+    step: spans.step[0],
+    start_ns: 0,
+    duration_ns,
+    loss: null,
+    tokens: measured?.tokens ?? 0,
+    tokens_per_second: (measured?.tokens ?? 0) / seconds,
+    model_flops: measured?.model_flops ?? 0,
+    mfu: measured?.mfu ? (measured.mfu * measured.duration_ns) / duration_ns : null,
+    mfu_formula: measured?.mfu_formula ?? '',
+    gradient_norm: null,
+    accounts: [],
+  }
+}
