@@ -16,6 +16,9 @@
  * Servers drop messages silently when they are many, and replay them to pages that come back: `seq` counts the messages of a
  * followed run from 1 without a gap. A page that misses one says `follow` again and gets plan and a snapshot: the newest spans
  * that fit. Tables travel as buffers, each one self-contained Arrow stream (`codec.ts`), uncompressed.
+ *
+ * The target is there from the first run on; a page that opens the comm before gets it closed, and opens it again when it sees an
+ * output of a run. A run that is closed is said to be so once, and is in no later list.
  */
 import type { RunHead, RunState } from '../schema.js'
 
@@ -67,12 +70,26 @@ export interface RunStatus {
 
 export type KernelMessage =
   | { readonly op: 'runs'; readonly version: number; readonly runs: readonly RunStatus[] }
-  /** Buffers: listing and names (UTF-8 lines), then the tables buffers, uses, waits, and predicted spans where `predicted`. */
+  /** Buffers: listing and names (UTF-8 lines), then the tables buffers, uses, waits, and predicted spans where `predicted`. The head has all steps so far, and no peaks: pages find them (`memory.ts`). */
   | { readonly op: 'plan'; readonly run_id: string; readonly seq: number; readonly head: RunHead; readonly predicted: boolean }
-  /** Buffer: a spans table, whose times count from the start of the run. `of`: spans of the step so far, these among them. */
-  | { readonly op: 'spans'; readonly run_id: string; readonly seq: number; readonly step: number; readonly of: number; readonly status: RunStatus }
+  /**
+   * Buffer: a spans table, of one step, whose times count from the start of the run. `of`: spans of the step so far, these among
+   * them; where a page has fewer, the kernel has left some out. `attempt` counts the steps that were begun: one that was dropped is
+   * begun again under its number, and a page forgets the spans of the former attempt.
+   */
+  | {
+      readonly op: 'spans'
+      readonly run_id: string
+      readonly seq: number
+      readonly step: number
+      readonly attempt: number
+      readonly of: number
+      readonly status: RunStatus
+    }
+  /** After the spans of the step. `head.steps` holds the steps that are over since the last head, so that a message does not grow with the run. */
   | { readonly op: 'step'; readonly run_id: string; readonly seq: number; readonly head: RunHead; readonly status: RunStatus }
   | { readonly op: 'done'; readonly request: number; readonly words: string }
+  /** `request` is -1 where what is refused had none. */
   | { readonly op: 'refused'; readonly request: number; readonly words: string }
   /** Buffer: f32 values, row by row. `shape`: of the whole value; `rows` x `columns`: of what is sent; every `stride`-th of it. */
   | {
