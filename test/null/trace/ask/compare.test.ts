@@ -1,0 +1,266 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { betterOf, type Comparison, compareRuns, type Difference, differenceOf } from '../../../../kernel/src/trace/ask/compare.js'
+import { predictedRun } from '../../../../kernel/src/trace/model/predicted.js'
+import { openRun, type Run } from '../../../../kernel/src/trace/model/run.js'
+import { decodeSavedRun, keepNewest, saveRun } from '../../../../kernel/src/trace/saved.js'
+import { type RunTables, STREAMS, TIERS } from '../../../../kernel/src/trace/schema.js'
+import { fixture } from '../fixture.js'
+
+const small = { layers: 1, chunks: 4, steps: 2 }
+const runs: Record<string, Run> = {
+  fpdt: openRun(fixture({ ...small, predicted: 1 })),
+  slower: openRun(fixture({ ...small, slower: 1.25 })),
+  oneRank: openRun(fixture({ ...small, ranks: 1 })),
+  fourLayers: openRun(fixture({ ...small, layers: 4, steps: 1 })),
+  largeChunks: openRun(fixture({ ...small, chunk: 1024 })),
+  longer: openRun(fixture({ ...small, chunks: 8 })),
+  ulysses: openRun(fixture({ ...small, system: 'ulysses' })),
+  beginning: openRun(keepNewest(fixture(small), 300)),
+}
+/** A run whose account of rank 0 is known: it waits 100 ns for copies, of which 900 ns lie under compute, and has nothing to do for the rest. */
+const accounted = ((): RunTables => {
+  const tables = fixture(small)
+  const { spans } = tables
+  for (const step of tables.head.steps) {
+    let compute = 0
+    for (let i = 0; i < spans.op.length; i++)
+      if (spans.step[i] === step.step && spans.rank[i] === 0 && STREAMS[spans.stream[i]] === 'compute') compute += spans.duration_ns[i]
+    step.accounts = [
+      {
+        rank: 0,
+        busy_ns: { compute, fetch: 600, offload: 400, collective: 0, load: 0, spill: 0 },
+        idle_ns: { fetch: 100, collective: 0, disk: 0, memory: 0, turn: 0, nothing: step.duration_ns - compute - 100 },
+        hidden_copy_ns: 900,
+        exposed_copy_ns: 100,
+      },
+    ]
+  }
+  return tables
+})()
+runs.accounted = openRun(accounted)
+const anyRun = fc.constantFrom(...Object.keys(runs))
+const between = (a: string, b: string, options = {}): Comparison => {
+  const comparison = compareRuns(runs[a], runs[b], options)
+  if (!comparison) throw new Error(`${a} and ${b} have steps`)
+  return comparison
+}
+const rowsOf = ({ groups }: Comparison): Difference[] => groups.flatMap(({ total, parts }) => (total ? [total, ...parts] : [...parts]))
+const group = ({ groups }: Comparison, title: string): Comparison['groups'][number] => {
+  const found = groups.find((one) => one.title.startsWith(title))
+  if (!found) throw new Error(`no group ${title} in ${groups.map((one) => one.title).join(', ')}`)
+  return found
+}
+const row = (comparison: Comparison, title: string, name: string): Difference => {
+  const found = group(comparison, title).parts.find((part) => part.name === name)
+  if (!found) throw new Error(`no row ${name}`)
+  return found
+}
+
+describe('compare', () => {
+  it('finds nothing between a run and itself', () => {
+    fc.assert(
+      fc.property(anyRun, fc.nat(1), (name, rank) => {
+        const same = between(name, name, { rank })
+        for (const difference of rowsOf(same)) if (difference.a !== null) expect(betterOf(difference), difference.name).toBe('equal')
+        expect([same.offset_ns, same.sameOps, same.ops, same.moved]).toEqual([0, true, [], []])
+      }),
+    )
+  })
+
+  it('says the same in the other order, with sides exchanged', () => {
+    fc.assert(
+      fc.property(anyRun, anyRun, fc.nat(1), (a, b, rank) => {
+        const [there, back] = [between(a, b, { rank }), between(b, a, { rank })]
+        expect(back.groups.map(({ hint: _, ...one }) => ({ ...one, title: one.title.replace(/\(.*/, '') }))).toEqual(
+          there.groups.map(({ title, total, parts }) => ({
+            title: title.replace(/\(.*/, ''),
+            total: total && { ...total, a: total.b, b: total.a },
+            parts: parts.map((part) => ({ ...part, a: part.b, b: part.a })),
+          })),
+        )
+        expect(back.offset_ns).toBe(-there.offset_ns || 0)
+        expect(back.ops.map(({ op, a_ns, b_ns }) => [op, a_ns, b_ns])).toEqual(there.ops.map(({ op, a_ns, b_ns }) => [op, b_ns, a_ns]))
+        if (a !== b) expect([back.a.name, back.b.name]).toEqual([there.b.name, there.a.name])
+      }),
+    )
+  })
+
+  it('gives parts that add up to their total exactly, on either side', () => {
+    fc.assert(
+      fc.property(anyRun, anyRun, fc.nat(1), (a, b, rank) => {
+        for (const { title, total, parts } of between(a, b, { rank }).groups) {
+          if (!total) continue
+          for (const side of ['a', 'b'] as const) {
+            const known = parts.map((part) => part[side])
+            if (known.includes(null)) expect(total[side], title).toBeNull()
+            else
+              expect(
+                (known as number[]).reduce((sum, part) => sum + part, 0),
+                `${title} of ${side}`,
+              ).toBe(total[side])
+          }
+        }
+      }),
+    )
+  })
+
+  it('takes what it says out of the tables', () => {
+    const { fpdt, ulysses } = runs
+    const compared = between('fpdt', 'ulysses', { rank: 1 })
+    const time = group(compared, 'Time of the compute stream')
+    expect(time.total).toMatchObject({ a: fpdt.head.steps[1].duration_ns, b: ulysses.head.steps[1].duration_ns })
+    const bytes = (run: Run): number => {
+      let sum = 0
+      for (let i = 0; i < run.spans.op.length; i++)
+        if (run.spans.step[i] === 2 && run.spans.rank[i] === 1 && STREAMS[run.spans.stream[i]] === 'offload') sum += run.spans.bytes[i]
+      return sum
+    }
+    expect(row(compared, 'Bytes moved', 'offload to host')).toMatchObject({ a: bytes(fpdt), b: bytes(ulysses) })
+    expect(bytes(fpdt)).toBeGreaterThan(bytes(ulysses))
+    const peak = (run: Run): number => {
+      let most = 0
+      const { memory } = run
+      for (let i = 0; i < memory.op.length; i++)
+        if (memory.rank[i] === 1 && TIERS[memory.tier[i]] === 'device' && memory.step[i] === 2) most = Math.max(most, memory.total_bytes[i])
+      return most
+    }
+    const device = group(compared, 'Peak of device memory')
+    expect(device.total).toMatchObject({ a: peak(fpdt), b: peak(ulysses) })
+    expect(betterOf(device.total as Difference)).toBe('a')
+    expect(device.parts.map(({ name }) => name)).toContain('attention')
+  })
+
+  it('puts the steps side by side at their beginnings', () => {
+    const compared = between('fpdt', 'slower', { stepA: 1, stepB: 2 })
+    expect(compared.a.step.start_ns).toBe(compared.b.step.start_ns + compared.offset_ns)
+    expect([compared.a.step.step, compared.b.step.step]).toEqual([1, 2])
+    expect(between('fpdt', 'slower', { stepA: 77 }).a.step.step).toBe(2)
+  })
+
+  it('names the sides by what tells them apart', () => {
+    const names = ({ a, b }: Comparison): string[] => [a.name, b.name]
+    expect(names(between('fpdt', 'ulysses'))).toEqual(['FPDT · 2048 tokens in 4 chunks', 'Ulysses · 2048 tokens in one piece'])
+    expect(names(between('fpdt', 'largeChunks'))).toEqual(['2048 tokens in 4 chunks', '2048 tokens in 2 chunks'])
+    expect(names(between('fpdt', 'fpdt', { stepA: 1, stepB: 2 }))).toEqual(['step 1', 'step 2'])
+  })
+
+  it('compares ops one by one where both runs have the same, and not elsewhere', () => {
+    const compared = between('fpdt', 'slower')
+    expect(compared.sameOps).toBe(true)
+    const { duration_ns } = compared.a.run.spans
+    expect(compared.ops.length).toBeGreaterThan(100)
+    for (const { rowA, rowB, a_ns, b_ns } of compared.ops) {
+      expect([a_ns, b_ns]).toEqual([duration_ns[rowA], compared.b.run.spans.duration_ns[rowB]])
+      expect(compared.a.run.spans.op[rowA]).toBe(compared.b.run.spans.op[rowB])
+    }
+    const sizes = compared.ops.map(({ a_ns, b_ns }) => Math.abs(b_ns - a_ns))
+    expect(sizes).toEqual([...sizes].sort((x, y) => y - x))
+    expect(compared.ops[0].words).toMatch(/^(backward|forward|recompute) of layer 0|^loss|^optimizer|^embedding/)
+    expect(between('fpdt', 'largeChunks')).toMatchObject({ sameOps: false, ops: [], moved: [] })
+  })
+
+  it('makes steps of different length comparable by their tokens', () => {
+    const compared = between('fpdt', 'longer')
+    const each = row(compared, 'Speed', 'time of 1000 tokens')
+    expect(each.a).toBeCloseTo((1000 * compared.a.step.duration_ns) / 2048, 6)
+    expect(each.b).toBeCloseTo((1000 * compared.b.step.duration_ns) / 4096, 6)
+    expect(between('fpdt', 'slower').groups[0].parts.map(({ name }) => name)).not.toContain('time of 1000 tokens')
+  })
+
+  it('says which is better and by how much', () => {
+    const compared = between('fpdt', 'slower')
+    const duration = row(compared, 'Speed', 'duration')
+    expect(betterOf(duration)).toBe('a')
+    expect(differenceOf(duration)).toBe(compared.b.step.duration_ns - compared.a.step.duration_ns)
+    expect(betterOf(row(compared, 'Speed', 'tokens a second'))).toBe('a')
+    expect(betterOf({ name: '', unit: 'count', best: 'neither', a: 1, b: 2 })).toBe('neither')
+    expect(betterOf({ name: '', unit: 'share', best: 'more', a: null, b: 2 })).toBe('neither')
+  })
+
+  it('says when the picture holds the beginning of a step alone', () => {
+    expect(between('fpdt', 'longer').notes).toEqual([])
+    // Without accounts nobody knows how long the rest computed: what is missing is idle by no known cause.
+    expect(row(between('fpdt', 'beginning'), 'Time of the compute stream', 'idle, by no known cause').b).toBeGreaterThan(0)
+    const cut = compareRuns(openRun(accounted), openRun(keepNewest(accounted, 300))) as Comparison
+    expect(cut.notes).toEqual([expect.stringMatching(/only the beginning of step 2 is in this picture/)])
+    expect(row(cut, 'Time of the compute stream', 'compute: ops that are not in this picture')).toMatchObject({ a: 0 })
+    expect(group(cut, 'Time of the compute stream').total).toMatchObject({ a: cut.a.step.duration_ns, b: cut.a.step.duration_ns })
+    expect(row(cut, 'Time of the compute stream', 'idle: waits for a copy to the device')).toMatchObject({ a: 100, b: 100 })
+  })
+
+  it('parts copies into those under compute and those beside it', () => {
+    const { total, parts } = group(compareRuns(openRun(accounted), openRun(accounted)) as Comparison, 'Overlap')
+    expect([total?.a, ...parts.map(({ a }) => a)]).toEqual([1000, 900, 100])
+  })
+
+  it('has nothing to say of a run without a step', () => {
+    const empty = openRun({ ...runs.fpdt, head: { ...runs.fpdt.head, steps: [] } })
+    expect(compareRuns(runs.fpdt, empty)).toBeNull()
+  })
+})
+
+describe('a prediction beside its run', () => {
+  const foretold = (tables: Parameters<typeof openRun>[0]): Comparison => {
+    const run = openRun(tables)
+    const compared = compareRuns(predictedRun(run) as Run, run)
+    if (!compared) throw new Error('there is a step')
+    return compared
+  }
+
+  it('is equal to it in everything where the machine did as predicted', () => {
+    const compared = foretold(fixture({ ...small, steps: 1, predicted: 1 }))
+    expect([compared.a.name, compared.b.name]).toEqual(['predicted', 'measured'])
+    for (const difference of rowsOf(compared)) if (difference.a !== null) expect([difference.name, betterOf(difference)]).toEqual([difference.name, 'equal'])
+    expect([compared.ops, compared.moved]).toEqual([[], []])
+  })
+
+  it('differs from it by what the machine did otherwise, and not in bytes', () => {
+    const compared = foretold(fixture({ ...small, steps: 1, predicted: 0.5 }))
+    const duration = row(compared, 'Speed', 'duration')
+    expect((duration.a as number) / (duration.b as number)).toBeCloseTo(0.5, 4)
+    for (const part of group(compared, 'Arenas').parts) expect(betterOf(part)).toBe('equal')
+    expect(betterOf(group(compared, 'Bytes moved').total as Difference)).toBe('equal')
+    expect(compared.sameOps).toBe(true)
+  })
+
+  it('finds the ops that began in another place', () => {
+    const tables = fixture({ ...small, steps: 1, predicted: 1 })
+    const { predicted } = tables
+    if (!predicted) throw new Error('asked for a prediction')
+    // The first offload of rank 0, begun with the first op.
+    const offloaded = (i: number): boolean => predicted.rank[i] === 0 && STREAMS[predicted.stream[i]] === 'offload'
+    const first = predicted.op.findIndex((_, i) => offloaded(i))
+    const others = predicted.start_ns.filter((start) => start < predicted.start_ns[first]).length
+    expect(others).toBeGreaterThan(0)
+    predicted.start_ns[first] = 0
+    const moved = foretold({ ...tables, predicted }).moved
+    expect(moved[0]).toMatchObject({ op: predicted.op[first] })
+    expect(moved[0].placeB).toBeGreaterThan(moved[0].placeA)
+  })
+
+  it('comes back from a notebook as it was, and counts among the spans that fit one', async () => {
+    const tables = fixture({ ...small, steps: 3, predicted: 1 })
+    const back = await decodeSavedRun(structuredClone(await saveRun(tables)))
+    expect(back.predicted).toEqual(tables.predicted)
+    expect(back.head.predicted_ns).toBe(tables.head.predicted_ns)
+    const step = tables.spans.op.length / 3
+    for (const most of [400, step, 2 * step, 3 * step]) {
+      const kept = keepNewest(tables, most)
+      expect(kept.spans.op.length + (kept.predicted as typeof kept.spans).op.length).toBeLessThanOrEqual(most)
+      expect(kept.spans.op.length).toBeGreaterThan(0)
+    }
+  })
+
+  it('is as long as the plan said, even where its spans were cut to fit', () => {
+    const tables = fixture({ ...small, steps: 1, predicted: 1 })
+    const cut = predictedRun(openRun(keepNewest(tables, 400)))
+    expect(cut?.head.steps[0].duration_ns).toBe(tables.head.predicted_ns)
+    expect(cut?.spans.op.length).toBeLessThanOrEqual(200)
+  })
+
+  it('is not there for a run without one, nor for a plan', () => {
+    expect(predictedRun(runs.slower)).toBeNull()
+    expect(predictedRun(openRun(fixture({ ...small, origin: 'predicted' })))).toBeNull()
+  })
+})
