@@ -10,7 +10,7 @@ import type { Program } from '../plan/program.js'
 import { firstIndex } from '../plan/search.js'
 import { byteRange, bytesOf, type Value, whole } from '../schedule/values.js'
 import type { Tier } from '../trace/schema.js'
-import type { Spans } from '../trace/spans.js'
+import { joinColumns, type Spans } from '../trace/spans.js'
 
 export interface Reached {
   /** Line of the listing up to which all ops are done on every rank, -1 = none. */
@@ -19,9 +19,18 @@ export interface Reached {
   readonly stopped: boolean
 }
 
+/**
+ * Its clock stands still while nothing runs in the middle of a step: what a person looks at between two ops costs no time. It goes on
+ * between steps, that is from `reset` to the next `run`.
+ */
 export class NativeStep {
   readonly program: Program
   readonly #executor: Executor
+  readonly #nowNs: () => number
+  #taken: Spans[] = [] // of earlier calls of `run`, which no later pause moves
+  #paused_ns = 0 // in all
+  #last_ns: number | undefined // end of the last op that was taken; undefined before the first of a step
+  #began_ns = 0
 
   /** Allocates the arenas. Throws FpdtError `out_of_memory`, `disk_full`, `disk`. */
   constructor(
@@ -30,12 +39,19 @@ export class NativeStep {
   ) {
     this.program = lower(plan)
     this.#executor = loaded(device, this.program)
+    this.#nowNs = () => device.nowNs() - this.#executor.originNs
   }
 
   /** Runs on from where the last call ended, up to and with the op at `line` (by default to the end). */
   async run(parameters: Float64Array, line = Number.POSITIVE_INFINITY): Promise<Reached> {
     const until = line === Number.POSITIVE_INFINITY ? this.program.length - 1 : this.entryAt(line)
-    const { reached, stopped } = await this.#executor.run(until, parameters)
+    this.#taken.push(this.#take())
+    const now_ns = this.#nowNs() - this.#paused_ns
+    const running = this.#executor.run(until, parameters)
+    // A piece of a step begins where the piece before it ended.
+    if (this.#last_ns === undefined) this.#began_ns = this.#last_ns = now_ns
+    else this.#paused_ns += now_ns - this.#last_ns
+    const { reached, stopped } = await running
     return { line: reached < 0 ? -1 : (this.program.op[reached] as number), stopped }
   }
   cancel(): void {
@@ -44,17 +60,29 @@ export class NativeStep {
   /** Back to the first op. Memory keeps what it holds. */
   reset(): void {
     this.#executor.reset()
+    this.#taken = []
+    this.#last_ns = undefined
   }
-  /** What has been completed since the last call, also while running. Times in ns from the loading of the program. */
+  /** When the step under way was begun, on the clock of its spans. */
+  get began_ns(): number {
+    return this.#began_ns
+  }
+  /** What has been completed since the last call, also while running. Times in ns from the loading of the program, pauses left out. */
   takeSpans(): Spans {
+    const spans = joinColumns([...this.#taken, this.#take()])
+    this.#taken = []
+    return spans
+  }
+  #take(): Spans {
     const rows = this.#executor.takeSpans()
     const count = rows.length / 4
     const spans = { rank: new Uint16Array(count), entry: new Uint32Array(count), start_ns: new Float64Array(count), end_ns: new Float64Array(count) }
     for (let i = 0; i < count; i++) {
       spans.rank[i] = rows[4 * i]
       spans.entry[i] = rows[4 * i + 1]
-      spans.start_ns[i] = rows[4 * i + 2]
-      spans.end_ns[i] = rows[4 * i + 3]
+      spans.start_ns[i] = rows[4 * i + 2] - this.#paused_ns
+      spans.end_ns[i] = rows[4 * i + 3] - this.#paused_ns
+      this.#last_ns = Math.max(this.#last_ns ?? 0, spans.end_ns[i])
     }
     return spans
   }
