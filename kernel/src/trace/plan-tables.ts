@@ -2,7 +2,18 @@
 import type { Plan } from '../plan/plan.js'
 import { CATEGORIES, NONE_32, type PlanTables, READS, TIERS, WRITES } from './schema.js'
 
-export function planTables({ listing, residencies, entries, waits }: Plan): PlanTables {
+const made = new WeakMap<Plan, PlanTables>()
+
+/** Made once for a plan. */
+export function planTables(plan: Plan): PlanTables {
+  const known = made.get(plan)
+  if (known) return known
+  const tables = tablesOf(plan)
+  made.set(plan, tables)
+  return tables
+}
+
+function tablesOf({ listing, residencies, entries, waits }: Plan): PlanTables {
   const uses: { op: number; buffer: number; access: number }[] = []
   for (let e = 0; e < entries.length; e++) {
     for (let o = entries.operandStart[e]; o < entries.operandStart[e + 1]; o++) {

@@ -10,6 +10,7 @@ import { simulate } from '../../../kernel/src/execute/simulate.js'
 import { planTraining } from '../../../kernel/src/fpdt/plan/training-plan.js'
 import { newHead } from '../../../kernel/src/fpdt/run/head.js'
 import { runTables } from '../../../kernel/src/fpdt/run/show.js'
+import { stepAccounts } from '../../../kernel/src/fpdt/run/step-accounts.js'
 import { llama } from '../../../kernel/src/model/llama.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
 import { SYSTEMS, type SystemName } from '../../../kernel/src/schedule/systems.js'
@@ -93,7 +94,7 @@ export function fixture({
       mfu: mfu(model_flops, duration_ns / 1e9, PEAK_FLOPS),
       mfu_formula: MFU_FORMULA,
       gradient_norm: origin === 'measured' ? 1.7 : null,
-      accounts: [],
+      accounts: stepAccounts(plan, program, { step, spans }, { start_ns, duration_ns }, DEVICE.backend),
     })
     records.push({ step, spans })
     start_ns = end_ns + BETWEEN_NS

@@ -3,13 +3,12 @@ import { describe, expect, it } from 'vitest'
 import { simulate } from '../../../kernel/src/execute/simulate.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
 import { type Plan, plan } from '../../../kernel/src/plan/plan.js'
-import { at, compute, fetch, free, offload } from '../../../kernel/src/schedule/emit.js'
+import { at, compute, fetch, free } from '../../../kernel/src/schedule/emit.js'
 import type { Value } from '../../../kernel/src/schedule/values.js'
 import { memoryOf, peaksOf as peaks } from '../../../kernel/src/trace/memory.js'
 import { planTables } from '../../../kernel/src/trace/plan-tables.js'
 import { CATEGORIES, type MemoryColumns, TIERS } from '../../../kernel/src/trace/schema.js'
 import { type StepSpans, spanTable } from '../../../kernel/src/trace/spans.js'
-import { summarize } from '../../../kernel/src/trace/summary.js'
 import { randomDurations } from '../plan/hazards.js'
 import { randomSchedule, workspace } from '../plan/random-schedule.js'
 
@@ -137,69 +136,5 @@ describe('peaksOf', () => {
         }
       }),
     )
-  })
-})
-
-describe('summarize', () => {
-  it('lays all of the time of every rank to compute, to a stream it waited for, or to nothing', () => {
-    fc.assert(
-      fc.property(randomRun, ({ program, steps }) => {
-        const [{ spans }] = steps
-        const summary = summarize(program, spans)
-        for (const { busy_ns, exposed_ns, idle_ns } of summary.ranks) {
-          const exposed = Object.values(exposed_ns).reduce((sum, time) => sum + time, 0)
-          expect(busy_ns.compute + exposed + idle_ns).toBeCloseTo(summary.duration_ns, 6)
-          expect(exposed_ns.compute).toBe(0)
-          expect(idle_ns).toBeGreaterThanOrEqual(0)
-        }
-        expect(summary.hiddenCopyShare).toBeGreaterThanOrEqual(0)
-        expect(summary.hiddenCopyShare).toBeLessThanOrEqual(1)
-        if (program.ranks === 1) expect(summary.ranks[0].idle_ns).toBe(0)
-      }),
-    )
-  })
-
-  it('lays a gap to the copy that compute waited for, and the rest to what that copy waited for', () => {
-    // fetch 0..10, norm 10..15: compute stands still for the fetch, and none of the copy is hidden.
-    const [x, out] = ['x', 'out'].map((name): Value => ({ name, dtype: 'f32', shape: [4, 8], category: 'hidden' }))
-    const w: Value = { name: 'w', dtype: 'f32', shape: [8], category: 'parameters' }
-    const here = at('forward')
-    const ops = [fetch(here, x), compute(here, 'norm', { out, x, weight: w }, { eps: 1 }), ...free(here, 'device', x, out)]
-    const program = lower(
-      plan(ops, {
-        ranks: 1,
-        initial: [
-          { value: x, tier: 'host', written: true },
-          { value: w, tier: 'device', written: true },
-        ],
-        workspace: () => 0,
-      }),
-    )
-    const summary = summarize(
-      program,
-      simulate(program, (entry) => [10, 5][entry]),
-    )
-    expect(summary).toMatchObject({ duration_ns: 15, exposedCopy_ns: 10, exposedCollective_ns: 0, hiddenCopyShare: 0 })
-    expect(summary.ranks[0].busy_ns).toMatchObject({ compute: 5, fetch: 10 })
-  })
-
-  it('follows the wait of a copy back to the copy whose bytes it took over', () => {
-    // zero x 0..5, offload x 5..25, then y is fetched into the bytes of x 25..35, norm 35..40.
-    const [x, y, out] = ['x', 'y', 'out'].map((name): Value => ({ name, dtype: 'f32', shape: [4, 8], category: 'hidden' }))
-    const w: Value = { name: 'w', dtype: 'f32', shape: [8], category: 'parameters' }
-    const here = at('forward')
-    const given = [
-      { value: y, tier: 'host' as const, written: true },
-      { value: w, tier: 'device' as const, written: true },
-    ]
-    const toHost = [compute(here, 'zero', { out: x }), offload(here, x), ...free(here, 'device', x), ...free(here, 'host', x)]
-    const ops = [...toHost, fetch(here, y), compute(here, 'norm', { out, x: y, weight: w }, { eps: 1 }), ...free(here, 'device', y, out)]
-    const program = lower(plan(ops, { ranks: 1, initial: given, workspace: () => 0 }))
-    const [rank] = summarize(
-      program,
-      simulate(program, (entry) => [5, 20, 10, 5][entry]),
-    ).ranks
-    expect(rank.exposed_ns).toMatchObject({ offload: 20, fetch: 10 })
-    expect(rank.busy_ns.compute).toBe(10)
   })
 })

@@ -19,10 +19,11 @@ import { duration } from '../../trace/draw/format.js'
 import type { RunHead, StepSummary, Tier } from '../../trace/schema.js'
 import { KEPT_STEPS, type Spans, type StepSpans, sinceOrigin } from '../../trace/spans.js'
 import type { Device } from '../device.js'
-import { isCheap, type Prediction, predict } from '../plan/predict.js'
+import { isCheap, type Prediction, predict, predictedTimes } from '../plan/predict.js'
 import { Following } from '../run/following.js'
 import { ownHead } from '../run/head.js'
 import { copiesInWords, runBundle, runInWords } from '../run/show.js'
+import { stepAccounts } from '../run/step-accounts.js'
 import { Stepper } from '../run/stepper.js'
 import { formatBytes } from '../sizes.js'
 import { type Inputs, LoadedSchedule, parameterBlock, Results, type Scalars } from './loaded-schedule.js'
@@ -64,7 +65,6 @@ export class PlannedSchedule {
   toString(): string {
     const { plan } = this.schedule
     const peak = plan.peaks.device
-    const { program, spans } = this.#predict()
     return [
       `${this.head.title} (predicted)`,
       ...this.head.tiers.map(
@@ -77,7 +77,7 @@ export class PlannedSchedule {
             `        made of ${largestInWords(peak.residencies)}`,
           ]
         : []),
-      `time    ${duration(1e9 * this.seconds)}, from rates measured on this machine; ${copiesInWords(program, spans)}`,
+      `time    ${duration(1e9 * this.seconds)}, from rates measured on this machine; ${copiesInWords(this.#times())}`,
     ].join('\n')
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
@@ -85,11 +85,14 @@ export class PlannedSchedule {
   }
   async [TO_MIME](): Promise<MimeBundle> {
     const { program, spans } = this.#predict()
-    const steps = [summaryOf(1, 0, Math.round(this.seconds * 1e9))]
+    const steps = [summaryOf(1, this.#times())]
     const bundle = await runBundle(this.schedule, program, { ...this.head, steps }, [{ step: 1, spans }])
     return { ...bundle, 'text/plain': this.toString() }
   }
 
+  #times(): ReturnType<typeof predictedTimes> {
+    return predictedTimes(this.schedule.plan, this.#predict(), this.head.device.backend)
+  }
   #predict(): Prediction {
     this.#prediction ??= predict(this.schedule.plan, this.#device, this.schedule.dtype)
     return this.#prediction
@@ -228,8 +231,10 @@ export class OwnSchedule {
     const spans = sinceOrigin(taken, this.#origin_ns)
     const start_ns = Math.round(first_ns - this.#origin_ns)
     const duration_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), 0)) - start_ns
-    this.head.steps.push(summaryOf(++this.#done, start_ns, duration_ns))
-    this.#records.push({ step: this.#done, spans })
+    const record = { step: ++this.#done, spans }
+    const accounts = stepAccounts(this.schedule.plan, loaded.native.program, record, { start_ns, duration_ns }, this.head.device.backend)
+    this.head.steps.push(summaryOf(this.#done, { start_ns, duration_ns, accounts }))
+    this.#records.push(record)
     if (this.#records.length > KEPT_STEPS) this.#records.shift()
     this.head.state = 'done'
     return new Results(loaded.results(), duration_ns / 1e9)
@@ -241,7 +246,6 @@ export class OwnSchedule {
 }
 
 /** A run as the head holds it: it has times, and neither tokens nor a loss. */
-function summaryOf(step: number, start_ns: number, duration_ns: number): StepSummary {
-  const nothing = { loss: null, tokens: 0, tokens_per_second: 0, model_flops: 0, mfu: null, mfu_formula: '', gradient_norm: null, accounts: [] }
-  return { step, start_ns, duration_ns, ...nothing }
+function summaryOf(step: number, times: Pick<StepSummary, 'start_ns' | 'duration_ns' | 'accounts'>): StepSummary {
+  return { step, ...times, loss: null, tokens: 0, tokens_per_second: 0, model_flops: 0, mfu: null, mfu_formula: '', gradient_norm: null }
 }

@@ -11,7 +11,7 @@ import type { Device } from '../device.js'
 import { newHead } from '../run/head.js'
 import { copiesInWords, runBundle } from '../run/show.js'
 import { formatBytes } from '../sizes.js'
-import { isCheap, type Prediction, predict } from './predict.js'
+import { isCheap, type Prediction, predict, predictedTimes } from './predict.js'
 import type { TrainingPlan } from './training-plan.js'
 
 export class PlannedRun {
@@ -72,7 +72,7 @@ export class PlannedRun {
       `work    ${plan.listing.length} ops; ${(this.#flops / 1e12).toPrecision(3)} model TFLOP a step`,
       `link    ${formatBytes(offload)} offloaded and ${formatBytes(fetch)} fetched a rank${spill + load > 0 ? `, ${formatBytes(spill)} spilled to disk and ${formatBytes(load)} loaded` : ''}`,
       ...this.#orders(),
-      `time    ${this.seconds.toPrecision(3)} s a step, from rates measured on this machine; ${copiesInWords(this.#simulate().program, this.#simulate().spans)}`,
+      `time    ${this.seconds.toPrecision(3)} s a step, from rates measured on this machine; ${copiesInWords(this.#times())}`,
     ].join('\n')
   }
   /** A tier's bytes, and what makes its peak. */
@@ -109,15 +109,15 @@ export class PlannedRun {
   async [TO_MIME](): Promise<MimeBundle> {
     const { program, spans } = this.#simulate()
     const { config } = this.training
-    const duration_ns = Math.round(this.seconds * 1e9)
+    const times = this.#times()
+    const { duration_ns } = times
     const flops = this.#flops
     const predictedMfu = mfu(flops, duration_ns / 1e9, this.#device.rates(config.dtype).peakFlopsPerSecond)
     const tokens = stepTokenCount(config)
     const tokens_per_second = tokens / (duration_ns / 1e9)
     const step = {
       step: 1,
-      start_ns: 0,
-      duration_ns,
+      ...times,
       loss: null,
       tokens,
       tokens_per_second,
@@ -125,7 +125,6 @@ export class PlannedRun {
       mfu: predictedMfu,
       mfu_formula: MFU_FORMULA,
       gradient_norm: null,
-      accounts: [],
     }
     const bundle = await runBundle(this.training, program, { ...this.head, steps: [step] }, [{ step: 1, spans }])
     return { ...bundle, 'text/plain': this.toString() }
@@ -137,6 +136,9 @@ export class PlannedRun {
     return modelFlops(config.model, Array<number>(sequencesOf(config)).fill(config.tokens))
   }
 
+  #times(): ReturnType<typeof predictedTimes> {
+    return predictedTimes(this.training.plan, this.#simulate(), this.head.device.backend)
+  }
   #simulate(): Prediction {
     this.#simulated ??= predict(this.training.plan, this.#device, this.training.config.dtype)
     return this.#simulated

@@ -4,8 +4,10 @@ import { simulate } from '../../execute/simulate.js'
 import { lower } from '../../plan/lower.js'
 import type { Plan } from '../../plan/plan.js'
 import type { Program } from '../../plan/program.js'
+import type { StepSummary } from '../../trace/schema.js'
 import type { Spans } from '../../trace/spans.js'
 import type { Device } from '../device.js'
+import { stepAccounts } from '../run/step-accounts.js'
 
 export interface Prediction {
   readonly program: Program
@@ -26,4 +28,10 @@ export function predict(plan: Plan, device: Device, dtype: 'bf16' | 'f32'): Pred
   const { rates: measured } = device.rates(dtype)
   // Ranks on the CPU take turns on one compute pool.
   return { program, spans: simulate(program, durations(program, measured), { sharedCompute: device.description.backend === 'cpu' }) }
+}
+
+/** How long the predicted step takes, and where its time goes. */
+export function predictedTimes(plan: Plan, { program, spans }: Prediction, backend: string): Pick<StepSummary, 'start_ns' | 'duration_ns' | 'accounts'> {
+  const times = { start_ns: 0, duration_ns: Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), 0)) }
+  return { ...times, accounts: stepAccounts(plan, program, { step: 1, spans }, times, backend) }
 }

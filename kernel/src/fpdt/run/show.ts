@@ -2,14 +2,14 @@
 import type { MimeBundle } from '../../display.js'
 import type { Plan } from '../../plan/plan.js'
 import type { Program } from '../../plan/program.js'
+import { timesOf } from '../../trace/ask/accounts.js'
 import { duration } from '../../trace/draw/format.js'
 import { figure } from '../../trace/figure.js'
 import { memoryOf, peaksOf } from '../../trace/memory.js'
 import { planTables } from '../../trace/plan-tables.js'
 import { keepNewest, saveRun } from '../../trace/saved.js'
-import { RUN_MIME, type RunHead, type RunTables } from '../../trace/schema.js'
+import { RUN_MIME, type RunHead, type RunTables, type StepSummary } from '../../trace/schema.js'
 import { type Spans, type StepSpans, spanTable } from '../../trace/spans.js'
-import { summarize } from '../../trace/summary.js'
 import { formatBytes } from '../sizes.js'
 
 /**
@@ -26,12 +26,12 @@ export async function runBundle(
   const tables = runTables(plan, program, head, records, predicted)
   const { head: complete } = tables
   const saved = await saveRun(tables)
-  const last = records.at(-1)
+  const last = complete.steps.at(-1)
   const { png } = figure(keepNewest(tables))
   return {
     [RUN_MIME]: saved,
     'image/png': Buffer.from(png).toString('base64'),
-    'text/plain': last ? `${runInWords(complete)}\n${copiesInWords(program, last.spans)}` : runInWords(complete),
+    'text/plain': last ? `${runInWords(complete)}\n${copiesInWords(last)}` : runInWords(complete),
   }
 }
 
@@ -51,8 +51,8 @@ export function runTables(plan: Plan, program: Program, head: RunHead, records: 
 }
 
 /** `copies between device and host take 1.20 s a rank; compute waits 20.0 ms for them, 0.1 % of the time`. The rest lies under compute, this rank's or, on the CPU, another's. */
-export function copiesInWords(program: Program, spans: Spans): string {
-  const { duration_ns, exposedCopy_ns, ranks } = summarize(program, spans)
+export function copiesInWords(step: Pick<StepSummary, 'start_ns' | 'duration_ns' | 'accounts'>): string {
+  const { duration_ns, exposedCopy_ns, ranks } = timesOf(step)
   const busy_ns = ranks.reduce((sum, { busy_ns }) => sum + busy_ns.fetch + busy_ns.offload, 0) / ranks.length
   return `copies between device and host take ${duration(busy_ns)} a rank; compute waits ${duration(exposedCopy_ns)} for them, ${((100 * exposedCopy_ns) / duration_ns).toFixed(1)} % of the time`
 }

@@ -12,9 +12,9 @@ import { KERNEL_NAMES } from '../../schedule/kernels.js'
 import type { GroupValues } from '../../schedule/step-values.js'
 import { nextToLearn, type StepTokens } from '../../text/sequences.js'
 import { type LongText, longText, type TextSource } from '../../text/tokens.js'
+import { type TimeSummary, timesOf } from '../../trace/ask/accounts.js'
 import type { RunHead, StepSummary, Tier } from '../../trace/schema.js'
 import { joinColumns, KEPT_STEPS, type Spans, type StepSpans, sinceOrigin } from '../../trace/spans.js'
-import { summarize, type TimeSummary } from '../../trace/summary.js'
 import type { Device } from '../device.js'
 import { PlannedRun } from '../plan/planned-run.js'
 import type { TrainingPlan } from '../plan/training-plan.js'
@@ -30,6 +30,7 @@ import { type ParameterValues, readGradients, readGroup, readParameters, writeCo
 import { StepProgress } from './progress.js'
 import { runBundle, runInWords } from './show.js'
 import type { Start } from './start.js'
+import { stepAccounts } from './step-accounts.js'
 import { Stepper } from './stepper.js'
 import { TextPositions } from './text-positions.js'
 
@@ -271,12 +272,15 @@ export class TrainingRun {
     return readParameters(this.#native, this.training, 'master')
   }
 
-  /** Where the time of a step went: each stream's busy and exposed time, and the share of copies that lay under compute. By default of the last step; the newest are kept. */
+  /** Where the time of a step went, for every rank: each stream's busy time, what compute waited for, and the share of copies that lay under compute. By default of the last step. */
   times(step = this.#done): TimeSummary {
-    const record = this.#records.find((candidate) => candidate.step === step)
-    if (record) return summarize(this.#native.program, record.spans)
-    const kept = this.#records.map((candidate) => candidate.step)
-    throw new FpdtError('config', `step ${String(step)} is not kept; ${kept.length > 0 ? `steps ${kept[0]} to ${kept.at(-1)} are` : 'there was none yet'}.`)
+    const { steps } = this.head
+    const summary = steps.find((candidate) => candidate.step === step)
+    if (summary) return timesOf(summary)
+    throw new FpdtError(
+      'config',
+      `step ${String(step)} is not kept; ${steps.length > 0 ? `steps ${steps[0].step} to ${steps.at(-1)?.step} are` : 'there was none yet'}.`,
+    )
   }
 
   /** Measures the peak rate once more, and states the MFU of all steps against the better one: a machine that was busy the first time would flatter them. */
@@ -434,9 +438,11 @@ export class TrainingRun {
     const model_flops = modelFlops(config.model, step.inputs.stretches)
     const peak = this.#device.rates(config.dtype).peakFlopsPerSecond
     const rates = { tokens_per_second: tokens / seconds, model_flops, mfu: mfu(model_flops, seconds, peak), mfu_formula: MFU_FORMULA }
-    const summary: StepSummary = { step: step.number, start_ns, duration_ns, loss, tokens, ...rates, gradient_norm, accounts: [] }
+    const record = { step: step.number, spans }
+    const accounts = stepAccounts(this.training.plan, this.#native.program, record, { start_ns, duration_ns }, this.head.device.backend)
+    const summary: StepSummary = { step: step.number, start_ns, duration_ns, loss, tokens, ...rates, gradient_norm, accounts }
     this.head.steps.push(summary)
-    this.#records.push({ step: step.number, spans })
+    this.#records.push(record)
     if (this.#records.length > KEPT_STEPS) this.#records.shift()
     this.#setState('done')
     return summary
