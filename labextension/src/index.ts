@@ -25,8 +25,8 @@ const commands: JupyterFrontEndPlugin<void> = {
       label: 'Show Ops as Table',
       caption: 'List the ops in view of the FPDT run that was used last',
       isEnabled,
-      isToggled: () => lastUsed()?.tableShown ?? false,
-      execute: () => lastUsed()?.toggleTable(),
+      isToggled: () => lastUsed()?.session.shown.views.has('ops') ?? false,
+      execute: () => lastUsed()?.toggleView('ops'),
     })
     for (const command of Object.values(CommandIDs)) palette?.addItem({ command, category: 'FPDT' })
   },

@@ -1,46 +1,31 @@
-/** Pointer, wheel and keys of the picture, told in words of the panel. */
+/** Pointer and wheel of a canvas view, told in its words. */
+
+/** In CSS pixels of the stage. */
+export interface Point {
+  readonly x: number
+  readonly y: number
+}
 
 export interface Gestures {
-  used(): void
-  /** Where the pointer is, in CSS pixels of the stage; null when it has left. */
-  point(at: { x: number; y: number } | null): void
-  click(at: { x: number; y: number }): void
+  /** Where the pointer is; null when it has left. */
+  point(at: Point | null): void
+  click(at: Point): void
   /** Pixels to the right since the last call. */
   drag(pixels: number): void
   /** Answers whether anything changed. */
-  zoom(factor: number, x: number): boolean
-  key(action: 'left' | 'right' | 'in' | 'out' | 'whole' | 'next' | 'previous' | 'unpin'): void
-}
-
-const KEYS: Readonly<Record<string, Parameters<Gestures['key']>[0]>> = {
-  ArrowLeft: 'left',
-  a: 'left',
-  ArrowRight: 'right',
-  d: 'right',
-  w: 'in',
-  '+': 'in',
-  '=': 'in',
-  s: 'out',
-  '-': 'out',
-  '0': 'whole',
-  n: 'next',
-  p: 'previous',
-  Escape: 'unpin',
+  zoom(factor: number, at: Point): boolean
 }
 
 /** A hand is not still: a press that moves less is a click. */
 const DRAG_FROM = 4
 
-export function listen(stage: HTMLElement, gestures: Gestures): { dispose(): void } {
-  const ended = new AbortController()
-  const { signal } = ended
-  const at = (event: MouseEvent): { x: number; y: number } => {
+export function listen(stage: HTMLElement, gestures: Gestures, signal: AbortSignal): void {
+  const at = (event: MouseEvent): Point => {
     const box = stage.getBoundingClientRect()
     return { x: event.clientX - box.left, y: event.clientY - box.top }
   }
   let pressed: { id: number; from: number; last: number; moved: boolean } | null = null
 
-  stage.addEventListener('focus', () => gestures.used(), { signal })
   stage.addEventListener(
     'pointerdown',
     (event) => {
@@ -79,21 +64,8 @@ export function listen(stage: HTMLElement, gestures: Gestures): { dispose(): voi
     (event) => {
       // The wheel is the page's, unless the reader has put the focus here; and at the whole run it is the page's again.
       if (document.activeElement !== stage || event.deltaY === 0) return
-      if (gestures.zoom(Math.exp(Math.min(1, Math.max(-1, event.deltaY / 300))), at(event).x)) event.preventDefault()
+      if (gestures.zoom(Math.exp(Math.min(1, Math.max(-1, event.deltaY / 300))), at(event))) event.preventDefault()
     },
     { signal, passive: false },
   )
-  stage.addEventListener(
-    'keydown',
-    (event) => {
-      if (event.ctrlKey || event.metaKey || event.altKey) return
-      const action = KEYS[event.key]
-      if (!action) return
-      gestures.key(action)
-      event.preventDefault()
-      event.stopPropagation()
-    },
-    { signal },
-  )
-  return { dispose: () => ended.abort() }
 }

@@ -1,25 +1,19 @@
 /** The runs drawn on this page. The renderer and the plugin are one container of modules, so they share this list. */
-
-/** What a command can do with a drawn run. */
-export interface DrawnRun {
-  readonly tableShown: boolean
-  showWholeRun(): void
-  toggleTable(): void
-}
+import type { RunPanel } from './panel.js'
 
 /** In order of use, the last used at the end. */
-const runs: DrawnRun[] = []
+const panels: RunPanel[] = []
 
-export function use(run: DrawnRun): void {
-  forget(run)
-  runs.push(run)
+export function use(panel: RunPanel): void {
+  forget(panel)
+  panels.push(panel)
 }
 
-export function forget(run: DrawnRun): void {
-  const at = runs.indexOf(run)
-  if (at >= 0) runs.splice(at, 1)
+export function forget(panel: RunPanel): void {
+  const at = panels.indexOf(panel)
+  if (at >= 0) panels.splice(at, 1)
 }
 
-export function lastUsed(): DrawnRun | undefined {
-  return runs.at(-1)
+export function lastUsed(): RunPanel | undefined {
+  return panels.at(-1)
 }

@@ -24,7 +24,7 @@ export class RunRenderer extends Widget implements IRenderMime.IRenderer {
       if (!isCurrent()) return
       this.#clearReason()
       if (this.#panel) {
-        this.#panel.setRun(run)
+        this.#panel.session.setRun(run)
       } else {
         this.#panel = new RunPanel(run)
         ;(this.layout as PanelLayout).addWidget(this.#panel)

@@ -2,7 +2,7 @@
  * What is shown of one run, in one place: its views read it, change it through `change`, and are told. So a click in one view is
  * a selection in all, and one cursor runs through every axis of time.
  */
-import type { Phase, Run, Target, View } from 'fpdt/trace'
+import { type Phase, type Run, sameTarget, shown as showing, type Target, type Theme, type View } from 'fpdt/trace'
 
 /** In the order in which they stand below each other. */
 export const VIEWS = ['timeline', 'chunks', 'where', 'lesson', 'numbers', 'curves', 'compare', 'ops'] as const
@@ -26,14 +26,20 @@ export interface Shown {
   readonly views: ReadonlySet<ViewName>
   /** Larger type, one view at a time, arrow keys step from op to op. */
   readonly presentation: boolean
+  /** The window moves on with a run that grows. */
+  readonly follow: boolean
+  readonly theme: Theme
+  /** CSS pixels per unit of drawing: more than 1 in presentation mode. Canvas views are drawn in units and need not know it. */
+  readonly scale: number
 }
-export type Changed = ReadonlySet<keyof Shown>
+/** `size`: the width of the view's node. */
+export type Changed = ReadonlySet<keyof Shown | 'size'>
 
 /** A view of a session: draws into its node, and redraws what a change concerns. */
 export interface RunView {
   readonly name: ViewName
   readonly node: HTMLElement
-  /** At most once a frame, and only while the node is on the page. `changed` holds every key the first time. */
+  /** At most once a frame, and only while the node can be seen. `changed` holds every key the first time. */
   update(shown: Shown, changed: Changed): void
   /** Keys that the view itself knows (the panel knows those of all views); true when it was one of them. */
   key?(event: KeyboardEvent): boolean
@@ -47,22 +53,61 @@ export class Session {
   constructor(shown: Shown) {
     this.#shown = shown
   }
+
   get shown(): Shown {
     return this.#shown
   }
+
   /** The instant that views without an axis of time show. */
   get instant_ns(): number {
     const { pointer_ns, cursor_ns, window } = this.#shown
     return pointer_ns ?? cursor_ns ?? window.end_ns
   }
+
   change(patch: Partial<Shown>): void {
-    const changed = new Set((Object.keys(patch) as (keyof Shown)[]).filter((key) => patch[key] !== this.#shown[key]))
+    const changed = new Set((Object.keys(patch) as (keyof Shown)[]).filter((key) => !same(key, patch, this.#shown)))
     if (changed.size === 0) return
     this.#shown = { ...this.#shown, ...patch }
-    for (const listener of this.#listeners) listener(this.#shown, changed)
+    for (const listener of [...this.#listeners]) listener(this.#shown, changed)
   }
+
+  /** Takes newer data of the same run. The window stays; one that showed the whole run shows the whole of the longer run, one that follows moves on with it. */
+  setRun(run: Run): void {
+    const { run: before, window, follow, pinned } = this.#shown
+    const wasWhole = window.start_ns === before.extent.start_ns && window.end_ns === before.extent.end_ns
+    const rank = run.ranks.includes(window.rank) ? window.rank : wholeOf(run).rank
+    const later = follow ? run.extent.end_ns - before.extent.end_ns : 0
+    this.change({
+      run,
+      window: { ...(wasWhole ? run.extent : showing(window, run.extent, window.start_ns + later, window.end_ns + later)), rank },
+      hover: null,
+      pinned: pinned?.kind === 'span' ? sameSpan(before, run, pinned.row) : pinned,
+    })
+  }
+
   onChange(listener: (shown: Shown, changed: Changed) => void): { dispose(): void } {
     this.#listeners.add(listener)
     return { dispose: () => this.#listeners.delete(listener) }
   }
+}
+
+/** The whole run, with the memory of the rank that has most on the device. */
+export function wholeOf(run: Run): View {
+  const fullest = run.stacks.reduce(
+    (best, stack) => (best && (best.tier !== stack.tier || best.totals[best.peak] >= stack.totals[stack.peak]) ? best : stack),
+    run.stacks[0],
+  )
+  return { ...run.extent, rank: fullest?.rank ?? run.ranks[0] ?? 0 }
+}
+
+function same(key: keyof Shown, a: Partial<Shown>, b: Shown): boolean {
+  if (key === 'hover' || key === 'pinned') return sameTarget(a[key] ?? null, b[key])
+  return a[key] === b[key]
+}
+
+/** The same op of the same step and rank in newer data. */
+function sameSpan(before: Run, after: Run, row: number): Target | null {
+  const old = before.spans
+  const found = after.spans.op.findIndex((op, i) => op === old.op[row] && after.spans.rank[i] === old.rank[row] && after.spans.step[i] === old.step[row])
+  return found < 0 ? null : { kind: 'span', row: found }
 }

@@ -64,8 +64,13 @@ const MOST_LANES = 24
 /** A budget this many times the peak would press the curve flat; it is then named, not drawn to scale. */
 const FARTHEST_BUDGET = 3
 
+/** Whether the lanes of one rank alone are drawn. */
+export function hidesRanks(run: Run): boolean {
+  return run.lanes.length > MOST_LANES
+}
+
 export function layOut(surface: Surface, run: Run, view: View, width: number): Layout {
-  const shown = run.lanes.length <= MOST_LANES ? run.lanes : run.lanes.filter(({ rank }) => rank === view.rank)
+  const shown = hidesRanks(run) ? run.lanes.filter(({ rank }) => rank === view.rank) : run.lanes
   const rankWidth = Math.max(0, ...run.ranks.map((rank) => textWidth(surface, `rank ${rank}`, { bold: true })))
   const streamWidth = Math.max(0, ...shown.map(({ stream }) => textWidth(surface, stream)))
   const left = Math.ceil(Math.max(rankWidth + 10 + streamWidth, textWidth(surface, '1000 MiB')) + 8)

@@ -1,9 +1,10 @@
 /** The whole picture of a run: axis, lanes, memory. Draws, and says what it drew. */
 
-import { type Run, spanAt } from '../model/run.js'
+import { type Run, spanAt, stackFor } from '../model/run.js'
 import { levelAt } from '../model/stack.js'
+import type { Target } from '../model/target.js'
 import type { View } from '../model/view.js'
-import { STREAMS } from '../schema.js'
+import { STREAMS, TIERS } from '../schema.js'
 import { bytes, counted, duration } from './format.js'
 import { type Layout, timeAt, xOf, yOf } from './layout.js'
 import { drawLegend } from './legend.js'
@@ -20,10 +21,15 @@ export interface Picture {
   readonly labels: readonly Label[]
 }
 
-/** What the reader points at. */
-export type Target =
-  | { readonly kind: 'span'; readonly row: number }
-  | { readonly kind: 'memory'; readonly chart: number; readonly level: number; readonly time_ns: number }
+/** What lies over the picture while a reader points at something. */
+export interface Pointed {
+  /** The instant under the pointer, in this view or another. */
+  readonly pointer_ns: number | null
+  /** The instant that is kept. */
+  readonly cursor_ns: number | null
+  /** Everything that is pointed at or kept, or that concerns it. */
+  readonly targets: readonly Target[]
+}
 
 /** A pointer is allowed to miss a short span by this many pixels. */
 const REACH = 4
@@ -46,7 +52,7 @@ export function draw(surface: Surface, run: Run, view: View, layout: Layout): Pi
   return { lanes, charts, labels: surface.labels }
 }
 
-/** The span or the level of memory under a point; null beside the plot. */
+/** The span or the instant of memory under a point; null beside them. */
 export function targetAt(run: Run, view: View, layout: Layout, x: number, y: number): Target | null {
   if (x < layout.plot.x || x > layout.plot.x + layout.plot.width) return null
   const time_ns = timeAt(layout, view, x)
@@ -55,35 +61,50 @@ export function targetAt(run: Run, view: View, layout: Layout, x: number, y: num
     const row = spanAt(run, lane.lane, time_ns, (REACH / layout.plot.width) * (view.end_ns - view.start_ns))
     return row < 0 ? null : { kind: 'span', row }
   }
-  const chart = layout.charts.findIndex((at) => y >= at.y - 4 && y <= at.y + at.height)
-  return chart < 0 ? null : { kind: 'memory', chart, time_ns, level: levelAt(layout.charts[chart].stack, time_ns) }
+  const chart = layout.charts.find((at) => y >= at.y - 4 && y <= at.y + at.height)
+  return chart ? { kind: 'instant', tier: chart.stack.tier, rank: chart.stack.rank, time_ns } : null
 }
 
-/** The cursor and the outlines, on a canvas of their own above the picture. */
-export function drawPointer(
-  context: Context2D,
-  theme: Theme,
-  run: Run,
-  view: View,
-  layout: Layout,
-  pointer: { x: number | null; targets: readonly (Target | null)[] },
-): void {
-  context.lineWidth = 1
-  context.strokeStyle = theme.mutedText
-  if (pointer.x !== null) uprights(context, layout, Math.round(pointer.x) + 0.5)
-  for (const target of pointer.targets) {
-    if (target?.kind === 'span') {
+/** Cursor, pointer and outlines, on a canvas of their own above the picture. */
+export function drawPointer(context: Context2D, theme: Theme, run: Run, view: View, layout: Layout, { pointer_ns, cursor_ns, targets }: Pointed): void {
+  const inView = (time_ns: number): boolean => time_ns >= view.start_ns && time_ns <= view.end_ns
+  const columnOf = (time_ns: number): number => Math.round(xOf(layout, view, time_ns)) + 0.5
+  for (const target of targets) {
+    if (target.kind === 'span') {
       const at = layout.lanes.find(({ lane }) => lane.rank === run.spans.rank[target.row] && lane.stream === STREAMS[run.spans.stream[target.row]])
-      if (at) outline(context, theme, spanRect(run, view, layout, at, target.row))
-    } else if (target?.kind === 'memory') {
-      const chart = layout.charts[target.chart]
-      if (!chart || target.time_ns < view.start_ns || target.time_ns > view.end_ns) continue
+      const { start_ns, duration_ns } = run.spans
+      const overlapsView = start_ns[target.row] < view.end_ns && start_ns[target.row] + duration_ns[target.row] > view.start_ns
+      if (at && overlapsView) outline(context, theme, spanRect(run, view, layout, at, target.row))
+    } else if (target.kind === 'instant' && inView(target.time_ns)) {
+      const chart = layout.charts.find(({ stack }) => stack.tier === target.tier && stack.rank === target.rank)
+      if (!chart) continue
       context.fillStyle = theme.marker
       context.beginPath()
-      context.arc(xOf(layout, view, target.time_ns), yOf(chart, chart.stack.totals[target.level]), 3, 0, 2 * Math.PI)
+      context.arc(xOf(layout, view, target.time_ns), yOf(chart, chart.stack.totals[levelAt(chart.stack, target.time_ns)]), 3, 0, 2 * Math.PI)
       context.fill()
     }
   }
+  if (pointer_ns !== null && inView(pointer_ns)) {
+    context.lineWidth = 1
+    context.strokeStyle = theme.mutedText
+    uprights(context, layout, columnOf(pointer_ns))
+  }
+  if (cursor_ns !== null && inView(cursor_ns)) drawCursor(context, theme, layout, columnOf(cursor_ns))
+}
+
+/** The kept instant: a bold line with a handle above the lanes. */
+function drawCursor(context: Context2D, theme: Theme, layout: Layout, x: number): void {
+  context.lineWidth = 2
+  context.strokeStyle = theme.marker
+  uprights(context, layout, x)
+  const top = (layout.lanes[0]?.y ?? layout.charts[0]?.y ?? 0) - 3
+  context.fillStyle = theme.marker
+  context.beginPath()
+  context.moveTo(x - 5, top - 6)
+  context.lineTo(x + 5, top - 6)
+  context.lineTo(x, top)
+  context.closePath()
+  context.fill()
 }
 
 function outline(context: Context2D, theme: Theme, { x, y, width, height }: PixelRect): void {
@@ -200,7 +221,9 @@ function frame(surface: Surface, layout: Layout): void {
   context.restore()
 }
 
-/** What stands at an instant in every chart, for the line beside the cursor. */
-export function levelsAt(layout: Layout, time_ns: number): string {
-  return layout.charts.map(({ stack }) => `${stack.tier} ${bytes(stack.totals[levelAt(stack, time_ns)])}`).join(' · ')
+/** What stands at an instant on every tier of a rank, for the line beside the cursor. */
+export function levelsAt(run: Run, rank: number, time_ns: number): string {
+  return TIERS.flatMap((tier) => stackFor(run, rank, tier) ?? [])
+    .map((stack) => `${stack.tier} ${bytes(stack.totals[levelAt(stack, time_ns)])}`)
+    .join(' · ')
 }

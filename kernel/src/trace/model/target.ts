@@ -12,3 +12,11 @@ export type Target =
   | { readonly kind: 'meeting'; readonly phase: Phase; readonly layer: number; readonly q: number; readonly kv: number; readonly rank: number }
   /** A whole step. */
   | { readonly kind: 'step'; readonly step: number }
+
+/** Whether two targets are one thing. */
+export function sameTarget(a: Target | null, b: Target | null): boolean {
+  if (a === null || b === null) return a === b
+  const fields = (target: Target): Map<string, unknown> => new Map(Object.entries(target))
+  const other = fields(b)
+  return a.kind === b.kind && [...fields(a)].every(([name, value]) => other.get(name) === value)
+}

@@ -1,0 +1,12 @@
+/** What stands at the end of every panel's toolbar. */
+import type { Session } from './session.js'
+
+export interface ToolbarPart {
+  readonly node: HTMLElement
+  dispose(): void
+}
+
+/** Called once for every panel; `panel` is its node. */
+export type PartOfToolbar = (session: Session, panel: HTMLElement) => ToolbarPart
+
+export const PARTS_OF_TOOLBAR: readonly PartOfToolbar[] = []

@@ -1,0 +1,17 @@
+/** The views there are. One that is not in this table is not offered. */
+import type { RunView, Session, ViewName } from '../session.js'
+import { OpsView } from './ops.js'
+import { TimelineView } from './timeline.js'
+
+export interface ViewKind {
+  /** One or two words: its button and its heading. */
+  readonly title: string
+  /** One sentence: what it shows. */
+  readonly hint: string
+  create(session: Session): RunView
+}
+
+export const KINDS_OF_VIEW: Readonly<Partial<Record<ViewName, ViewKind>>> = {
+  timeline: { title: 'Timeline', hint: 'What runs when on each stream, and memory over time', create: (session) => new TimelineView(session) },
+  ops: { title: 'Ops', hint: 'List the ops in view', create: (session) => new OpsView(session) },
+}

@@ -1,0 +1,80 @@
+/** The timeline: a lane per rank and stream, and memory below, over one axis of time. */
+import {
+  bytes,
+  draw,
+  drawPointer,
+  duration,
+  type Layout,
+  layOut,
+  type Picture,
+  percent,
+  type Surface,
+  summaryWords,
+  type Target,
+  targetAt,
+  timeAt,
+} from 'fpdt/trace'
+import { pan, zoom } from '../actions.js'
+import type { Session, Shown } from '../session.js'
+import type { Listing } from '../table.js'
+import { CanvasView } from './canvas-view.js'
+
+export class TimelineView extends CanvasView<Layout> {
+  readonly name = 'timeline'
+  #picture: Picture | null = null
+
+  constructor(session: Session) {
+    super(session, 'timeline')
+  }
+
+  /** What was drawn last, for tests. */
+  get drawn(): { picture: Picture; size: { width: number; height: number } } | null {
+    return this.laid && this.#picture && { picture: this.#picture, size: { width: this.laid.width, height: this.laid.height } }
+  }
+
+  protected layOut(surface: Surface, { run, window }: Shown, width: number): Layout {
+    return layOut(surface, run, window, width)
+  }
+
+  protected draw(surface: Surface, { run, window }: Shown, layout: Layout): void {
+    this.#picture = draw(surface, run, window, layout)
+  }
+
+  protected drawPointer({ context, theme }: Surface, shown: Shown, layout: Layout): void {
+    const { run, window, pointer_ns, cursor_ns, hover, pinned } = shown
+    drawPointer(context, theme, run, window, layout, { pointer_ns, cursor_ns, targets: [pinned, hover].filter((target) => target !== null) })
+  }
+
+  protected targetAt({ run, window }: Shown, layout: Layout, x: number, y: number): Target | null {
+    return targetAt(run, window, layout, x, y)
+  }
+
+  protected override timeAt({ window }: Shown, layout: Layout, x: number): number | null {
+    const { plot } = layout
+    return x < plot.x || x > plot.x + plot.width ? null : timeAt(layout, window, x)
+  }
+
+  protected override drag(_: Shown, { plot }: Layout, units: number): void {
+    pan(this.session, -units / plot.width)
+  }
+
+  protected override zoom({ window }: Shown, layout: Layout, factor: number, x: number): boolean {
+    return zoom(this.session, factor, timeAt(layout, window, x))
+  }
+
+  protected summary({ run }: Shown): string {
+    return summaryWords(run)
+  }
+
+  protected inWords({ window }: Shown): Listing {
+    const { lanes = [], charts = [] } = this.#picture ?? {}
+    return {
+      caption: `Lanes and memory from ${duration(window.start_ns)} to ${duration(window.end_ns)}`,
+      columns: ['what', 'rank', 'ops', 'busy, or highest'],
+      rows: [
+        ...lanes.map(({ stream, rank, spans, busy }) => [stream, String(rank), String(spans), percent(busy)]),
+        ...charts.map(({ tier, rank, peak }) => [`${tier} memory`, String(rank), '', peak ? bytes(peak.bytes) : 'highest outside this window']),
+      ],
+    }
+  }
+}
