@@ -29,6 +29,8 @@ export const NONE_32 = 0xffffffff
 // Code tables: a column of codes holds an index into one of these.
 /** Ordered queues of one rank. The order is the order of lanes in the timeline. */
 export const STREAMS = ['compute', 'fetch', 'offload', 'collective', 'load', 'spill'] as const
+/** Streams that copy between tiers. */
+export const COPY_STREAMS = ['fetch', 'offload', 'load', 'spill'] as const satisfies readonly (typeof STREAMS)[number][]
 /** Places of memory, fastest first. */
 export const TIERS = ['device', 'host', 'disk'] as const
 /** Kinds of op (`schedule/ops.ts`). */

@@ -13,12 +13,11 @@
  * After the last op of compute the step waits for the last ops of the other streams. So, in whole nanoseconds, for every rank:
  * busy compute + all idle causes = duration of the step.
  */
-import { IDLE_CAUSES, type IdleCause, type RankAccount, STREAMS, type StepSummary, type Stream } from '../schema.js'
+import { COPY_STREAMS, IDLE_CAUSES, type IdleCause, type RankAccount, STREAMS, type StepSummary, type Stream } from '../schema.js'
 import type { Linked } from './lookup.js'
 import { endOf, lastWait, streamOf, type Wait } from './waiting.js'
 
-/** Streams that copy between tiers. */
-export const COPIES: readonly Stream[] = ['fetch', 'offload', 'load', 'spill']
+const COPIES: readonly Stream[] = COPY_STREAMS
 
 /** What time is laid to while an op of that stream is waited for; `compute` is what other streams may wait for. */
 const CAUSES: Readonly<Record<Stream, IdleCause | 'compute'>> = {
@@ -142,7 +141,7 @@ export function timesOf({ start_ns, duration_ns, accounts }: Pick<StepSummary, '
 
 /** Time in which a rank copied between tiers, summed over streams. */
 export function copyTime({ busy_ns }: RankAccount): number {
-  return COPIES.reduce((sum, stream) => sum + busy_ns[stream], 0)
+  return COPY_STREAMS.reduce((sum, stream) => sum + busy_ns[stream], 0)
 }
 
 type Interval = readonly [from: number, to: number]

@@ -7,8 +7,17 @@ import { plan } from '../../../../kernel/src/plan/plan.js'
 import { at, compute, fetch, free, offload } from '../../../../kernel/src/schedule/emit.js'
 import type { Op } from '../../../../kernel/src/schedule/ops.js'
 import type { Value } from '../../../../kernel/src/schedule/values.js'
-import { accountsOf, COPIES, timesOf } from '../../../../kernel/src/trace/ask/accounts.js'
-import { IDLE_CAUSES, type IdleCause, type RankAccount, type RunTables, STREAMS, type StepSummary, WRITES } from '../../../../kernel/src/trace/schema.js'
+import { accountsOf, timesOf } from '../../../../kernel/src/trace/ask/accounts.js'
+import {
+  COPY_STREAMS,
+  IDLE_CAUSES,
+  type IdleCause,
+  type RankAccount,
+  type RunTables,
+  STREAMS,
+  type StepSummary,
+  WRITES,
+} from '../../../../kernel/src/trace/schema.js'
 import { fixture } from '../fixture.js'
 import { randomRun } from './random-run.js'
 
@@ -26,7 +35,7 @@ describe('accountsOf', () => {
               const parts = [...Object.values(account.busy_ns), ...Object.values(account.idle_ns), account.hidden_copy_ns, account.exposed_copy_ns]
               expect(parts.every((part) => Number.isSafeInteger(part) && part >= 0)).toBe(true)
               expect(wall(account)).toBe(longer.duration_ns)
-              expect(account.hidden_copy_ns).toBeLessThanOrEqual(sum(COPIES.map((stream) => account.busy_ns[stream])))
+              expect(account.hidden_copy_ns).toBeLessThanOrEqual(sum(COPY_STREAMS.map((stream) => account.busy_ns[stream])))
               expect(account.exposed_copy_ns).toBeLessThanOrEqual(sum(Object.values(account.idle_ns)))
             }
           }
@@ -69,7 +78,7 @@ describe('accountsOf', () => {
               Math.min(spans.start_ns[a] + spans.duration_ns[a], spans.start_ns[b] + spans.duration_ns[b]) - Math.max(spans.start_ns[a], spans.start_ns[b]),
             )
           const computing = rows.filter((row) => spans.stream[row] === 0)
-          const copies = rows.filter((row) => COPIES.includes(STREAMS[spans.stream[row]]))
+          const copies = rows.filter((row) => (COPY_STREAMS as readonly string[]).includes(STREAMS[spans.stream[row]]))
           expect(hidden_copy_ns).toBe(sum(copies.map((copy) => sum(computing.map((op) => overlap(copy, op))))))
         }
       }),
