@@ -1,10 +1,12 @@
 /**
- * Spans of a lane at the resolution of the screen. However many there are, the cost is one pass over those in view plus
- * the pixels: a span that fills whole pixels becomes a bar, and everything narrower, the ends of bars included, adds its
- * share to the pixel columns it touches. So a column is exact, and the shortest span leaves a trace.
+ * Spans of a lane at the resolution of the screen: a span that fills whole pixels becomes a bar, and everything narrower, the
+ * ends of bars included, adds its share to the pixel columns it touches. A column is exact, and the shortest span leaves a
+ * trace. However many spans there are, a column costs a search for each family of the lane (`model/lane.ts`).
  */
 
-import { firstAfter, type Lane, type Run, stepTime } from '../model/run.js'
+import { BLOCK, busyUntil, type Lane } from '../model/lane.js'
+import { type Run, stepTime } from '../model/run.js'
+import { countBefore } from '../model/search.js'
 import { FAMILIES } from '../schema.js'
 
 export interface Bar {
@@ -25,40 +27,63 @@ export interface Coverage {
 
 /** Bars narrower than this are drawn as shares: their edges would be noise. */
 const NARROWEST_BAR = 2
+/** Share of a column that is always seen: a span of no length still happened. Ends of bars that are narrower are left out. */
+const TRACE = 1e-3
+/** Part of a pixel that rounding may take. */
+const ROUNDING = 1e-6
 
 export function coverageOf(run: Run, lane: Lane, start_ns: number, end_ns: number, width: number): Coverage {
   const { start_ns: starts, duration_ns: durations } = run.spans
-  const shares = new Float32Array(width * FAMILIES.length)
-  const bars: Bar[] = []
   const perPixel = width / (end_ns - start_ns)
-  let spans = 0
-  let busy_ns = 0
+  /** Where column x begins. */
+  const edge_ns = (x: number): number => (x === width ? end_ns : start_ns + x / perPixel)
+  const count = (time_ns: number): number => lane.families.reduce((sum, { starts_ns }) => sum + countBefore(starts_ns, time_ns), 0)
   // Spans of a lane do not overlap: only the last one to start before the window can reach into it.
-  for (let i = Math.max(0, firstAfter(lane.rows, (row) => starts[row], start_ns) - 1); i < lane.rows.length; i++) {
+  let first = count(start_ns)
+  if (first > 0 && starts[lane.rows[first - 1]] + durations[lane.rows[first - 1]] >= start_ns) first--
+  const last = count(end_ns)
+
+  /** Family + 1 of a bar that begins at the very end of a column. */
+  const slivers = new Uint8Array(width)
+  const bars: Bar[] = []
+  const long_ns = (NARROWEST_BAR - 2 * ROUNDING) / perPixel
+  for (let i = first; i < last; i++) {
+    if (lane.longest_ns[(i / BLOCK) | 0] < long_ns) {
+      i |= BLOCK - 1
+      continue
+    }
     const row = lane.rows[i]
-    const start = starts[row]
-    if (start >= end_ns) break
-    const end = start + durations[row]
-    if (end < start_ns) continue
-    spans++
-    busy_ns += Math.min(end, end_ns) - Math.max(start, start_ns)
-    const from = Math.max(0, (start - start_ns) * perPixel)
-    const to = Math.min(width, (end - start_ns) * perPixel)
-    const first = Math.ceil(from - 1e-6)
-    const last = Math.floor(to + 1e-6)
-    const family = run.families[row]
-    const add = (x: number, share: number): void => {
-      const at = Math.min(width - 1, x) * FAMILIES.length + family
-      // A span of no length still happened.
-      shares[at] = Math.min(1, shares[at] + Math.max(share, 1e-3))
-    }
-    if (last - first >= NARROWEST_BAR) {
-      bars.push({ row, x: first, width: last - first })
-      if (first - from > 1e-3) add(first - 1, first - from)
-      if (to - last > 1e-3) add(last, to - last)
-    } else {
-      for (let x = Math.floor(from); x < Math.max(to, Math.floor(from) + 1e-9); x++) add(x, Math.min(to, x + 1) - Math.max(from, x))
-    }
+    if (durations[row] < long_ns) continue
+    const from = Math.max(0, (starts[row] - start_ns) * perPixel)
+    const to = Math.min(width, (starts[row] + durations[row] - start_ns) * perPixel)
+    const x = Math.ceil(from - ROUNDING)
+    const end = Math.floor(to + ROUNDING)
+    if (end - x < NARROWEST_BAR) continue
+    bars.push({ row, x, width: end - x })
+    if (x > 0 && x - from <= TRACE && starts[row] < edge_ns(x)) slivers[x - 1] = run.families[row] + 1
   }
-  return { bars, shares, spans, busy: busy_ns === 0 ? 0 : Math.min(1, busy_ns / stepTime(run, start_ns, end_ns)) }
+
+  const shares = new Float32Array(width * FAMILIES.length)
+  let busy_ns = 0
+  for (const times of lane.families) {
+    let begun = countBefore(times.starts_ns, start_ns)
+    let until = busyUntil(times, begun, start_ns)
+    const before = until
+    for (let x = 0; x < width; x++) {
+      const time_ns = edge_ns(x + 1)
+      const begunThen = countBefore(times.starts_ns, time_ns, begun)
+      const untilThen = busyUntil(times, begunThen, time_ns)
+      const share = (untilThen - until) * perPixel
+      const begins = begunThen - begun - (slivers[x] === times.family + 1 ? 1 : 0)
+      if (begins > 0 || share > TRACE) shares[x * FAMILIES.length + times.family] = Math.min(1, Math.max(share, TRACE))
+      begun = begunThen
+      until = untilThen
+    }
+    busy_ns += until - before
+  }
+  for (const { row, x, width } of bars) {
+    const family = run.families[row]
+    for (let at = x; at < x + width; at++) shares[at * FAMILIES.length + family] = 0
+  }
+  return { bars, shares, spans: last - first, busy: busy_ns === 0 ? 0 : Math.min(1, busy_ns / stepTime(run, start_ns, end_ns)) }
 }

@@ -1,13 +1,13 @@
 /** Memory of one rank on one tier: categories stacked over the timeline's axis, the budget as a line, the peak marked. */
 
 import type { Run } from '../model/run.js'
-import { stackColumns } from '../model/stack.js'
+import { levelsAfter, stackColumns } from '../model/stack.js'
 import type { View } from '../model/view.js'
 import type { Tier } from '../schema.js'
 import { bytes } from './format.js'
 import { type ChartLayout, type Layout, xOf, yOf } from './layout.js'
 import { dash } from './legend.js'
-import { line, overlaps, type PixelRect, type Surface, type TextStyle, textRect, write } from './surface.js'
+import { inRuns, line, overlaps, type PixelRect, type Surface, type TextStyle, textRect, write } from './surface.js'
 import { opLine } from './words.js'
 
 export interface DrawnChart extends PixelRect {
@@ -48,40 +48,71 @@ export function drawChart(surface: Surface, run: Run, view: View, layout: Layout
   }
 }
 
-/** Each pixel column shows the instant of its highest total; what it does not hold all the time is paler. */
+/**
+ * Each pixel column shows the instant of its highest total; what it does not hold all the time is paler. Category by category,
+ * neighbours of one height as one: a canvas takes as long for a change of colour as for many rectangles.
+ */
 function drawStack(surface: Surface, view: View, chart: ChartLayout): void {
   const { context, theme } = surface
-  const { stack } = chart
-  const { high, low } = stackColumns(stack, view.start_ns, view.end_ns, chart.width)
+  const { stack, width } = chart
+  const { high, low } = stackColumns(stack, view.start_ns, view.end_ns, width)
+  const count = stack.categories.length
   const floor = chart.y + chart.height
-  for (let x = 0, end = 0; x < chart.width; x = end) {
-    for (end = x + 1; end < chart.width && high[end] === high[x] && low[end] === low[x]; end++);
+  /** tops[c * width + x]: upper edge of category c in a column; that of the category below where it is too thin to be seen. */
+  const tops = new Int32Array(count * width)
+  for (let x = 0; x < width; x++) {
+    if (x > 0 && high[x] === high[x - 1]) {
+      for (let c = 0; c < count; c++) tops[c * width + x] = tops[c * width + x - 1]
+      continue
+    }
+    const levels = levelsAfter(stack, high[x])
     let amount = 0
     let below = floor
-    for (const [c, category] of stack.categories.entries()) {
-      amount += stack.levels[c][high[x]]
-      const y = Math.round(yOf(chart, amount))
-      if (y >= below) continue
-      context.fillStyle = theme.categories[category]
-      context.fillRect(chart.x + x, y, end - x, below - y)
-      // Layers are parted by a line where they are wide enough to be seen as layers.
-      if (below - y > 3 && end - x > 3) {
-        context.fillStyle = theme.background
-        context.globalAlpha = 0.7
-        context.fillRect(chart.x + x, y, end - x, 1)
-        context.globalAlpha = 1
-      }
-      below = y
-    }
-    const steady = Math.round(yOf(chart, stack.totals[low[x]]))
-    if (steady > below) {
-      context.globalAlpha = 0.45
-      context.fillStyle = theme.background
-      context.fillRect(chart.x + x, below, end - x, steady - below)
-      context.globalAlpha = 1
+    for (let c = 0; c < count; c++) {
+      amount += levels[c]
+      below = Math.min(below, Math.round(yOf(chart, amount)))
+      tops[c * width + x] = below
     }
   }
+  const edge = (c: number, x: number): number => (c < 0 ? floor : tops[c * width + x])
+  for (const [c, category] of stack.categories.entries()) {
+    context.fillStyle = theme.categories[category]
+    inRuns(
+      width,
+      (x) => edge(c, x) * SPREAD + edge(c - 1, x),
+      (x, end) => {
+        const thick = edge(c - 1, x) - edge(c, x)
+        if (thick > 0) context.fillRect(chart.x + x, edge(c, x), end - x, thick)
+      },
+    )
+  }
+  // Layers are parted by a line where they are wide enough to be seen as layers.
+  context.fillStyle = theme.background
+  context.globalAlpha = 0.7
+  for (let c = 0; c < count; c++) {
+    inRuns(
+      width,
+      (x) => (edge(c - 1, x) - edge(c, x) > 3 ? edge(c, x) : floor),
+      (x, end) => {
+        if (edge(c - 1, x) - edge(c, x) > 3 && end - x > 3) context.fillRect(chart.x + x, edge(c, x), end - x, 1)
+      },
+    )
+  }
+  context.globalAlpha = 0.45
+  const steady = (x: number): number => Math.round(yOf(chart, stack.totals[low[x]]))
+  inRuns(
+    width,
+    (x) => edge(count - 1, x) * SPREAD + steady(x),
+    (x, end) => {
+      const top = edge(count - 1, x)
+      if (steady(x) > top) context.fillRect(chart.x + x, top, end - x, steady(x) - top)
+    },
+  )
+  context.globalAlpha = 1
 }
+
+/** Two edges as one number. */
+const SPREAD = 2 ** 16
 
 function drawBudget(surface: Surface, chart: ChartLayout, title: PixelRect): { bytes: number; y: number; toScale: boolean; label: PixelRect } | null {
   if (chart.budget_bytes === null) return null

@@ -15,6 +15,7 @@ export interface Context2D {
   textAlign: unknown
   save(): void
   restore(): void
+  translate(x: number, y: number): void
   beginPath(): void
   closePath(): void
   moveTo(x: number, y: number): void
@@ -100,6 +101,15 @@ export function write(surface: Surface, text: string, x: number, y: number, styl
 
 export function overlaps(a: PixelRect, b: PixelRect, margin = 0): boolean {
   return a.x < b.x + b.width + margin && b.x < a.x + a.width + margin && a.y < b.y + b.height + margin && b.y < a.y + a.height + margin
+}
+
+/** Neighbouring columns of one key, drawn as one. */
+export function inRuns(width: number, key: (x: number) => number, draw: (x: number, end: number) => void): void {
+  for (let x = 0, end = 0; x < width; x = end) {
+    const same = key(x)
+    for (end = x + 1; end < width && key(end) === same; end++);
+    draw(x, end)
+  }
 }
 
 /** A one-pixel line that is sharp: through the middle of the pixel. */

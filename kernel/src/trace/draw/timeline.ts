@@ -7,7 +7,7 @@ import { type Bar, type Coverage, coverageOf } from './coverage.js'
 import { percent } from './format.js'
 import { type Hatch, hatch } from './hatch.js'
 import { type LaneLayout, type Layout, xOf } from './layout.js'
-import { type PixelRect, type Surface, textWidth, write } from './surface.js'
+import { inRuns, type PixelRect, type Surface, textWidth, write } from './surface.js'
 import { HATCHES, inkFor } from './theme.js'
 import { barWords } from './words.js'
 
@@ -62,29 +62,27 @@ export function spanRect(run: Run, view: View, layout: Layout, at: LaneLayout, r
  * Columns narrower than a bar: families stand on each other, as high as their share of the time. Never less than a pixel, and
  * four in a column that is nearly idle: a copy of microseconds among seconds shall be seen.
  */
-function drawShares(surface: Surface, at: LaneLayout, { shares }: Coverage): void {
-  const count = FAMILIES.length
-  const heightOf = (x: number, family: number): number => {
-    const share = shares[x * count + family]
-    if (share === 0) return 0
-    let busy = 0
-    for (let other = 0; other < count; other++) busy += shares[x * count + other]
-    return Math.max(busy < NEARLY_IDLE ? 4 : 1, Math.round(share * at.height))
-  }
-  const sameColumn = (a: number, b: number): boolean => {
-    for (let family = 0; family < count; family++) if (heightOf(a, family) !== heightOf(b, family)) return false
-    return true
-  }
-  for (let x = 0, end = 0; x < at.width; x = end) {
-    for (end = x + 1; end < at.width && sameColumn(x, end); end++);
-    let y = at.y + at.height
-    for (let family = 0; family < count; family++) {
-      const height = heightOf(x, family)
-      if (height === 0) continue
-      y = Math.max(at.y, y - height)
-      surface.context.fillStyle = surface.theme.families[FAMILIES[family]]
-      surface.context.fillRect(at.x + x, y, end - x, height)
+function drawShares({ context, theme }: Surface, at: LaneLayout, { shares }: Coverage): void {
+  const { families } = at.lane
+  const busy = new Float32Array(at.width)
+  for (const { family } of families) for (let x = 0; x < at.width; x++) busy[x] += shares[x * FAMILIES.length + family]
+  /** Where the next family of a column stands. */
+  const floors = new Int16Array(at.width).fill(at.height)
+  const heights = new Int16Array(at.width)
+  for (const { family } of families) {
+    for (let x = 0; x < at.width; x++) {
+      const share = shares[x * FAMILIES.length + family]
+      heights[x] = share === 0 ? 0 : Math.min(floors[x], Math.max(busy[x] < NEARLY_IDLE ? 4 : 1, Math.round(share * at.height)))
+      floors[x] -= heights[x]
     }
+    context.fillStyle = theme.families[FAMILIES[family]]
+    inRuns(
+      at.width,
+      (x) => floors[x] * (at.height + 1) + heights[x],
+      (x, end) => {
+        if (heights[x] > 0) context.fillRect(at.x + x, at.y + floors[x], end - x, heights[x])
+      },
+    )
   }
 }
 

@@ -1,7 +1,7 @@
 /** A run in plain words: what a reader sees on hover, above the picture, and what a screen reader says instead of it. */
 
 import type { Run } from '../model/run.js'
-import type { Stack } from '../model/stack.js'
+import { levelsAfter, type Stack } from '../model/stack.js'
 import { KINDS, NONE, PHASES, type RunHead, STREAMS, type StepSummary } from '../schema.js'
 import { byteRate, bytes, count, counted, duration, flopRate, flops, percent } from './format.js'
 
@@ -55,8 +55,9 @@ export function barWords(run: Run, row: number): string[] {
 
 /** What stands in one stack at an instant: `312 MiB: parameters 200 MiB, attention 112 MiB`. */
 export function levelWords(stack: Stack, level: number): string {
+  const levels = levelsAfter(stack, level)
   const parts = stack.categories
-    .map((category, c) => ({ name: CATEGORY_WORDS[category], size: stack.levels[c][level] }))
+    .map((category, c) => ({ name: CATEGORY_WORDS[category], size: levels[c] }))
     .filter(({ size }) => size > 0)
     .sort((a, b) => b.size - a.size)
     .map(({ name, size }) => `${name} ${bytes(size)}`)

@@ -5,7 +5,7 @@
  * in view is in `coverage.ts` and `stack.ts`.
  */
 import { FpdtError } from '../../errors.js'
-import type { Family, Kind, MemoryColumns, RunHead, RunTables, SpanColumns, Stream, Tier } from '../schema.js'
+import type { Family, Kind, MemoryColumns, RunHead, RunTables, SpanColumns, Tier } from '../schema.js'
 import {
   BUFFER_COLUMNS,
   CATEGORIES,
@@ -20,15 +20,12 @@ import {
   USE_COLUMNS,
   WAIT_COLUMNS,
 } from '../schema.js'
+import { type Lane, laneOf } from './lane.js'
+import { firstAfter } from './search.js'
 import { type Stack, stackOf } from './stack.js'
 
-/** One row of the timeline: all spans of one stream of one rank, in time. */
-export interface Lane {
-  readonly rank: number
-  readonly stream: Stream
-  /** Rows of the span table, by start. */
-  readonly rows: Uint32Array
-}
+export type { Lane } from './lane.js'
+export { firstAfter } from './search.js'
 
 export interface Extent {
   readonly start_ns: number
@@ -58,14 +55,15 @@ export function openRun(tables: RunTables): Run {
   checkCodes('memory', 'tier', memory.tier, TIERS.length)
   checkCodes('memory', 'category', memory.category, CATEGORIES.length)
   checkPlan(tables)
-  const lanes = lanesOf(spans)
+  const families = familiesOf(head, spans)
+  const lanes = lanesOf(spans, families)
   const stacks = stacksOf(memory)
   return {
     ...tables,
     lanes,
     stacks,
     ranks: [...new Set([...lanes, ...stacks].map(({ rank }) => rank))].sort((a, b) => a - b),
-    families: familiesOf(head, spans),
+    families,
     extent: extentOf(head, lanes, spans, memory),
   }
 }
@@ -98,44 +96,40 @@ export function spanAt(run: Run, lane: Lane, time_ns: number, reach_ns: number):
   return best
 }
 
-/** The first index whose key is greater than `bound`; keys ascend. */
-export function firstAfter<T>(items: ArrayLike<T>, key: (item: T) => number, bound: number): number {
-  let low = 0
-  let high = items.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (key(items[middle]) > bound) high = middle
-    else low = middle + 1
-  }
-  return low
-}
-
-function lanesOf(spans: SpanColumns): Lane[] {
-  const groups = rowsBy(spans.op.length, (row) => spans.rank[row] * STREAMS.length + spans.stream[row])
-  return groups.map(([key, rows]) => {
-    const late = rows.findIndex((row, i) => i > 0 && spans.start_ns[row] < spans.start_ns[rows[i - 1]])
-    if (late > 0)
-      throw broken(`span ${rows[late]} starts before span ${rows[late - 1]} of the same rank and stream; spans of a stream must be in order of time`)
-    return { rank: Math.floor(key / STREAMS.length), stream: STREAMS[key % STREAMS.length], rows }
+function lanesOf(spans: SpanColumns, families: Uint8Array): Lane[] {
+  const { start_ns } = spans
+  return rowsBy(spans.rank, spans.stream, STREAMS.length, (rank, stream, rows) => {
+    for (let i = 1; i < rows.length; i++) {
+      if (start_ns[rows[i]] < start_ns[rows[i - 1]])
+        throw broken(`span ${rows[i]} starts before span ${rows[i - 1]} of the same rank and stream; spans of a stream must be in order of time`)
+    }
+    return laneOf(spans, families, rank, STREAMS[stream], rows)
   })
 }
 
 function stacksOf(memory: MemoryColumns): Stack[] {
-  const late = memory.time_ns.findIndex((time_ns, row) => row > 0 && time_ns < memory.time_ns[row - 1])
-  if (late > 0) throw broken(`memory row ${late} is earlier than the row before it; memory rows must be in order of time`)
-  const groups = rowsBy(memory.op.length, (row) => memory.rank[row] * TIERS.length + memory.tier[row])
-  return groups.map(([key, rows]) => stackOf(memory, Math.floor(key / TIERS.length), TIERS[key % TIERS.length], rows))
+  const { time_ns } = memory
+  for (let row = 1; row < time_ns.length; row++) {
+    if (time_ns[row] < time_ns[row - 1]) throw broken(`memory row ${row} is earlier than the row before it; memory rows must be in order of time`)
+  }
+  return rowsBy(memory.rank, memory.tier, TIERS.length, (rank, tier, rows) => stackOf(memory, rank, TIERS[tier], rows))
 }
 
-/** Rows with the same key, in their order; keys ascend. */
-function rowsBy(count: number, keyOf: (row: number) => number): [number, Uint32Array][] {
-  const groups = new Map<number, number[]>()
-  for (let row = 0; row < count; row++) {
-    const group = groups.get(keyOf(row))
-    if (group) group.push(row)
-    else groups.set(keyOf(row), [row])
+/** Rows by rank and code, each in their order; a pass to count them, and one to put each where it belongs. */
+function rowsBy<T>(ranks: Uint16Array, codes: Uint8Array, known: number, make: (rank: number, code: number, rows: Uint32Array) => T): T[] {
+  let most = 0
+  for (let row = 0; row < ranks.length; row++) if (ranks[row] > most) most = ranks[row]
+  const next = new Uint32Array((most + 1) * known + 1)
+  for (let row = 0; row < ranks.length; row++) next[ranks[row] * known + codes[row] + 1]++
+  for (let key = 1; key < next.length; key++) next[key] += next[key - 1]
+  const begin = next.slice()
+  const rows = new Uint32Array(ranks.length)
+  for (let row = 0; row < ranks.length; row++) rows[next[ranks[row] * known + codes[row]]++] = row
+  const made: T[] = []
+  for (let key = 0; key + 1 < begin.length; key++) {
+    if (begin[key] < begin[key + 1]) made.push(make(Math.floor(key / known), key % known, rows.subarray(begin[key], begin[key + 1])))
   }
-  return [...groups].sort(([a], [b]) => a - b).map(([key, rows]) => [key, Uint32Array.from(rows)])
+  return made
 }
 
 function familiesOf(head: RunHead, spans: SpanColumns): Uint8Array {
@@ -151,14 +145,14 @@ function familiesOf(head: RunHead, spans: SpanColumns): Uint8Array {
     free: 'elementwise',
   } // prettier-ignore
   const kernels = head.codes.kernels.map(({ family }) => FAMILIES.indexOf(family))
-  return Uint8Array.from(spans.kind, (code, row) => {
-    const kind = KINDS[code]
-    if (kind !== 'compute') return FAMILIES.indexOf(byKind[kind])
-    const family = kernels[spans.kernel[row]]
-    if (family === undefined || family < 0)
-      throw broken(`span ${row} runs kernel number ${spans.kernel[row]}, which the head's table of ${kernels.length} kernels does not hold`)
-    return family
-  })
+  const kinds = KINDS.map((kind) => (kind === 'compute' ? -1 : FAMILIES.indexOf(byKind[kind])))
+  const families = new Uint8Array(spans.kind.length)
+  for (let row = 0; row < families.length; row++) {
+    const family = kinds[spans.kind[row]] >= 0 ? kinds[spans.kind[row]] : (kernels[spans.kernel[row]] ?? -1)
+    if (family < 0) throw broken(`span ${row} runs kernel number ${spans.kernel[row]}, which the head's table of ${kernels.length} kernels does not hold`)
+    families[row] = family
+  }
+  return families
 }
 
 function extentOf(head: RunHead, lanes: readonly Lane[], spans: SpanColumns, memory: MemoryColumns): Extent {
@@ -238,8 +232,10 @@ function checkTable(name: string, table: Record<string, ArrayLike<number>>, spec
 }
 
 function checkCodes(table: string, column: string, codes: Uint8Array, known: number): void {
-  const row = codes.findIndex((code) => code >= known)
-  if (row >= 0) throw broken(`${column} of ${table} row ${row} is code ${codes[row]}, and only ${known} are known; it may come from a newer version`)
+  for (let row = 0; row < codes.length; row++) {
+    if (codes[row] >= known)
+      throw broken(`${column} of ${table} row ${row} is code ${codes[row]}, and only ${known} are known; it may come from a newer version`)
+  }
 }
 
 /** Every index of one table into another, so that nothing looks outside. */
@@ -269,8 +265,9 @@ function checkPlan({ listing, names, buffers, uses, waits, spans, memory, predic
 }
 
 function checkIndices(table: string, column: string, indices: Uint32Array, count: number): void {
-  const row = indices.findIndex((index) => index >= count && index !== NONE_32)
-  if (row >= 0) throw broken(`${column} of ${table} row ${row} is ${indices[row]}, and there are ${count}`)
+  for (let row = 0; row < indices.length; row++) {
+    if (indices[row] >= count && indices[row] !== NONE_32) throw broken(`${column} of ${table} row ${row} is ${indices[row]}, and there are ${count}`)
+  }
 }
 
 function broken(reason: string): FpdtError {

@@ -1,26 +1,36 @@
 /**
  * Memory of one rank on one tier over time, stacked by category: a step curve that changes only at events.
  *
- *   level   ┌──┐          levels[c][e] = bytes of categories[c] after event e
- *      ┌────┘  └──┐
+ *   total   ┌──┐          totals[e] = bytes after event e; levels by category stand at every BLOCK-th event,
+ *      ┌────┘  └──┐       and those between are replayed from there
  *   ───┘          └───    pixel columns show the instant of their highest total, so no peak is lost
  */
 import { CATEGORIES, type Category, type MemoryColumns, type Tier } from '../schema.js'
+import { countBefore, firstAfter } from './search.js'
 
 export interface Stack {
   readonly rank: number
   readonly tier: Tier
+  readonly memory: MemoryColumns
   /** Rows of the memory table, by time. */
   readonly rows: Uint32Array
   readonly times_ns: Float64Array
   /** Bottom of the stack first; `earlier` is what was alive before the first event and cannot be told apart any more. */
   readonly categories: readonly (Category | 'earlier')[]
-  /** Per category, bytes from before the first event (index 0) to after the last. */
-  readonly levels: readonly Float64Array[]
-  /** Sum of levels. */
+  /** Bytes from before the first event (index 0) to after the last. */
   readonly totals: Float64Array
   /** Index into totals of the highest one (the first, of equals). */
   readonly peak: number
+  readonly blocks: Blocks
+}
+
+/** What is known of each BLOCK of `totals`. */
+interface Blocks {
+  /** Index of its highest and of its lowest total, the first of equals. */
+  readonly high: Uint32Array
+  readonly low: Uint32Array
+  /** levels[b * categories.length + c]: bytes of a category at its first total. */
+  readonly levels: Float64Array
 }
 
 /** What one pixel column shows: indices into `totals`. */
@@ -31,60 +41,96 @@ export interface StackColumns {
   readonly low: Uint32Array
 }
 
+const BLOCK = 64
+
 export function stackOf(memory: MemoryColumns, rank: number, tier: Tier, rows: Uint32Array): Stack {
-  const deltas = CATEGORIES.map(() => new Float64Array(rows.length + 1))
+  const { category, delta_bytes, total_bytes, time_ns } = memory
+  const level = new Float64Array(CATEGORIES.length)
   const lowest = new Float64Array(CATEGORIES.length)
-  rows.forEach((row, i) => {
-    for (const [c, level] of deltas.entries()) level[i + 1] = level[i] + (memory.category[row] === c ? memory.delta_bytes[row] : 0)
-    const c = memory.category[row]
-    lowest[c] = Math.min(lowest[c], deltas[c][i + 1])
-  })
-  // A table may begin in the middle of a run. What is freed later than it was made visible must have been there before.
-  const before = rows.length > 0 ? memory.total_bytes[rows[0]] - memory.delta_bytes[rows[0]] : 0
-  const known = lowest.reduce((sum, low) => sum - low, 0)
-  const levels: Float64Array[] = []
-  const categories: (Category | 'earlier')[] = []
-  if (before - known > 0) {
-    categories.push('earlier')
-    levels.push(new Float64Array(rows.length + 1).fill(before - known))
+  const highest = new Float64Array(CATEGORIES.length)
+  for (let i = 0; i < rows.length; i++) {
+    const c = category[rows[i]]
+    const now = level[c] + delta_bytes[rows[i]]
+    level[c] = now
+    if (now < lowest[c]) lowest[c] = now
+    if (now > highest[c]) highest[c] = now
   }
-  for (const [c, level] of deltas.entries()) {
-    const shifted = level.map((value) => value - lowest[c])
-    if (shifted.some((value) => value > 0)) {
-      categories.push(CATEGORIES[c])
-      levels.push(shifted)
+  // A table may begin in the middle of a run. What is freed later than it was made visible must have been there before.
+  const before = rows.length > 0 ? total_bytes[rows[0]] - delta_bytes[rows[0]] : 0
+  const known = lowest.reduce((sum, low) => sum - low, 0)
+  const present = CATEGORIES.map((_, c) => c).filter((c) => highest[c] > lowest[c])
+  const earlier = before > known
+  const opening = [...(earlier ? [before - known] : []), ...present.map((c) => 0 - lowest[c])]
+
+  const totals = new Float64Array(rows.length + 1)
+  const times_ns = new Float64Array(rows.length)
+  totals[0] = Math.max(before, known)
+  for (let i = 0; i < rows.length; i++) {
+    times_ns[i] = time_ns[rows[i]]
+    totals[i + 1] = totals[i] + delta_bytes[rows[i]]
+  }
+  const stack = { rank, tier, memory, rows, times_ns, totals, categories: [...(earlier ? (['earlier'] as const) : []), ...present.map((c) => CATEGORIES[c])] }
+  const blocks = blocksOf(stack, opening)
+  return { ...stack, blocks, peak: highestOf(totals, blocks.high) }
+}
+
+function blocksOf({ memory, rows, totals, categories }: Omit<Stack, 'blocks' | 'peak'>, opening: readonly number[]): Blocks {
+  const count = Math.ceil(totals.length / BLOCK)
+  const high = new Uint32Array(count)
+  const low = new Uint32Array(count)
+  const levels = new Float64Array(count * categories.length)
+  const layers = CATEGORIES.map((category) => categories.indexOf(category))
+  const level = Float64Array.from(opening)
+  for (let e = 0; e < totals.length; e++) {
+    if (e > 0) level[layers[memory.category[rows[e - 1]]]] += memory.delta_bytes[rows[e - 1]]
+    const block = (e / BLOCK) | 0
+    if (e % BLOCK === 0) {
+      high[block] = low[block] = e
+      levels.set(level, block * categories.length)
+    } else {
+      if (totals[e] > totals[high[block]]) high[block] = e
+      if (totals[e] < totals[low[block]]) low[block] = e
     }
   }
-  const totals = Float64Array.from({ length: rows.length + 1 }, (_, i) => levels.reduce((sum, level) => sum + level[i], 0))
-  const peak = totals.reduce((best, total, i) => (total > totals[best] ? i : best), 0)
-  return { rank, tier, rows, times_ns: Float64Array.from(rows, (row) => memory.time_ns[row]), categories, levels, totals, peak }
+  return { high, low, levels }
+}
+
+function highestOf(totals: Float64Array, candidates: Uint32Array): number {
+  return candidates.reduce((best, e) => (totals[e] > totals[best] ? e : best), 0)
+}
+
+/** Bytes by category, in the order of `categories`, at an index into `totals`. */
+export function levelsAfter({ memory, rows, categories, blocks }: Stack, event: number): Float64Array {
+  const block = (event / BLOCK) | 0
+  const levels = blocks.levels.slice(block * categories.length, (block + 1) * categories.length)
+  for (let e = block * BLOCK; e < event; e++) levels[categories.indexOf(CATEGORIES[memory.category[rows[e]]])] += memory.delta_bytes[rows[e]]
+  return levels
 }
 
 /** Index into `totals` of what stands at an instant: the number of events up to and including it. */
-export function levelAt(stack: Stack, time_ns: number): number {
-  let low = 0
-  let high = stack.times_ns.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (stack.times_ns[middle] > time_ns) high = middle
-    else low = middle + 1
-  }
-  return low
+export function levelAt({ times_ns }: Stack, time_ns: number): number {
+  return firstAfter(times_ns, (time) => time, time_ns)
 }
 
 /** One entry per pixel column of the window. */
 export function stackColumns(stack: Stack, start_ns: number, end_ns: number, width: number): StackColumns {
   const high = new Uint32Array(width)
   const low = new Uint32Array(width)
+  const { totals, times_ns, blocks } = stack
   let event = levelAt(stack, start_ns)
   for (let x = 0; x < width; x++) {
-    const end = start_ns + ((end_ns - start_ns) * (x + 1)) / width
-    high[x] = low[x] = event
-    while (event < stack.times_ns.length && stack.times_ns[event] < end) {
-      event++
-      if (stack.totals[event] > stack.totals[high[x]]) high[x] = event
-      if (stack.totals[event] < stack.totals[low[x]]) low[x] = event
+    const last = countBefore(times_ns, start_ns + ((end_ns - start_ns) * (x + 1)) / width, event)
+    let [highest, lowest] = [event, event]
+    for (let e = event + 1; e <= last; e++) {
+      const whole = e % BLOCK === 0 && e + BLOCK - 1 <= last
+      const [h, l] = whole ? [blocks.high[e / BLOCK], blocks.low[e / BLOCK]] : [e, e]
+      if (totals[h] > totals[highest]) highest = h
+      if (totals[l] < totals[lowest]) lowest = l
+      if (whole) e += BLOCK - 1
     }
+    high[x] = highest
+    low[x] = lowest
+    event = last
   }
   return { high, low }
 }

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { coverageOf } from '../../../../kernel/src/trace/draw/coverage.js'
+import { type Bar, coverageOf } from '../../../../kernel/src/trace/draw/coverage.js'
 import { openRun, type Run, spanAt } from '../../../../kernel/src/trace/model/run.js'
 import { FAMILIES, type SpanColumns } from '../../../../kernel/src/trace/schema.js'
 import { fixture } from '../fixture.js'
@@ -23,18 +23,49 @@ function lane(pairs: readonly (readonly [gap: number, length: number])[], steps:
 const pairs = fc.array(fc.tuple(fc.integer({ min: 0, max: 50 }), fc.integer({ min: 0, max: 400 })), { minLength: 1, maxLength: 60 })
 const width = fc.integer({ min: 8, max: 300 })
 
+/** Shares and bars by the definition, span by span. */
+function naive(run: Run, start_ns: number, end_ns: number, pixels: number) {
+  const perPixel = pixels / (end_ns - start_ns)
+  const shares = new Float64Array(pixels * FAMILIES.length)
+  const bars: Bar[] = []
+  let spans = 0
+  let busy_ns = 0
+  for (const [row, start] of run.spans.start_ns.entries()) {
+    const end = start + run.spans.duration_ns[row]
+    const hidden = row + 1 < run.spans.start_ns.length && run.spans.start_ns[row + 1] < start_ns // of what ended at the window's edge the last is in view
+    if (start >= end_ns || end < start_ns || hidden) continue
+    spans++
+    busy_ns += Math.min(end, end_ns) - Math.max(start, start_ns)
+    const [from, to] = [Math.max(0, (start - start_ns) * perPixel), Math.min(pixels, (end - start_ns) * perPixel)]
+    const [first, last] = [Math.ceil(from - 1e-6), Math.floor(to + 1e-6)]
+    const isBar = last - first >= 2
+    if (isBar) bars.push({ row, x: first, width: last - first })
+    for (let x = 0; x < pixels; x++) {
+      if (!(isBar && x >= first && x < last)) shares[x * FAMILIES.length + run.families[row]] += Math.max(0, Math.min(to, x + 1) - Math.max(from, x))
+    }
+  }
+  return { shares, bars, spans, busy_ns }
+}
+
 describe('coverage', () => {
-  it('covers as much time as the spans take, whatever the scale', () => {
+  // Spans on few pixels and one on many, short windows and long ones, so that blocks of the index are taken whole and in part.
+  it('is what one pass over all spans gives, however they are indexed', () => {
+    const many = fc.array(fc.tuple(fc.integer({ min: 0, max: 9 }), fc.oneof(fc.integer({ min: 0, max: 9 }), fc.integer({ min: 100, max: 900 }))), {
+      minLength: 1,
+      maxLength: 400,
+    })
     fc.assert(
-      fc.property(pairs, width, fc.integer({ min: 1, max: 30_000 }), (list, pixels, end_ns) => {
+      fc.property(many, width, fc.integer({ min: 0, max: 4000 }), fc.integer({ min: 1, max: 9000 }), (list, pixels, start_ns, length_ns) => {
         const run = lane(list)
-        const { bars, shares, busy } = coverageOf(run, run.lanes[0], 0, end_ns, pixels)
-        const covered = (bars.reduce((sum, bar) => sum + bar.width, 0) + shares.reduce((sum, share) => sum + share, 0)) / pixels
-        // Spans of no length get a trace of a thousandth of a pixel.
-        expect(covered).toBeCloseTo(busy, 1)
-        expect(covered).toBeLessThanOrEqual(busy + (list.length * 1e-3 + 1e-3) / pixels + 1e-6)
-        expect(covered).toBeGreaterThanOrEqual(busy - 2e-3 - (list.length * 2e-3) / pixels)
+        const found = coverageOf(run, run.lanes[0], start_ns, start_ns + length_ns, pixels)
+        const wanted = naive(run, start_ns, start_ns + length_ns, pixels)
+        expect(found.bars).toEqual(wanted.bars)
+        expect(found.spans).toBe(wanted.spans)
+        expect(found.busy).toBeCloseTo(wanted.busy_ns / length_ns, 9)
+        const worst = wanted.shares.reduce((most, share, i) => Math.max(most, Math.abs(share - found.shares[i])), 0)
+        expect(worst).toBeLessThan(2e-3) // what a column may hide: the ends of two bars
       }),
+      { numRuns: 300 },
     )
   })
 
@@ -64,8 +95,10 @@ describe('coverage', () => {
         for (let row = 0; row < list.length; row++) {
           if (start_ns[row] >= end_ns) continue
           const x = Math.min(pixels - 1, Math.floor((start_ns[row] * pixels) / end_ns))
-          const seen =
-            bars.some((bar) => bar.row === row) || [x, Math.min(pixels - 1, x + 1)].some((at) => shares[at * FAMILIES.length + run.families[row]] > 0)
+          const covers = (bar: Bar, at: number): boolean => run.families[bar.row] === run.families[row] && at >= bar.x && at < bar.x + bar.width
+          const seen = [x, Math.min(pixels - 1, x + 1)].some(
+            (at) => bars.some((bar) => covers(bar, at)) || shares[at * FAMILIES.length + run.families[row]] > 0,
+          )
           expect(seen, `span ${row}`).toBe(true)
         }
       }),
@@ -84,13 +117,19 @@ describe('coverage', () => {
     expect(spanAt(run, run.lanes[0], 300, 10)).toBe(2)
   })
 
-  it('takes one pass over what is in view', () => {
-    const run = lane(Array.from({ length: 200_000 }, () => [1, 9] as const))
-    const started = performance.now()
-    coverageOf(run, run.lanes[0], 0, 2_000_000, 1200)
-    const all = performance.now() - started
-    const zoomStarted = performance.now()
-    for (let i = 0; i < 20; i++) coverageOf(run, run.lanes[0], 1_000_000, 1_000_200, 1200)
-    expect((performance.now() - zoomStarted) / 20).toBeLessThan(Math.max(2, all / 2))
+  it('costs the same for a million spans as for ten thousand', () => {
+    const time = (spans: number): number => {
+      const run = lane(Array.from({ length: spans }, () => [1, 9] as const))
+      const all = () => coverageOf(run, run.lanes[0], 0, 10 * spans, 1200)
+      for (let i = 0; i < 5; i++) all()
+      return Math.min(...Array.from({ length: 10 }, () => timed(all)))
+    }
+    expect(time(1_000_000)).toBeLessThan(10 * time(10_000) + 1) // a hundred times as many
   })
 })
+
+function timed(work: () => unknown): number {
+  const started = performance.now()
+  work()
+  return performance.now() - started
+}

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { levelAt, stackColumns, stackOf } from '../../../../kernel/src/trace/model/stack.js'
+import { levelAt, levelsAfter, type Stack, stackColumns, stackOf } from '../../../../kernel/src/trace/model/stack.js'
 import { CATEGORIES, type MemoryColumns } from '../../../../kernel/src/trace/schema.js'
 
 /** Residencies as (begin, length, category, bytes) to the events they make. */
@@ -16,6 +16,7 @@ function memory(residencies: readonly (readonly [number, number, number, number]
   return { step: new Uint32Array(n), op: new Uint32Array(n), rank: new Uint16Array(n), tier: new Uint8Array(n), category: Uint8Array.from(events, (e) => e.category), time_ns: Float64Array.from(events, (e) => e.time), delta_bytes: Float64Array.from(events, (e) => e.delta), total_bytes: Float64Array.from(totals), buffer: new Uint32Array(n) } // biome-ignore format: one table
 }
 const allRows = (table: MemoryColumns): Uint32Array => Uint32Array.from(table.op.keys())
+const allLevels = (stack: Stack): Float64Array[] => Array.from(stack.totals, (_, event) => levelsAfter(stack, event))
 const residencies = fc.array(
   fc.tuple(
     fc.integer({ min: 0, max: 1000 }),
@@ -23,7 +24,7 @@ const residencies = fc.array(
     fc.integer({ min: 0, max: CATEGORIES.length - 1 }),
     fc.integer({ min: 1, max: 2 ** 30 }),
   ),
-  { minLength: 1, maxLength: 50 },
+  { minLength: 1, maxLength: 300 },
 )
 
 describe('stack', () => {
@@ -39,6 +40,23 @@ describe('stack', () => {
     )
   })
 
+  it('has the levels of every category after every event', () => {
+    fc.assert(
+      fc.property(residencies, (list) => {
+        const table = memory(list)
+        const stack = stackOf(table, 0, 'device', allRows(table))
+        const level = new Map<string, number>()
+        for (const [event, levels] of allLevels(stack).entries()) {
+          if (event > 0) {
+            const category = CATEGORIES[table.category[event - 1]]
+            level.set(category, (level.get(category) ?? 0) + table.delta_bytes[event - 1])
+          }
+          expect([...levels]).toEqual(stack.categories.map((category) => level.get(category) ?? 0))
+        }
+      }),
+    )
+  })
+
   it('of a table that begins in the middle of a run: totals hold, and nothing is negative', () => {
     fc.assert(
       fc.property(residencies, fc.nat(99), (list, cut) => {
@@ -46,7 +64,7 @@ describe('stack', () => {
         const rows = allRows(table).slice(cut % table.op.length)
         const stack = stackOf(table, 0, 'device', rows)
         expect([...stack.totals.subarray(1)]).toEqual([...rows].map((row) => table.total_bytes[row]))
-        for (const level of stack.levels) expect(Math.min(...level)).toBeGreaterThanOrEqual(0)
+        for (const levels of allLevels(stack)) expect(Math.min(0, ...levels)).toBe(0)
       }),
     )
   })
