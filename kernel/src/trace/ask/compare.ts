@@ -12,6 +12,7 @@
 import { placeWords } from '../draw/words.js'
 import type { Run } from '../model/run.js'
 import { CATEGORIES, FAMILIES, IDLE_CAUSES, KINDS, NONE, PHASES, type RankAccount, STREAMS, type StepSummary, TIERS, type Tier } from '../schema.js'
+import { copyTime } from './accounts.js'
 
 export type Unit = 'time' | 'bytes' | 'share' | 'rate' | 'count' | 'flops'
 /** A figure of both sides; null where a side does not know it. */
@@ -155,7 +156,6 @@ interface Counted {
 }
 
 const COMPUTE = STREAMS.indexOf('compute')
-const COPIES = ['fetch', 'offload', 'load', 'spill'] as const
 const AFTER_LAYERS = NONE // the key of what belongs to no layer
 
 function count(side: Side): Counted {
@@ -247,17 +247,17 @@ function times(a: Counted, b: Counted): DifferenceGroup {
 }
 
 const IDLE_WORDS = {
-  fetch: 'idle: waits for a copy to the device',
+  fetch: 'idle: waits for a copy over the host link',
   collective: 'idle: waits for other ranks’ data',
   disk: 'idle: waits for the disk',
-  memory: 'idle: waits for bytes of the arena',
+  memory: 'idle: waits for bytes that are still used',
   turn: 'idle: another rank computes on the same cores',
   nothing: 'idle: nothing to do',
 } as const
 
 /** Copies between tiers, under compute or not. */
 function overlap(a: Counted, b: Counted): DifferenceGroup {
-  const copied = ({ account }: Counted): number | null => (account ? COPIES.reduce((sum, stream) => sum + account.busy_ns[stream], 0) : null)
+  const copied = ({ account }: Counted): number | null => (account ? copyTime(account) : null)
   const hidden = ({ account }: Counted): number | null => account?.hidden_copy_ns ?? null
   const beside = (one: Counted): number | null => minus(copied(one), hidden(one))
   const total: Difference = { name: 'time of copies', unit: 'time', best: 'less', a: copied(a), b: copied(b) }

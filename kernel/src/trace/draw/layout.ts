@@ -16,7 +16,7 @@ import { type Lane, type Run, stackFor } from '../model/run.js'
 import type { Stack } from '../model/stack.js'
 import type { View } from '../model/view.js'
 import { CATEGORIES, FAMILIES, type Family, TIERS } from '../schema.js'
-import { type LegendLayout, layOutLegend } from './legend.js'
+import { type LegendEntry, type LegendLayout, layOutLegend } from './legend.js'
 import { type PixelRect, type Surface, textWidth } from './surface.js'
 import { HATCHES } from './theme.js'
 import { byteTicks, type Tick } from './ticks.js'
@@ -52,6 +52,8 @@ export interface Layout {
   readonly hiddenLine: number
 }
 
+/** Of a lane's prediction: pixels of its band, and between the two. */
+export const BAND = { height: 4, gap: 2 } as const
 const LANE = 17
 const LANE_GAP = 4
 const RANK_GAP = 9
@@ -69,19 +71,27 @@ export function hidesRanks(run: Run): boolean {
   return run.lanes.length > MOST_LANES
 }
 
-export function layOut(surface: Surface, run: Run, view: View, width: number): Layout {
+export interface LayoutOptions {
+  /** Leaves room below each lane for its prediction. */
+  readonly predicted?: boolean
+  /** Least x of the plot, for pictures below each other on one axis (`leftOf`). */
+  readonly left?: number
+}
+
+export function layOut(surface: Surface, run: Run, view: View, width: number, { predicted = false, left: least = 0 }: LayoutOptions = {}): Layout {
   const shown = hidesRanks(run) ? run.lanes.filter(({ rank }) => rank === view.rank) : run.lanes
-  const rankWidth = Math.max(0, ...run.ranks.map((rank) => textWidth(surface, `rank ${rank}`, { bold: true })))
-  const streamWidth = Math.max(0, ...shown.map(({ stream }) => textWidth(surface, stream)))
-  const left = Math.ceil(Math.max(rankWidth + 10 + streamWidth, textWidth(surface, '1000 MiB')) + 8)
+  const left = Math.max(least, leftOf(surface, run))
   const right = width >= 420 ? Math.ceil(textWidth(surface, '99.9 %') + 12) : 4
   const plot = { x: left, width: Math.max(40, Math.floor(width - left - right)) }
 
-  const present = new Set(run.families)
+  const present = new Set(run.lanes.flatMap(({ families }) => families.map(({ family }) => family)))
   const used = FAMILIES.filter((_, i) => present.has(i))
   const families = layOutLegend(
     surface,
-    used.map((family) => ({ words: FAMILY_WORDS[family], colour: surface.theme.families[family], hatch: HATCHES[family] })),
+    [
+      ...used.map((family): LegendEntry => ({ words: FAMILY_WORDS[family], colour: surface.theme.families[family], hatch: HATCHES[family] })),
+      ...(predicted ? [{ words: 'predicted', colour: surface.theme.mutedText, dashed: true }] : []),
+    ],
     { x: plot.x, y: 0, width: width - plot.x },
   )
 
@@ -93,7 +103,7 @@ export function layOut(surface: Surface, run: Run, view: View, width: number): L
     const leads = lanes.at(-1)?.lane.rank !== lane.rank
     if (leads && lanes.length > 0) y += RANK_GAP
     lanes.push({ lane, leads, x: plot.x, y, width: plot.width, height: LANE })
-    y += LANE + LANE_GAP
+    y += LANE + LANE_GAP + (predicted ? BAND.gap + BAND.height : 0)
   }
 
   const hiddenRanks = shown.length === run.lanes.length ? 0 : run.ranks.length - 1
@@ -142,6 +152,13 @@ export function layOut(surface: Surface, run: Run, view: View, width: number): L
     hiddenRanks,
     hiddenLine,
   }
+}
+
+/** Where the plot of a run begins when nothing else decides: right of the names of its lanes and of the marks of its memory. */
+export function leftOf(surface: Surface, run: Run): number {
+  const rankWidth = Math.max(0, ...run.ranks.map((rank) => textWidth(surface, `rank ${rank}`, { bold: true })))
+  const streamWidth = Math.max(0, ...run.lanes.map(({ stream }) => textWidth(surface, stream)))
+  return Math.ceil(Math.max(rankWidth + 10 + streamWidth, textWidth(surface, '1000 MiB')) + 8)
 }
 
 export function timeAt(layout: Layout, view: View, x: number): number {

@@ -7,6 +7,8 @@ export interface LegendEntry {
   readonly words: string
   readonly colour: string
   readonly hatch?: Hatch | undefined
+  /** A thin dashed band: something predicted. */
+  readonly dashed?: boolean
 }
 export interface LegendLayout {
   readonly entries: readonly (LegendEntry & { readonly x: number; readonly y: number })[]
@@ -34,10 +36,11 @@ export function layOutLegend(surface: Surface, entries: readonly LegendEntry[], 
 
 export function drawLegend(surface: Surface, layout: LegendLayout): void {
   const { context, theme } = surface
-  for (const { words, colour, hatch: kind, x, y } of layout.entries) {
+  for (const { words, colour, hatch: kind, dashed, x, y } of layout.entries) {
     const swatch: PixelRect = { x, y: y + 4, width: SWATCH, height: 10 }
     context.fillStyle = colour
-    context.fillRect(swatch.x, swatch.y, swatch.width, swatch.height)
+    if (dashed) for (const dx of [0, 5, 10]) context.fillRect(x + dx, y + 7, 3, 4)
+    else context.fillRect(swatch.x, swatch.y, swatch.width, swatch.height)
     if (kind) hatch(context, [swatch], kind, inkFor(colour))
     write(surface, words, x + SWATCH + 5, y + 9, { role: 'legend', colour: theme.mutedText })
   }

@@ -9,6 +9,7 @@ import { bytes, counted, duration } from './format.js'
 import { type Layout, timeAt, xOf, yOf } from './layout.js'
 import { drawLegend } from './legend.js'
 import { type DrawnChart, drawChart } from './memory.js'
+import { drawPredicted } from './predicted.js'
 import { type Context2D, type Label, line, overlaps, type PixelRect, type Surface, textWidth, write } from './surface.js'
 import type { Theme } from './theme.js'
 import { timeTicks } from './ticks.js'
@@ -34,7 +35,8 @@ export interface Pointed {
 /** A pointer is allowed to miss a short span by this many pixels. */
 const REACH = 4
 
-export function draw(surface: Surface, run: Run, view: View, layout: Layout): Picture {
+/** `predicted`: the prediction of the run (`model/predicted.ts`), to be drawn below its lanes. */
+export function draw(surface: Surface, run: Run, view: View, layout: Layout, predicted: Run | null = null): Picture {
   const { context, theme } = surface
   context.fillStyle = theme.background
   context.fillRect(0, 0, layout.width, layout.height)
@@ -42,6 +44,7 @@ export function draw(surface: Surface, run: Run, view: View, layout: Layout): Pi
   drawLegend(surface, layout.categories)
   drawAxis(surface, run, view, layout)
   const lanes = layout.lanes.map((lane) => drawLane(surface, run, view, layout, lane))
+  if (predicted) drawPredicted(surface, run, predicted, view, layout)
   if (layout.hiddenRanks > 0) {
     const words = `lanes of rank ${view.rank}; those of ${counted(layout.hiddenRanks, 'more rank')} are not drawn`
     write(surface, words, layout.plot.x, layout.hiddenLine, { role: 'note', colour: theme.mutedText })

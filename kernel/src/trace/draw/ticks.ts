@@ -51,6 +51,14 @@ export function byteTicks(end: number, most: number): Tick[] {
   return ticks
 }
 
+/** At most about `most` multiples of 1, 2 or 5 times a power of ten inside [low, high]. */
+export function roundTicks(low: number, high: number, most: number): number[] {
+  const power = 10 ** Math.floor(Math.log10((high - low) / Math.max(1, most)))
+  const step = ([1, 2, 5].find((factor) => (high - low) / (factor * power) <= most) ?? 10) * power
+  const first = Math.ceil(low / step - 1e-9)
+  return Array.from({ length: Math.max(0, Math.floor(high / step + 1e-9) - first + 1) }, (_, i) => (first + i) * step)
+}
+
 function roundStep(atLeast: number): number {
   const power = 10 ** Math.floor(Math.log10(Math.max(atLeast, 1e-3)))
   return power * ([1, 2, 5, 10].find((factor) => factor * power >= atLeast * (1 - 1e-9)) ?? 10)

@@ -1,4 +1,5 @@
 /** The prediction that a run carries, as a run of its own: what draws, asks and compares runs takes it like any other. */
+import { accountsOf } from '../ask/accounts.js'
 import { memoryOf, peaksOf } from '../memory.js'
 import type { RunHead, SpanColumns, StepSummary } from '../schema.js'
 import { openRun, type Run } from './run.js'
@@ -24,7 +25,7 @@ export function predictedRun(run: Run): Run | null {
       message: '',
       tiers: head.tiers.map((tier) => ({ ...tier, allocated_bytes: null, measured_bytes: null })),
       peaks: peaksOf(run, memory, words),
-      steps: [predictedStep(head, predicted)],
+      steps: [predictedStep(run, predicted)],
       kept,
     },
     spans: predicted,
@@ -39,14 +40,14 @@ export function predictedEnd_ns({ predicted_ns }: RunHead, spans: SpanColumns): 
 }
 
 /** Tokens and operations are those of the measured steps: the plan is the same. */
-function predictedStep(head: RunHead, spans: SpanColumns): StepSummary {
+function predictedStep(run: Run, spans: SpanColumns): StepSummary {
+  const { head } = run
   const duration_ns = predictedEnd_ns(head, spans)
   const measured = head.steps.at(-1)
   const seconds = duration_ns / 1e9
+  const step = { step: spans.step[0], start_ns: 0, duration_ns }
   return {
-    step: spans.step[0],
-    start_ns: 0,
-    duration_ns,
+    ...step,
     loss: null,
     tokens: measured?.tokens ?? 0,
     tokens_per_second: (measured?.tokens ?? 0) / seconds,
@@ -54,6 +55,6 @@ function predictedStep(head: RunHead, spans: SpanColumns): StepSummary {
     mfu: measured?.mfu ? (measured.mfu * measured.duration_ns) / duration_ns : null,
     mfu_formula: measured?.mfu_formula ?? '',
     gradient_norm: null,
-    accounts: [],
+    accounts: accountsOf({ ...run, spans }, step, head.device.backend),
   }
 }
