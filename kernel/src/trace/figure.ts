@@ -1,14 +1,18 @@
 /**
- * The picture of a run as a PNG, drawn in Node with the same functions as in JupyterLab: for viewers of notebooks that do not
- * have the lab extension. The font comes with the package, so the file does not depend on the machine.
+ * Pictures made in Node with the same functions as in JupyterLab: for viewers of notebooks that do not have the lab extension,
+ * and for files. The font comes with the package, so a file does not depend on the machine.
  */
 
 import { fileURLToPath } from 'node:url'
 import { createCanvas, GlobalFonts } from '@napi-rs/canvas'
 import { FpdtError } from '../errors.js'
-import type { PageColours, Picture, Run, Surface, Theme, View } from './draw/index.js'
-import { draw, facts, keptWords, LIGHT_PAGE, layOut, openRun, stateWords, themeFor } from './draw/index.js'
-import { type Context2D, textWidth, write } from './draw/surface.js'
+import { drawHeat, type HeatWords, layOutHeat } from './draw/heat.js'
+import type { PageColours, Picture, Run, Surface, View } from './draw/index.js'
+import { LIGHT_PAGE, openRun, themeFor } from './draw/index.js'
+import { sheetOf } from './draw/sheet.js'
+import type { Context2D } from './draw/surface.js'
+import { runSvg } from './export/svg.js'
+import type { Grid } from './model/grid.js'
 import type { RunTables } from './schema.js'
 
 export interface FigureOptions {
@@ -27,70 +31,41 @@ export interface Figure {
 }
 
 const FONT = 'FPDT Sans'
-const MARGIN = 14
-const LINE = 19
 
-/** Throws FpdtError 'payload' for tables that break the run format. */
+/** The picture of a run as a PNG. Throws FpdtError 'payload' for tables that break the run format. */
 export function figure(tables: RunTables, { width = 1200, scale = 2, page = LIGHT_PAGE }: FigureOptions = {}): Figure {
-  useFont()
   const run = openRun(tables)
-  const theme = themeFor({ ...page, font: FONT })
-  const view: View = { ...run.extent, rank: run.ranks[0] ?? 0 }
-  const inner = width - 2 * MARGIN
-  // Sizes of text are needed before the height of the canvas is known.
-  const ruler: Surface = { context: createCanvas(1, 1).getContext('2d') as Context2D, theme, labels: [] }
-  const lines = headerLines(ruler, run, inner)
-  const layout = layOut(ruler, run, view, inner)
-  const top = MARGIN + lines.length * LINE + 8
-  const height = top + layout.height + MARGIN
+  const sheet = sheetOf(surfaceOf(1, 1, 1, page), run, wholeOf(run), width)
+  const surface = surfaceOf(width, sheet.height, scale, page)
+  const picture = sheet.paint(surface)
+  return { png: surface.png(), width, height: sheet.height, picture }
+}
+
+/** The same picture as SVG. Throws FpdtError 'payload'. */
+export function figureSvg(tables: RunTables, { width = 1200, page = LIGHT_PAGE }: Omit<FigureOptions, 'scale'> = {}): string {
+  const { context, theme } = surfaceOf(1, 1, 1, page)
+  const run = openRun(tables)
+  return runSvg(context, theme, run, wholeOf(run), width)
+}
+
+/** Values as a heat map, as a PNG. */
+export function heatFigure(grid: Grid, words: HeatWords, { width = 560, scale = 2, page = LIGHT_PAGE }: FigureOptions = {}): Uint8Array {
+  const layout = layOutHeat(grid, words, width)
+  const surface = surfaceOf(width, layout.height, scale, page)
+  drawHeat(surface, grid, words, layout)
+  return surface.png()
+}
+
+function surfaceOf(width: number, height: number, scale: number, page: Omit<PageColours, 'font'>): Surface & { png(): Uint8Array } {
+  useFont()
   const canvas = createCanvas(Math.round(width * scale), Math.round(height * scale))
   const context = canvas.getContext('2d')
   context.scale(scale, scale)
-  context.fillStyle = theme.background
-  context.fillRect(0, 0, width, height)
-  const surface: Surface = { context: context as Context2D, theme, labels: [] }
-  drawHeader(surface, theme, lines)
-  context.translate(MARGIN, top)
-  const picture = draw({ ...surface, labels: [] }, run, view, layout)
-  return { png: canvas.toBuffer('image/png'), width, height, picture }
+  return { context: context as Context2D, theme: themeFor({ ...page, font: FONT }), labels: [], png: () => canvas.toBuffer('image/png') }
 }
 
-/** The title, then figures and notes, broken into lines. */
-function headerLines(ruler: Surface, run: Run, width: number): string[] {
-  const { head } = run
-  const notes = [stateWords(head), keptWords(head)].filter(Boolean)
-  return [
-    `${head.title}${head.origin === 'predicted' ? ' (predicted)' : ''}`,
-    ...wrapped(
-      ruler,
-      facts(head).map(({ name, value }) => `${name} ${value}`),
-      '   |   ',
-      width,
-    ),
-    ...notes,
-  ]
-}
-
-/** As many parts in a line as it holds. */
-function wrapped(ruler: Surface, parts: readonly string[], between: string, width: number): string[] {
-  const lines: string[] = []
-  for (const part of parts) {
-    const longer = lines.length > 0 ? `${lines.at(-1)}${between}${part}` : ''
-    if (longer && textWidth(ruler, longer, { size: 12 }) <= width) lines[lines.length - 1] = longer
-    else lines.push(part)
-  }
-  return lines
-}
-
-function drawHeader(surface: Surface, theme: Theme, lines: readonly string[]): void {
-  for (const [i, text] of lines.entries()) {
-    write(surface, text, MARGIN, MARGIN + i * LINE + LINE / 2, {
-      role: 'figure',
-      size: i === 0 ? 14 : 12,
-      bold: i === 0,
-      colour: i === 0 ? theme.text : theme.mutedText,
-    })
-  }
+function wholeOf(run: Run): View {
+  return { ...run.extent, rank: run.ranks[0] ?? 0 }
 }
 
 function useFont(): void {
