@@ -1,35 +1,50 @@
-/** The plugin: commands for the run that was used last. Drawing itself needs no plugin (`mime.ts`). */
-import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
+/** The plugin: commands, a tab for a run, settings, status bar. Drawing itself needs no plugin (`mime.ts`). */
+import { ILabShell, ILayoutRestorer, type JupyterFrontEnd, type JupyterFrontEndPlugin } from '@jupyterlab/application'
 import { ICommandPalette } from '@jupyterlab/apputils'
-import { lastUsed } from './lab/registry.js'
+import { ISettingRegistry } from '@jupyterlab/settingregistry'
+import { IStatusBar } from '@jupyterlab/statusbar'
+import { addCommands } from './lab/commands.js'
+import { OpenNotebooks } from './lab/notebooks.js'
+import { followSettings } from './lab/settings.js'
+import { onLive, standingOf } from './lab/status.js'
+import { StatusItem } from './lab/status-item.js'
+import { RunTabs } from './lab/tabs.js'
 
-export const CommandIDs = {
-  wholeRun: 'fpdt:show-whole-run',
-  table: 'fpdt:toggle-table',
-} as const
+const ID = '@fpdt/labextension:plugin'
 
-const commands: JupyterFrontEndPlugin<void> = {
-  id: '@fpdt/labextension:commands',
-  description: 'Commands for drawn FPDT runs.',
+const plugin: JupyterFrontEndPlugin<void> = {
+  id: ID,
+  description: 'Commands, tabs, settings and a status item for drawn FPDT runs.',
   autoStart: true,
-  optional: [ICommandPalette],
-  activate: (app: JupyterFrontEnd, palette: ICommandPalette | null) => {
-    const isEnabled = (): boolean => lastUsed() !== undefined
-    app.commands.addCommand(CommandIDs.wholeRun, {
-      label: 'Show Whole Run',
-      caption: 'Zoom the FPDT run that was used last out to its full time',
-      isEnabled,
-      execute: () => lastUsed()?.showWholeRun(),
-    })
-    app.commands.addCommand(CommandIDs.table, {
-      label: 'Show Ops as Table',
-      caption: 'List the ops in view of the FPDT run that was used last',
-      isEnabled,
-      isToggled: () => lastUsed()?.session.shown.views.has('ops') ?? false,
-      execute: () => lastUsed()?.toggleView('ops'),
-    })
-    for (const command of Object.values(CommandIDs)) palette?.addItem({ command, category: 'FPDT' })
+  optional: [ICommandPalette, ILabShell, ILayoutRestorer, ISettingRegistry, IStatusBar],
+  activate: (
+    app: JupyterFrontEnd,
+    palette: ICommandPalette | null,
+    labShell: ILabShell | null,
+    restorer: ILayoutRestorer | null,
+    registry: ISettingRegistry | null,
+    statusBar: IStatusBar | null,
+  ) => {
+    const notebooks = new OpenNotebooks()
+    app.docRegistry.addWidgetExtension('Notebook', notebooks)
+    const tabs = new RunTabs(app, notebooks, labShell ? 'main' : 'down')
+    addCommands(app, tabs, notebooks, palette)
+    if (restorer) tabs.restoreWith(restorer)
+    if (registry) void followSettings(registry, ID)
+    if (statusBar) addStatus(statusBar, notebooks, tabs)
   },
 }
 
-export default [commands]
+function addStatus(statusBar: IStatusBar, notebooks: OpenNotebooks, tabs: RunTabs): void {
+  const item = new StatusItem(({ path, run_id }) => void tabs.open({ path, run_id }))
+  const tell = (): void => {
+    const path = tabs.currentNotebook
+    void item.tell(path === null ? null : standingOf(path, notebooks.runs))
+  }
+  notebooks.changed.connect(tell)
+  tabs.currentChanged.connect(tell)
+  onLive(tell)
+  statusBar.registerStatusItem(ID, { item, align: 'middle', rank: 900, isActive: () => item.standing !== null, activeStateChanged: item.shownChanged })
+}
+
+export default [plugin]

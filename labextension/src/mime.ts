@@ -3,10 +3,8 @@
  * so it also works when the plugin of `index.ts` could not start. What draws is loaded with the first run on the page.
  */
 import type { IRenderMime } from '@jupyterlab/rendermime-interfaces'
+import { RUN_MIME } from './lab/mime-type.js'
 import { RunRenderer } from './lab/renderer.js'
-
-/** Written out, and checked by its type: an import of the value would load all of `fpdt/trace` with every page. */
-const RUN_MIME: typeof import('fpdt/trace').RUN_MIME = 'application/vnd.fpdt.run.v1+json'
 
 const extension: IRenderMime.IExtension = {
   id: '@fpdt/labextension:run-renderer',

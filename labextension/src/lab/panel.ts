@@ -5,16 +5,18 @@
 import type { Message } from '@lumino/messaging'
 import { Widget } from '@lumino/widgets'
 import type { Picture, Run, Target, Theme, View } from 'fpdt/trace'
-import { showWholeRun } from './actions.js'
+import { showWholeRun, stepOp } from './actions.js'
 import { details } from './details.js'
 import { element } from './dom.js'
 import { Painter } from './frame.js'
 import { header } from './header.js'
-import { KEYS } from './keys.js'
+import { KEYS, listOfKeys, numberOf } from './keys.js'
+import { page } from './page.js'
 import { onThemeChange, pageTheme } from './page-theme.js'
 import { forget, use } from './registry.js'
 import { type Changed, type RunView, Session, type Shown, VIEWS, type ViewName, wholeOf } from './session.js'
-import { Toolbar } from './toolbar.js'
+import { onSettings, settings } from './settings.js'
+import { Toolbar, type ToolbarActions } from './toolbar.js'
 import { KINDS_OF_VIEW } from './views/index.js'
 import { TimelineView } from './views/timeline.js'
 
@@ -31,6 +33,7 @@ export interface PanelState {
   readonly pointer_ns: number | null
   readonly views: readonly ViewName[]
   readonly presentation: boolean
+  readonly scale: number
 }
 
 interface Opened {
@@ -41,14 +44,21 @@ interface Opened {
 
 export class RunPanel extends Widget {
   readonly session: Session
-  readonly #toolbar: Toolbar
+  readonly toolbar: Toolbar
   readonly #views = element('div', 'jp-FPDT-views')
   readonly #details = element('div', 'jp-FPDT-details', [], { 'aria-live': 'polite' })
   readonly #opened = new Map<ViewName, Opened>()
-  readonly #painters: Painter<keyof Shown>[]
+  readonly #ends: { dispose(): void }[] = []
   readonly #ended = new AbortController()
+  /** Takes newer data when the panel can be seen, and not more often than the reader wants. */
+  readonly #data: Painter<'run'>
+  #newest: (() => Run) | null = null
+  #taken_ms = 0
   #header: HTMLElement
   #themes: { dispose(): void } | null = null
+  #keys: HTMLElement | null = null
+  /** The views to come back to after a presentation. */
+  #before: ReadonlySet<ViewName> | null = null
 
   constructor(run: Run) {
     super()
@@ -58,10 +68,20 @@ export class RunPanel extends Widget {
     this.node.setAttribute('data-lm-suppress-shortcuts', 'true')
     this.session = new Session(firstShown(run, pageTheme(this.node)))
     this.#header = header(run)
-    this.#toolbar = new Toolbar(this.session, this, this.node)
-    this.node.append(this.#header, this.#toolbar.node, this.#views, this.#details)
-    this.#painters = [new Painter(this.#details, () => this.#details.replaceChildren(...details(this.session.shown)))]
-    this.session.onChange((shown, changed) => this.#take(shown, changed))
+    this.toolbar = new Toolbar(this.session, this.#actions(), this.node)
+    this.node.append(this.#header, this.toolbar.node, this.#views, this.#details)
+    this.#data = new Painter(this.node, () => this.#takeNewest())
+    const told = new Painter<keyof Shown>(this.#details, () => this.#details.replaceChildren(...details(this.session.shown)))
+    this.#ends.push(
+      this.#data,
+      told,
+      this.session.onChange((shown, changed) => {
+        this.#take(shown, changed)
+        told.mark(changed)
+      }),
+      onSettings(() => this.#setScale()),
+      { dispose: () => this.#ended.abort() },
+    )
     this.#take(this.session.shown, everything(this.session.shown))
     const { signal } = this.#ended
     this.node.addEventListener('keydown', (event) => this.#key(event), { signal })
@@ -69,41 +89,102 @@ export class RunPanel extends Widget {
     Object.defineProperty(this.node, 'fpdtState', { get: () => this.#state() })
   }
 
+  /** Takes newer data of the same run; `newest` is asked for it when it is drawn, which is not at all while nobody can see it. */
+  setRun(newest: () => Run): void {
+    this.#newest = newest
+    this.#data.mark(['run'])
+  }
+
   showWholeRun(): void {
     showWholeRun(this.session)
   }
 
+  offers(name: ViewName): boolean {
+    return KINDS_OF_VIEW[name] !== undefined
+  }
+
+  /** Opens or closes a view; in presentation mode, shows it instead of the one that is shown. */
   toggleView(name: ViewName): void {
-    const views = new Set(this.session.shown.views)
-    if (!views.delete(name)) views.add(name)
-    this.session.change({ views })
+    if (!KINDS_OF_VIEW[name]) return
+    const { views, presentation } = this.session.shown
+    const next = new Set(presentation ? [] : views)
+    if (presentation || !next.delete(name)) next.add(name)
+    this.session.change({ views: next })
   }
 
   togglePresentation(): void {
-    const presentation = !this.session.shown.presentation
-    this.session.change({ presentation, scale: presentation ? 1.5 : 1 })
+    const { views, presentation } = this.session.shown
+    if (!presentation) this.#before = views
+    const next = presentation ? this.#before : new Set(VIEWS.filter((name) => views.has(name)).slice(0, 1))
+    this.session.change({ presentation: !presentation, views: next ?? views })
+    this.#setScale()
+    this.focus()
+  }
+
+  toggleKeys(): void {
+    const shown = this.#keys === null
+    this.#keys?.remove()
+    this.#keys = shown
+      ? listOfKeys(
+          [...this.#opened.values()].flatMap(({ view }) => (view.keys ? [{ title: KINDS_OF_VIEW[view.name]?.title ?? view.name, keys: view.keys }] : [])),
+        )
+      : null
+    if (this.#keys) this.toolbar.node.after(this.#keys)
+    this.toolbar.tellKeys(shown)
+  }
+
+  /** Puts the focus where keys work: on the first view that takes it. */
+  focus(): void {
+    this.#views.querySelector<HTMLElement>('[tabindex="0"]')?.focus({ preventScroll: true })
   }
 
   override dispose(): void {
     if (this.isDisposed) return
-    this.#ended.abort()
-    this.#themes?.dispose()
+    for (const end of this.#ends.splice(0)) end.dispose()
     for (const name of [...this.#opened.keys()]) this.#close(name)
-    for (const painter of this.#painters) painter.dispose()
-    this.#toolbar.dispose()
+    this.toolbar.dispose()
+    this.#themes?.dispose()
     forget(this)
     super.dispose()
   }
 
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message)
+    // JupyterLab attaches an output more than once; colours are known from the first time on.
     this.#themes ??= onThemeChange(() => this.#readTheme())
     this.#readTheme()
     use(this)
   }
 
+  #actions(): ToolbarActions {
+    const open = page.openInMainArea
+    return {
+      toggleView: (name) => this.toggleView(name),
+      togglePresentation: () => this.togglePresentation(),
+      toggleKeys: () => this.toggleKeys(),
+      openInMainArea: open && (() => open(this)),
+    }
+  }
+
+  #takeNewest(): void {
+    if (!this.#newest) return
+    const run = this.#newest
+    const wait_ms = this.session.shown.run.head.state === 'running' ? this.#taken_ms + 1000 / settings().framesPerSecond - performance.now() : 0
+    if (wait_ms > 1) {
+      setTimeout(() => this.isDisposed || this.#data.mark(['run']), wait_ms)
+      return
+    }
+    this.#newest = null
+    this.#taken_ms = performance.now()
+    this.session.setRun(run())
+  }
+
   #readTheme(): void {
     this.session.change({ theme: pageTheme(this.node) })
+  }
+
+  #setScale(): void {
+    this.session.change({ scale: this.session.shown.presentation ? settings().presentationScale : 1 })
   }
 
   #take(shown: Shown, changed: Changed): void {
@@ -114,15 +195,24 @@ export class RunPanel extends Widget {
       this.#header = next
       this.node.setAttribute('aria-label', shown.run.head.title)
     }
-    this.#toolbar.update(shown, changed)
+    this.toggleClass('jp-mod-presentation', shown.presentation)
+    this.node.style.setProperty('--jp-FPDT-scale', String(shown.scale))
+    this.toolbar.update(shown, changed)
     for (const { painter } of this.#opened.values()) painter.mark(changed)
-    for (const painter of this.#painters) painter.mark(changed)
   }
 
   #arrange(views: ReadonlySet<ViewName>): void {
     for (const name of [...this.#opened.keys()]) if (!views.has(name)) this.#close(name)
     for (const name of VIEWS) if (views.has(name)) this.#open(name)
-    this.#views.append(...VIEWS.flatMap((name) => this.#opened.get(name)?.section ?? []))
+    let before: HTMLElement | null = null
+    for (const name of VIEWS) {
+      const section = this.#opened.get(name)?.section
+      if (!section) continue
+      // A node that is where it belongs stays untouched: moving it would take the focus from it.
+      const at: ChildNode | null = before ? before.nextSibling : this.#views.firstChild
+      if (at !== section) this.#views.insertBefore(section, at)
+      before = section
+    }
   }
 
   #open(name: ViewName): void {
@@ -146,25 +236,59 @@ export class RunPanel extends Widget {
   }
 
   #key(event: KeyboardEvent): void {
-    if (event.ctrlKey || event.metaKey || event.altKey || isField(event.target)) return
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || isField(event.target)) return
+    // Buttons and summaries are pressed by these.
+    if ((event.key === ' ' || event.key === 'Enter') && event.target instanceof HTMLElement && event.target.matches('button, summary, a')) return
     const focused = [...this.#opened.values()].find(({ section }) => event.target instanceof Node && section.contains(event.target))
-    const onButton = event.target instanceof HTMLButtonElement || (event.target instanceof HTMLElement && event.target.tagName === 'SUMMARY')
-    if (onButton && event.key === ' ') return
-    if (!focused?.view.key?.(event)) {
-      const known = KEYS.find(({ keys }) => keys.includes(event.key))
-      if (!known) return
-      known.do(this.session)
-    }
+    if (!this.#presentationKey(event.key) && !focused?.view.key?.(event) && !this.#ownKey(event.key)) return
     event.preventDefault()
     event.stopPropagation()
+  }
+
+  #presentationKey(key: string): boolean {
+    const { presentation, views } = this.session.shown
+    if (!presentation) return false
+    const offered = VIEWS.filter((name) => KINDS_OF_VIEW[name])
+    const turn = (by: 1 | -1): void => {
+      const at = offered.findIndex((name) => views.has(name))
+      this.toggleView(offered[(at + by + offered.length) % offered.length])
+      this.focus()
+    }
+    const actions: Readonly<Record<string, () => void>> = {
+      ArrowLeft: () => stepOp(this.session, -1),
+      ArrowRight: () => stepOp(this.session, 1),
+      ArrowUp: () => turn(-1),
+      ArrowDown: () => turn(1),
+      Escape: () => this.togglePresentation(),
+    }
+    actions[key]?.()
+    return key in actions
+  }
+
+  #ownKey(key: string): boolean {
+    const view = VIEWS.find((name) => numberOf(name) === key && KINDS_OF_VIEW[name])
+    if (view) {
+      this.toggleView(view)
+      // The focus may have gone with the view that it was in.
+      if (!this.node.contains(document.activeElement)) this.focus()
+      return true
+    }
+    if (key === '?' || (key === 'Escape' && this.#keys)) {
+      this.toggleKeys()
+      if (!this.node.contains(document.activeElement)) this.focus()
+      return true
+    }
+    const known = KEYS.find(({ keys }) => keys.includes(key))
+    known?.do(this.session)
+    return known !== undefined
   }
 
   #state(): PanelState | null {
     const timeline = this.#opened.get('timeline')?.view
     const drawn = timeline instanceof TimelineView ? timeline.drawn : null
     if (!drawn) return null
-    const { theme, window, run, pinned, hover, cursor_ns, pointer_ns, presentation } = this.session.shown
-    return { theme, view: window, extent: run.extent, ...drawn, pinned, hover, cursor_ns, pointer_ns, views: [...this.#opened.keys()], presentation }
+    const { theme, window, run, pinned, hover, cursor_ns, pointer_ns, presentation, scale } = this.session.shown
+    return { theme, view: window, extent: run.extent, ...drawn, pinned, hover, cursor_ns, pointer_ns, views: [...this.#opened.keys()], presentation, scale }
   }
 }
 
@@ -172,6 +296,8 @@ function firstShown(run: Run, theme: Theme): Shown {
   return {
     run,
     other: null,
+    steps: { a: null, b: null },
+    predicted: true,
     window: wholeOf(run),
     layer: 0,
     phase: 'forward',
@@ -179,9 +305,10 @@ function firstShown(run: Run, theme: Theme): Shown {
     pointer_ns: null,
     hover: null,
     pinned: null,
-    views: new Set(['timeline']),
+    views: new Set(settings().views),
     presentation: false,
-    follow: true,
+    // A picture that moves by itself is what readers who want less motion do not want.
+    follow: settings().followLive && !window.matchMedia('(prefers-reduced-motion: reduce)').matches,
     theme,
     scale: 1,
   }

@@ -3,15 +3,18 @@
  * a selection in all, and one cursor runs through every axis of time.
  */
 import { type Phase, type Run, sameTarget, shown as showing, type Target, type Theme, type View } from 'fpdt/trace'
+import { VIEWS, type ViewName } from './view-names.js'
 
-/** In the order in which they stand below each other. */
-export const VIEWS = ['timeline', 'chunks', 'where', 'lesson', 'numbers', 'curves', 'compare', 'ops'] as const
-export type ViewName = (typeof VIEWS)[number]
+export { VIEWS, type ViewName }
 
 export interface Shown {
   readonly run: Run
   /** The run it is compared with, aligned at the start of a step. */
   readonly other: Run | null
+  /** The steps of the two that begin together; null: the newest of which ops are in the picture. */
+  readonly steps: { readonly a: number | null; readonly b: number | null }
+  /** Whether what was predicted of the run lies below its lanes. */
+  readonly predicted: boolean
   /** Time in view, and the rank whose memory and chunks are shown. */
   readonly window: View
   /** Layer and phase of the chunk views. */
@@ -26,7 +29,7 @@ export interface Shown {
   readonly views: ReadonlySet<ViewName>
   /** Larger type, one view at a time, arrow keys step from op to op. */
   readonly presentation: boolean
-  /** The window moves on with a run that grows. */
+  /** A window that ends where the run ends moves on with it. */
   readonly follow: boolean
   readonly theme: Theme
   /** CSS pixels per unit of drawing: more than 1 in presentation mode. Canvas views are drawn in units and need not know it. */
@@ -34,6 +37,12 @@ export interface Shown {
 }
 /** `size`: the width of the view's node. */
 export type Changed = ReadonlySet<keyof Shown | 'size'>
+
+export interface KeyWords {
+  /** Values of `KeyboardEvent.key`; any of them does it. */
+  readonly keys: readonly string[]
+  readonly words: string
+}
 
 /** A view of a session: draws into its node, and redraws what a change concerns. */
 export interface RunView {
@@ -43,6 +52,8 @@ export interface RunView {
   update(shown: Shown, changed: Changed): void
   /** Keys that the view itself knows (the panel knows those of all views); true when it was one of them. */
   key?(event: KeyboardEvent): boolean
+  /** What those keys do, for the list of keys. */
+  readonly keys?: readonly KeyWords[]
   dispose(): void
 }
 
@@ -71,12 +82,13 @@ export class Session {
     for (const listener of [...this.#listeners]) listener(this.#shown, changed)
   }
 
-  /** Takes newer data of the same run. The window stays; one that showed the whole run shows the whole of the longer run, one that follows moves on with it. */
+  /** Takes newer data of the same run. The window stays; one that showed the whole run shows the whole of the longer run. */
   setRun(run: Run): void {
     const { run: before, window, follow, pinned } = this.#shown
-    const wasWhole = window.start_ns === before.extent.start_ns && window.end_ns === before.extent.end_ns
+    const atEnd = window.end_ns === before.extent.end_ns
+    const wasWhole = atEnd && window.start_ns === before.extent.start_ns
     const rank = run.ranks.includes(window.rank) ? window.rank : wholeOf(run).rank
-    const later = follow ? run.extent.end_ns - before.extent.end_ns : 0
+    const later = follow && atEnd ? run.extent.end_ns - before.extent.end_ns : 0
     this.change({
       run,
       window: { ...(wasWhole ? run.extent : showing(window, run.extent, window.start_ns + later, window.end_ns + later)), rank },

@@ -1,7 +1,9 @@
 /** The toolbar of a panel: window, views, rank, presentation, and what others put at its end. */
 import { hidesRanks } from 'fpdt/trace'
 import { showWholeRun, ZOOM, zoom } from './actions.js'
+import { button } from './button.js'
 import { element } from './dom.js'
+import { numberOf } from './keys.js'
 import { type Changed, type Session, type Shown, VIEWS, type ViewName } from './session.js'
 import { PARTS_OF_TOOLBAR, type ToolbarPart } from './toolbar-parts.js'
 import { KINDS_OF_VIEW } from './views/index.js'
@@ -9,6 +11,9 @@ import { KINDS_OF_VIEW } from './views/index.js'
 export interface ToolbarActions {
   toggleView(name: ViewName): void
   togglePresentation(): void
+  toggleKeys(): void
+  /** Null where there is no other place to open it in. */
+  readonly openInMainArea: (() => void) | null
 }
 
 export class Toolbar {
@@ -17,6 +22,7 @@ export class Toolbar {
   readonly toolbarSlot = element('div', 'jp-FPDT-parts')
   readonly #views = new Map<ViewName, HTMLButtonElement>()
   readonly #presentation: HTMLButtonElement
+  readonly #keys: HTMLButtonElement
   readonly #picker = element('select', '')
   readonly #pickerWords = document.createTextNode('')
   readonly #rank = element('label', 'jp-FPDT-rank', [this.#pickerWords, this.#picker])
@@ -28,11 +34,13 @@ export class Toolbar {
       if (kind)
         this.#views.set(
           name,
-          button(kind.title, `${kind.title}: ${kind.hint}`, () => actions.toggleView(name)),
+          button(kind.title, `${kind.title}: ${kind.hint} (${numberOf(name)})`, () => actions.toggleView(name)),
         )
     }
-    this.#presentation = button('Present', 'Present: larger type, one view at a time, arrow keys step from op to op', () => actions.togglePresentation())
+    this.#presentation = button('Present', 'Present: larger type, one view at a time, arrow keys go from op to op', () => actions.togglePresentation())
+    this.#keys = button('?', 'List the keys (?)', () => actions.toggleKeys())
     this.#picker.addEventListener('change', () => session.change({ window: { ...session.shown.window, rank: Number(this.#picker.value) } }))
+    const { openInMainArea } = actions
     this.node.append(
       group('Window of time', [
         button('−', 'Zoom out (s or −)', () => zoom(session, 1 / ZOOM)),
@@ -40,17 +48,21 @@ export class Toolbar {
         button('Whole run', 'Whole run: Back to the full time (0)', () => showWholeRun(session)),
       ]),
       group('Views', [...this.#views.values()]),
-      this.#presentation,
       this.#rank,
       this.toolbarSlot,
+      group('Panel', [
+        ...(openInMainArea ? [button('Open in tab', 'Open in tab: the same run beside the notebook', openInMainArea)] : []),
+        this.#presentation,
+        this.#keys,
+      ]),
     )
     this.#parts = PARTS_OF_TOOLBAR.map((create) => create(session, panel))
     this.toolbarSlot.append(...this.#parts.map(({ node }) => node))
   }
 
   update({ run, window, views, presentation }: Shown, changed: Changed): void {
-    for (const [name, toggle] of this.#views) toggle.setAttribute('aria-pressed', String(views.has(name)))
-    this.#presentation.setAttribute('aria-pressed', String(presentation))
+    for (const [name, toggle] of this.#views) press(toggle, views.has(name))
+    press(this.#presentation, presentation)
     if (changed.has('run')) {
       this.#picker.replaceChildren(...run.ranks.map((rank) => element('option', '', `rank ${rank}`, { value: String(rank) })))
       this.#rank.hidden = run.ranks.length < 2
@@ -59,15 +71,17 @@ export class Toolbar {
     this.#picker.value = String(window.rank)
   }
 
+  tellKeys(shown: boolean): void {
+    press(this.#keys, shown)
+  }
+
   dispose(): void {
     for (const part of this.#parts) part.dispose()
   }
 }
 
-export function button(text: string, words: string, click: () => void): HTMLButtonElement {
-  const node = element('button', 'jp-FPDT-button', text, { type: 'button', title: words, 'aria-label': words })
-  node.addEventListener('click', click)
-  return node
+function press(toggle: HTMLButtonElement, pressed: boolean): void {
+  toggle.setAttribute('aria-pressed', String(pressed))
 }
 
 function group(name: string, children: HTMLElement[]): HTMLElement {

@@ -1,0 +1,7 @@
+/** What a panel can ask of the page around it. The plugin fills it in; where the plugin is missing, panels draw all the same. */
+import type { RunPanel } from './panel.js'
+
+export const page: {
+  /** Opens the run of a panel in a tab of its own; null while that is not possible. */
+  openInMainArea: ((panel: RunPanel) => void) | null
+} = { openInMainArea: null }
