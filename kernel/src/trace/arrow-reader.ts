@@ -1,10 +1,11 @@
 /**
- * Reads one Arrow IPC stream of plain numeric columns: a schema, one record batch, the end. Everything else that Arrow can
- * hold (dictionaries, nulls, nesting, compression, more batches) is refused.
+ * Reads Arrow IPC streams of plain numeric columns, one or several after the other: a schema, one record batch, the end.
+ * Everything else that Arrow can hold (dictionaries, nulls, nesting, compression, more batches) is refused.
  *
  * Why not apache-arrow, which writes these streams: it trusts the counts in a message. One changed byte in the length of a
  * flatbuffer vector makes its reader loop for minutes and take all memory; streams here come out of files that anyone may
- * have written. In this reader every count is checked against the bytes that are there before anything loops or allocates.
+ * have written. In this reader every count is checked against the bytes that are there before anything loops or allocates,
+ * and no byte is handed out twice: a table is never larger than its stream.
  *
  *   ff ff ff ff | length | flatbuffer Message (header: Schema)                        columnar.rst, "Encapsulated message format"
  *   ff ff ff ff | length | flatbuffer Message (header: RecordBatch) | body            Message.fbs, Schema.fbs
@@ -26,14 +27,32 @@ const HEADER = { schema: 1, recordBatch: 3 } as const
 const TYPE = { int: 2, floatingPoint: 3 } as const
 const DOUBLE = 2
 
-/** Throws Error with what is wrong; RangeError for an offset that points outside. */
-export function readNumericTable(bytes: Uint8Array): NumericTable {
-  const stream = new Messages(bytes)
+/** Called with the metadata of a schema before its columns are looked at; throws where it is not what is wanted. */
+export type Expect = (metadata: ReadonlyMap<string, string>) => void
+
+/** The table of one stream. Throws Error with what is wrong; RangeError for an offset that points outside. */
+export function readNumericTable(bytes: Uint8Array, expect: Expect = () => {}): NumericTable {
+  return readStream(new Messages(bytes), expect)
+}
+
+/** The tables of streams that follow each other, at most `most`. Columns are views of `bytes` where those are aligned. */
+export function readNumericTables(bytes: Uint8Array, most: number, expect: Expect): NumericTable[] {
+  const messages = new Messages(bytes)
+  const tables: NumericTable[] = []
+  while (!messages.ended) {
+    if (tables.length === most) throw new Error(`it holds more than ${most} tables`)
+    tables.push(readStream(messages, expect))
+  }
+  return tables
+}
+
+function readStream(stream: Messages, expect: Expect): NumericTable {
   const schema = stream.next()
   if (schema?.type !== HEADER.schema) throw new Error('it does not begin with a schema')
   if (schema.header.int16(0) !== 0) throw new Error('its numbers are not little-endian')
-  const fields = schema.header.tables(1).map(numericField)
   const metadata = new Map(schema.header.tables(2).map((pair) => [pair.string(0), pair.string(1)]))
+  expect(metadata)
+  const fields = schema.header.tables(1).map(numericField)
   const batch = stream.next()
   if (batch?.type !== HEADER.recordBatch) throw new Error('its schema is not followed by a record batch')
   if (batch.header.has(3)) throw new Error('its record batch is compressed')
@@ -42,11 +61,15 @@ export function readNumericTable(bytes: Uint8Array): NumericTable {
   const buffers = batch.header.pairs(2)
   if (nodes.length !== fields.length || buffers.length !== 2 * fields.length)
     throw new Error(`its record batch does not hold the ${fields.length} columns of its schema`)
+  let left = batch.body.length
   const columns = fields.map(({ name, type }, i) => {
     const [length, nulls] = nodes[i]
     if (length !== rows || nulls !== 0) throw new Error(`column ${name} has ${length} rows and ${nulls} nulls, not ${rows} numbers`)
     const [offset, size] = buffers[2 * i + 1] // the first of a column's two buffers tells nulls
-    return { name, type, values: numbers(batch.body, offset, size, rows, type, name) }
+    const values = numbers(batch.body, offset, size, rows, type, name)
+    left -= values.byteLength
+    if (left < 0) throw new Error(`column ${name} lies on the bytes of another`)
+    return { name, type, values }
   })
   if (stream.next() !== null) throw new Error('it holds more than one record batch')
   return { metadata, columns, rows }
@@ -55,9 +78,14 @@ export function readNumericTable(bytes: Uint8Array): NumericTable {
 const ARRAYS = { Uint8: Uint8Array, Uint16: Uint16Array, Uint32: Uint32Array, Float64: Float64Array }
 
 function numbers(body: Uint8Array, offset: number, size: number, rows: number, type: ColumnType, name: string): NumericArray {
-  const bytes = rows * ARRAYS[type].BYTES_PER_ELEMENT
-  if (offset < 0 || size < bytes || offset + bytes > body.length) throw new Error(`column ${name} has ${rows} rows, which its bytes do not hold`)
-  return new ARRAYS[type](body.slice(offset, offset + bytes).buffer) // a copy: aligned, and not a window on all of the payload
+  const Column = ARRAYS[type]
+  const bytes = rows * Column.BYTES_PER_ELEMENT
+  if (!(rows >= 0 && offset >= 0 && size >= bytes && offset + bytes <= body.length))
+    throw new Error(`column ${name} has ${rows} rows, which its bytes do not hold`)
+  const at = body.byteOffset + offset
+  return at % Column.BYTES_PER_ELEMENT === 0
+    ? new Column(body.buffer as ArrayBuffer, at, rows)
+    : new Column(body.slice(offset, offset + bytes).buffer as ArrayBuffer)
 }
 
 function numericField(field: Table): { name: string; type: ColumnType } {
@@ -79,12 +107,19 @@ class Messages {
 
   constructor(private readonly bytes: Uint8Array) {}
 
+  get ended(): boolean {
+    return this.at === this.bytes.length
+  }
+
   next(): { type: number; header: Table; body: Uint8Array } | null {
     const view = new DataView(this.bytes.buffer, this.bytes.byteOffset, this.bytes.byteLength)
-    if (this.at === this.bytes.length) return null // the end may go unsaid
+    if (this.ended) return null // the end may go unsaid
     if (view.getUint32(this.at, true) !== CONTINUATION) throw new Error(`no Arrow message begins at byte ${this.at}`)
     const length = view.getInt32(this.at + 4, true)
-    if (length === 0) return null
+    if (length === 0) {
+      this.at += 8
+      return null
+    }
     const message = Table.root(this.take(this.at + 8, length))
     const bodyLength = message.int64(3)
     const body = this.take(this.at + 8 + length, bodyLength)
@@ -103,11 +138,13 @@ class Table {
   private constructor(
     private readonly view: DataView,
     private readonly at: number,
+    /** Bytes of text that may still be read of this message. */
+    private readonly text: { left: number },
   ) {}
 
   static root(bytes: Uint8Array): Table {
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    return new Table(view, view.getUint32(0, true))
+    return new Table(view, view.getUint32(0, true), { left: bytes.length })
   }
 
   has(field: number): boolean {
@@ -131,17 +168,19 @@ class Table {
   }
   string(field: number): string {
     const [start, length] = this.vector(field, 1)
+    this.text.left -= length
+    if (this.text.left < 0) throw new Error('its metadata says more than its bytes hold')
     return new TextDecoder().decode(new Uint8Array(this.view.buffer, this.view.byteOffset + start, length))
   }
   table(field: number): Table {
     const place = this.place(field)
     if (!place) throw new Error('a table of its metadata is missing')
-    return new Table(this.view, this.follow(place))
+    return new Table(this.view, this.follow(place), this.text)
   }
   /** A vector of tables. */
   tables(field: number): Table[] {
     const [start, count] = this.vector(field, 4, MOST_FIELDS)
-    return Array.from({ length: count }, (_, i) => new Table(this.view, this.follow(start + 4 * i)))
+    return Array.from({ length: count }, (_, i) => new Table(this.view, this.follow(start + 4 * i), this.text))
   }
   /** A vector of structs of two int64. */
   pairs(field: number): [number, number][] {

@@ -7,7 +7,7 @@
  */
 import { type DataType, Field, Float64, makeData, RecordBatch, RecordBatchStreamWriter, Schema, Struct, Uint8, Uint16, Uint32 } from 'apache-arrow'
 import { FpdtError } from '../errors.js'
-import { type NumericTable, readNumericTable } from './arrow-reader.js'
+import { type NumericTable, readNumericTable, readNumericTables } from './arrow-reader.js'
 import {
   BUFFER_COLUMNS,
   CATEGORIES,
@@ -38,7 +38,26 @@ export function encodeTable<T extends TableName>(table: T, columns: Columns<(typ
 }
 /** Throws FpdtError `payload`. */
 export function decodeTable<T extends TableName>(table: T, bytes: Uint8Array): Columns<(typeof TABLES)[T]> {
-  return decode(table, TABLES[table], bytes) as Columns<(typeof TABLES)[T]>
+  const read = inWords(`the ${table} table`, bytes, () => readNumericTable(bytes, (metadata) => expectTable(metadata, table)))
+  return columnsOf(table, read)
+}
+
+/** A table with what its schema says beside its columns. */
+export interface FoundTable {
+  readonly about: ReadonlyMap<string, string>
+  columns<T extends TableName>(table: T): Columns<(typeof TABLES)[T]>
+}
+
+/** Tables that were written one after the other, by the name each gives itself. Throws FpdtError `payload`. */
+export function decodeTables(names: readonly string[], bytes: Uint8Array): Map<string, FoundTable> {
+  const found = new Map<string, FoundTable>()
+  const tables = inWords('it', bytes, () => readNumericTables(bytes, names.length, (metadata) => expectTable(metadata, ...names)))
+  for (const table of tables) {
+    const name = table.metadata.get('table') as string
+    if (found.has(name)) throw broken('it', `it has two tables of ${name}`)
+    found.set(name, { about: table.metadata, columns: (spec) => columnsOf(spec, table) })
+  }
+  return found
 }
 
 type Spec = Readonly<Record<string, ColumnType>>
@@ -82,23 +101,31 @@ function encode<S extends Spec>(table: string, spec: S, columns: Columns<S>, mor
   return writer.toUint8Array(true)
 }
 
-function decode<S extends Spec>(table: string, spec: S, bytes: Uint8Array): Columns<S> {
-  const broken = (reason: string): FpdtError => new FpdtError('payload', `the ${table} table cannot be read: ${reason}`)
-  const { metadata, columns } = read()
-  if (metadata.get('schema') !== RUN_SCHEMA || metadata.get('table') !== table) throw broken(`it is not the ${table} table of an ${RUN_SCHEMA}`)
-  if (metadata.get('version') !== String(RUN_VERSION)) throw broken(`it has version ${metadata.get('version')}, and version ${RUN_VERSION} is known`)
+function expectTable(about: ReadonlyMap<string, string>, ...names: string[]): void {
+  const [schema, version, table] = [about.get('schema'), about.get('version'), about.get('table')]
+  if (schema !== RUN_SCHEMA) throw new FpdtError('payload', `it is Arrow of something else, and no ${RUN_SCHEMA}`)
+  if (version !== String(RUN_VERSION)) throw new FpdtError('payload', `it has version ${String(version).slice(0, 20)}, and version ${RUN_VERSION} is known`)
+  if (!names.includes(table as string)) throw new FpdtError('payload', `it is not the ${names.join(' or ')} table of an ${RUN_SCHEMA}`)
+}
+
+function columnsOf<T extends TableName>(table: T, { columns }: NumericTable): Columns<(typeof TABLES)[T]> {
   const found = columns.map(({ name, type }) => `${name} ${type}`).join(', ')
-  const wanted = Object.entries(spec)
+  const wanted = Object.entries(TABLES[table])
     .map(([name, type]) => `${name} ${type}`)
     .join(', ')
-  if (found !== wanted) throw broken(`its columns are ${found.slice(0, 400)}, not ${wanted}`)
-  return Object.fromEntries(columns.map(({ name, values }) => [name, values])) as Columns<S>
+  if (found !== wanted) throw broken(`the ${table} table`, `its columns are ${found.slice(0, 400)}, not ${wanted}`)
+  return Object.fromEntries(columns.map(({ name, values }) => [name, values])) as unknown as Columns<(typeof TABLES)[T]>
+}
 
-  function read(): NumericTable {
-    try {
-      return readNumericTable(bytes)
-    } catch (error) {
-      throw broken(`its ${bytes.length} bytes are no Arrow stream of numbers: ${error instanceof Error ? error.message : String(error)}`)
-    }
+function inWords<T>(what: string, bytes: Uint8Array, read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    if (error instanceof FpdtError) throw broken(what, error.message)
+    throw broken(what, `its ${bytes.length} bytes are no Arrow stream of numbers: ${error instanceof Error ? error.message : String(error)}`)
   }
+}
+
+function broken(what: string, reason: string): FpdtError {
+  return new FpdtError('payload', `${what} cannot be read: ${reason}`)
 }
