@@ -1,7 +1,18 @@
 /** `fpdt/trace`: the format of a run, its codecs and its drawing. Imports nothing of Node and nothing of the engine. */
+
+export { accountsOf, copyTime, type TimeSummary, timesOf } from './ask/accounts.js'
+export { amount, betterWords, differenceWords, headlines } from './ask/compare-words.js'
 export { betterOf, type Comparison, compareRuns, type Difference, type DifferenceGroup, differenceOf, type OpDifference, type Side } from './ask/compare.js'
+export { type Meeting, type Related, relatedTo } from './ask/related.js'
+export { type AliveBuffer, type Spike, spikeAt } from './ask/spike.js'
+export { type Stall, stallOf, stallsOf } from './ask/stall.js'
 export { decodeTable, encodeTable, TABLES, type TableName } from './codec.js'
+export { chainOf } from './draw/arrows.js'
 export * from './draw/index.js'
+export { decodeRunFile, encodeRunFile } from './file.js'
+export { linesOf, textOf } from './lines.js'
 export * from './live/messages.js'
+export { memoryOf, peaksOf } from './memory.js'
 export { decodeSavedRun, keepNewest, MAX_SPANS, saveRun } from './saved.js'
 export * from './schema.js'
+export { joinColumns, selectRows } from './spans.js'
