@@ -5,6 +5,7 @@ import { levelAt } from '../model/stack.js'
 import type { Target } from '../model/target.js'
 import type { View } from '../model/view.js'
 import { STREAMS, TIERS } from '../schema.js'
+import { arrowsOf, chainOf, drawArrows, stallsInView } from './arrows.js'
 import { bytes, counted, duration } from './format.js'
 import { type Layout, timeAt, xOf, yOf } from './layout.js'
 import { drawLegend } from './legend.js'
@@ -30,6 +31,8 @@ export interface Pointed {
   readonly cursor_ns: number | null
   /** Everything that is pointed at or kept, or that concerns it. */
   readonly targets: readonly Target[]
+  /** Whether the longest waits of compute in view have their arrows, too. */
+  readonly stalls?: boolean | undefined
 }
 
 /** A pointer is allowed to miss a short span by this many pixels. */
@@ -69,11 +72,13 @@ export function targetAt(run: Run, view: View, layout: Layout, x: number, y: num
 }
 
 /** Cursor, pointer and outlines, on a canvas of their own above the picture. */
-export function drawPointer(context: Context2D, theme: Theme, run: Run, view: View, layout: Layout, { pointer_ns, cursor_ns, targets }: Pointed): void {
+export function drawPointer(context: Context2D, theme: Theme, run: Run, view: View, layout: Layout, { pointer_ns, cursor_ns, targets, stalls }: Pointed): void {
   const inView = (time_ns: number): boolean => time_ns >= view.start_ns && time_ns <= view.end_ns
   const columnOf = (time_ns: number): number => Math.round(xOf(layout, view, time_ns)) + 0.5
+  if (stalls) drawArrows(context, theme, arrowsOf(run, view, layout, stallsInView(run, view)), true)
   for (const target of targets) {
     if (target.kind === 'span') {
+      drawArrows(context, theme, arrowsOf(run, view, layout, chainOf(run, target.row)))
       const at = layout.lanes.find(({ lane }) => lane.rank === run.spans.rank[target.row] && lane.stream === STREAMS[run.spans.stream[target.row]])
       const { start_ns, duration_ns } = run.spans
       const overlapsView = start_ns[target.row] < view.end_ns && start_ns[target.row] + duration_ns[target.row] > view.start_ns
