@@ -1,14 +1,37 @@
 /** `fpdt/trace`: the format of a run, its codecs and its drawing. Imports nothing of Node and nothing of the engine. */
 
 export { accountsOf, copyTime, type TimeSummary, timesOf } from './ask/accounts.js'
-export { amount, betterWords, differenceWords, headlines } from './ask/compare-words.js'
 export { betterOf, type Comparison, compareRuns, type Difference, type DifferenceGroup, differenceOf, type OpDifference, type Side } from './ask/compare.js'
+export { amount, betterWords, differenceWords, headlines } from './ask/compare-words.js'
+export {
+  type Arrival,
+  arrivalsOf,
+  type Copy,
+  FETCHED_KV,
+  FETCHED_Q,
+  type MeetingPlace,
+  meetingAt,
+  meetingPlaces,
+  meetingsOf,
+  metBy,
+  SOURCES,
+  type Source,
+  type Triangle,
+  triangleOf,
+} from './ask/meetings.js'
 export { type Meeting, type Related, relatedTo } from './ask/related.js'
+export { livesAt, type Slot, type SlotChoice, slotsOf } from './ask/slots.js'
 export { type AliveBuffer, type Spike, spikeAt } from './ask/spike.js'
 export { type Stall, stallOf, stallsOf } from './ask/stall.js'
+export { type StepTimes, stepAt, stepsIn } from './ask/steps.js'
+export { type Cell, COPIES, COPYING, layersWithChunks, ON, partAt, stateAt, type ValueRow, type Whereabouts, WRITTEN, whereabouts } from './ask/whereabouts.js'
 export { decodeTable, encodeTable, TABLES, type TableName } from './codec.js'
 export { chainOf } from './draw/arrows.js'
+export { arrivalsInWords, cellWords, meetingWords, nextChange, slotWords, stateInWords } from './draw/chunk-words.js'
 export * from './draw/index.js'
+export { drawSlots, drawSlotsCursor, layOutSlots, type SlotsLayout, slotRects, slotTargetAt } from './draw/slots.js'
+export { drawTriangle, drawTrianglePointer, layOutTriangle, placeOfTriangle, type TriangleLayout, triangleTargetAt } from './draw/triangle.js'
+export { drawWhere, drawWherePointer, layOutWhere, type WhereChoice, type WhereLayout, whereCellAt, whereTargetAt } from './draw/whereabouts.js'
 export { decodeRunFile, encodeRunFile } from './file.js'
 export { linesOf, textOf } from './lines.js'
 export * from './live/messages.js'

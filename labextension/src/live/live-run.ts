@@ -1,0 +1,264 @@
+/**
+ * One run as it arrives: spans are added as they come, memory is derived from them, and a `Run` is made of both as often as
+ * drawing wants one and the page can afford it. What a saved output of the same run holds is put to it, so that both agree.
+ *
+ * Steps are kept whole, the newest ones; rows lie in order of their steps.
+ */
+import {
+  joinColumns,
+  type MemoryColumns,
+  memoryOf,
+  openRun,
+  peaksOf,
+  type Run,
+  type RunHead,
+  type RunTables,
+  type SpanColumns,
+  type StepSummary,
+  selectRows,
+} from 'fpdt/trace'
+import type { RunSink } from './client.js'
+import { emptySpans, GrowingSpans } from './growing.js'
+import type { Plan } from './incoming.js'
+
+export interface Limits {
+  /** Steps that are kept, as far as they have no more spans than these. The step under way is always kept. */
+  readonly steps: number
+  readonly spans: number
+  /** Pictures a second. */
+  readonly frames: number
+}
+export const LIMITS: Limits = { steps: 4, spans: 200_000, frames: 10 }
+
+/** Of one step; beyond them its beginning is given up. */
+const MOST_OF_A_STEP = 1_000_000
+/** Least time between two times that memory is derived. */
+const MEMORY_MS = 200
+/** A picture may cost one part in so many of the time; so may memory. */
+const SHARE = 5
+
+export class LiveRun implements RunSink {
+  readonly #spans = new GrowingSpans()
+  #head: RunHead | null = null
+  #plan: Plan | null = null
+  readonly #steps = new Map<number, StepSummary>()
+  /** By step: which attempt at it the rows are of, and how many spans it has. */
+  readonly #known = new Map<number, { attempt: number; of: number }>()
+  /** Steps that came since the last plan; rows of others may be replaced. */
+  #fresh = new Set<number>()
+  #firstOfLastStep = 0
+  #version = 0
+  #memory: {
+    version: number
+    rows: number
+    finished: number
+    past: MemoryColumns
+    all: MemoryColumns
+    peaks: RunHead['peaks']
+    cost_ms: number
+    at_ms: number
+  } | null = null
+  #run: Run | null = null
+  #arrived = 0
+  #failure = ''
+  #timer: ReturnType<typeof setTimeout> | undefined
+  #made = { at_ms: Number.NEGATIVE_INFINITY, cost_ms: 0 }
+  readonly #listeners = new Set<() => void>()
+
+  constructor(private readonly limits: () => Limits = () => LIMITS) {}
+
+  /** The newest picture; null before the first. */
+  get run(): Run | null {
+    return this.#run
+  }
+  /** Spans that have come, all in all. */
+  get arrived(): number {
+    return this.#arrived
+  }
+  /** Why nothing more can be drawn of it, in words. */
+  get failure(): string {
+    return this.#failure
+  }
+  /** When `run`, `arrived` or `failure` has changed. */
+  onChange(listener: () => void): { dispose(): void } {
+    this.#listeners.add(listener)
+    return { dispose: () => this.#listeners.delete(listener) }
+  }
+
+  dispose(): void {
+    clearTimeout(this.#timer)
+    this.#listeners.clear()
+  }
+
+  // ---- what arrives --------------------------------------------------------------------------------------------------
+
+  plan(head: RunHead, plan: Plan): void {
+    const none = emptySpans()
+    openRun({ head, ...plan, spans: none, memory: memoryOf(plan, none) }) // refuses what is not to be used
+    if (this.#plan && this.#plan.listing.length !== plan.listing.length) this.#replace(none)
+    this.#plan ??= plan
+    this.#fresh = new Set()
+    this.#takeHead(head)
+    this.#changed()
+  }
+
+  spans(step: number, attempt: number, of: number, spans: SpanColumns): void {
+    const ops = this.#plan?.listing.length ?? 0
+    const strange = spans.op.find((op) => op >= ops)
+    if (strange !== undefined) throw new Error(`a span is of op ${strange}, and there are ${ops}`)
+    const known = this.#known.get(step)
+    if (known?.attempt !== attempt || !this.#fresh.has(step)) this.#dropFrom(step)
+    if (!this.#known.has(step)) {
+      this.#firstOfLastStep = this.#spans.length
+      this.#trim(step)
+    }
+    this.#fresh.add(step)
+    this.#known.set(step, { attempt, of })
+    this.#spans.append(spans)
+    this.#arrived += spans.op.length
+    if (this.#spans.length - this.#firstOfLastStep > MOST_OF_A_STEP) this.#replace(this.#spans.from(this.#spans.length - MOST_OF_A_STEP / 2))
+    this.#changed()
+  }
+
+  step(head: RunHead): void {
+    this.#takeHead(head)
+    this.#changed()
+  }
+
+  lost(words: string): void {
+    if (!this.#head) return
+    this.#head = { ...this.#head, state: 'lost', message: words }
+    this.#changed()
+  }
+
+  /** What a saved output says of the run: its finished steps, where fewer of their spans have come. */
+  saved(tables: RunTables): void {
+    const mine = countsOf(this.#spans.from(0))
+    const theirs = countsOf(tables.spans)
+    const newest = [...new Set([...mine.keys(), ...theirs.keys()])].sort((a, b) => b - a).slice(0, this.limits().steps)
+    const isOver = new Set(tables.head.steps.map(({ step }) => step))
+    const better = new Set(newest.filter((step) => isOver.has(step) && (theirs.get(step) ?? 0) > (mine.get(step) ?? 0)))
+    this.#plan ??= tables
+    for (const step of better) this.#known.set(step, { attempt: this.#known.get(step)?.attempt ?? -1, of: theirs.get(step) as number })
+    if (better.size > 0) {
+      const rows = joinColumns([selectRows(tables.spans, (row) => better.has(tables.spans.step[row])), this.#without(better)])
+      this.#replace(inOrderOfSteps(rows))
+    }
+    if (!this.#head || tables.head.steps.length > this.#steps.size) this.#takeHead(tables.head)
+    this.#changed()
+  }
+
+  #takeHead(head: RunHead): void {
+    for (const step of head.steps) this.#steps.set(step.step, step)
+    this.#head = head
+  }
+
+  // ---- rows ----------------------------------------------------------------------------------------------------------
+
+  /** Rows of a step that begins anew, and of what is later than it. */
+  #dropFrom(step: number): void {
+    for (const known of [...this.#known.keys()]) if (known >= step) this.#known.delete(known)
+    const rows = this.#spans.from(0)
+    if (rows.step.some((of) => of >= step)) this.#replace(selectRows(rows, (row) => rows.step[row] < step))
+  }
+
+  /** Room for a step that begins: the oldest go. */
+  #trim(next: number): void {
+    let room = this.limits().spans
+    const rows = this.#spans.from(0)
+    const counts = [...countsOf(rows)].filter(([step]) => step < next).sort(([a], [b]) => b - a)
+    let from = next
+    for (const [step, count] of counts.slice(0, Math.max(0, this.limits().steps - 1))) {
+      room -= count
+      if (room < 0) break
+      from = step
+    }
+    if (counts.some(([step]) => step < from)) this.#replace(selectRows(rows, (row) => rows.step[row] >= from))
+  }
+
+  #without(steps: ReadonlySet<number>): SpanColumns {
+    const rows = this.#spans.from(0)
+    return selectRows(rows, (row) => !steps.has(rows.step[row]))
+  }
+
+  #replace(rows: SpanColumns): void {
+    this.#spans.replace(rows)
+    const last = rows.step.at(-1)
+    this.#firstOfLastStep = last === undefined ? 0 : rows.step.indexOf(last)
+    this.#version++
+  }
+
+  // ---- pictures ------------------------------------------------------------------------------------------------------
+
+  #changed(): void {
+    for (const listener of [...this.#listeners]) listener()
+    if (this.#timer !== undefined || this.#failure) return
+    const pause_ms = Math.max(1000 / this.limits().frames, SHARE * this.#made.cost_ms)
+    this.#timer = setTimeout(() => this.#make(), Math.max(0, this.#made.at_ms + pause_ms - performance.now()))
+  }
+
+  #make(): void {
+    this.#timer = undefined
+    const tables = this.#tables()
+    if (!tables) return
+    const begin_ms = performance.now()
+    try {
+      this.#run = openRun(tables)
+    } catch (error) {
+      this.#failure = error instanceof Error ? error.message : String(error)
+    }
+    const end_ms = performance.now()
+    this.#made = { at_ms: end_ms, cost_ms: end_ms - begin_ms }
+    for (const listener of [...this.#listeners]) listener()
+  }
+
+  #tables(): RunTables | null {
+    if (!this.#plan || !this.#head) return null
+    const spans = this.#spans.from(0)
+    const { all, peaks } = this.#memoryOf(this.#plan, spans)
+    const counts = countsOf(spans)
+    const steps = [...this.#steps.values()].sort((a, b) => a.step - b.step)
+    const of = [...this.#known].reduce((sum, [step, known]) => sum + Math.max(known.of, counts.get(step) ?? 0), 0)
+    const reason = spans.op.length < of ? `this page keeps the newest steps of a run that it follows, ${this.limits().steps} at most` : 'everything'
+    const head = { ...this.#head, peaks, steps, kept: { spans: spans.op.length, of, steps: [...counts.keys()], reason } }
+    return { ...this.#plan, head, spans, memory: all }
+  }
+
+  /** Finished steps are derived once, the step under way again and again, but not for every picture. */
+  #memoryOf(plan: Plan, spans: SpanColumns): { all: MemoryColumns; peaks: RunHead['peaks'] } {
+    const now_ms = performance.now()
+    const before = this.#memory
+    const finished = this.#firstOfLastStep
+    const isSame = before?.version === this.#version && before.finished === finished
+    if (before && isSame && before.rows === spans.op.length) return before
+    // Between two times memory lags behind; when nothing more comes, the next picture catches up.
+    if (before && isSame && now_ms < before.at_ms + Math.max(MEMORY_MS, SHARE * before.cost_ms)) {
+      this.#timer ??= setTimeout(() => this.#make(), before.at_ms + Math.max(MEMORY_MS, SHARE * before.cost_ms) - now_ms)
+      return before
+    }
+    const part = (from: number, to: number): SpanColumns => this.#rows(spans, from, to)
+    const past = isSame ? before.past : memoryOf(plan, part(0, finished))
+    const current = memoryOf(plan, part(finished, spans.op.length))
+    // What stands between steps began with the first of them.
+    const all = past.op.length === 0 ? current : joinColumns([past, selectRows(current, (row) => plan.buffers.persistent[current.buffer[row]] === 0)])
+    const peaks = peaksOf(plan, all, (op) => (op < 0 ? 'before the first op' : (plan.listing[op] ?? '').trim()))
+    const at_ms = performance.now()
+    this.#memory = { version: this.#version, rows: spans.op.length, finished, past, all, peaks, cost_ms: at_ms - now_ms, at_ms }
+    return this.#memory
+  }
+
+  #rows(spans: SpanColumns, from: number, to: number): SpanColumns {
+    return Object.fromEntries(Object.entries(spans).map(([name, column]) => [name, column.subarray(from, to)])) as unknown as SpanColumns
+  }
+}
+
+function countsOf(spans: SpanColumns): Map<number, number> {
+  const counts = new Map<number, number>()
+  for (const step of spans.step) counts.set(step, (counts.get(step) ?? 0) + 1)
+  return counts
+}
+
+function inOrderOfSteps(spans: SpanColumns): SpanColumns {
+  const steps = [...countsOf(spans).keys()].sort((a, b) => a - b)
+  return joinColumns(steps.map((step) => selectRows(spans, (row) => spans.step[row] === step)))
+}
