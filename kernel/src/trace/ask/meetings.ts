@@ -41,10 +41,15 @@ export interface Triangle {
   readonly end_ns: Float64Array
   /** Index into SOURCES: the farthest place that anything came from for this meeting. */
   readonly source: Uint8Array
+  /** What was fetched for this meeting: bits FETCHED_Q (q, or in the backward something beside k and v) and FETCHED_KV. */
+  readonly fetched: Uint8Array
   /** By cell, q * keys + kv: its first meeting, -1 where there is none; `next` has the one after each meeting in its cell, or -1. */
   readonly first: Int32Array
   readonly next: Int32Array
 }
+
+export const FETCHED_Q = 1
+export const FETCHED_KV = 2
 
 /** A phase and layer in which chunks met. */
 export interface MeetingPlace {
@@ -103,7 +108,7 @@ export interface Copy {
   readonly end_ns: number
   /** How long compute stood still before the meeting, until this copy had ended. 0: it was hidden. */
   readonly waited_ns: number
-  /** Row of the op of compute under which most of it lay; -1 where it lay under none. */
+  /** Row of the op of compute, on this rank or else on another, under which most of it lay; -1 where it lay under none. */
   readonly under: number
 }
 
@@ -186,6 +191,7 @@ function makeTriangle(run: Run, step: number, rank: number, place: MeetingPlace)
     else next[last[cell]] = meeting
     last[cell] = meeting
   }
+  const comings = ops.map(({ op }) => comingsOf(run, op))
   const row = Int32Array.from(ops, ({ op }) => spanOf(run, step, rank, op))
   // What has no span before one that has ran before what was kept; after the last, it has not run.
   const ran = row.findLastIndex((at) => at >= 0)
@@ -202,7 +208,8 @@ function makeTriangle(run: Run, step: number, rank: number, place: MeetingPlace)
     row,
     start_ns: Float64Array.from(row, (at, meeting) => (at < 0 ? unknown(meeting) : spans.start_ns[at])),
     end_ns: Float64Array.from(row, (at, meeting) => (at < 0 ? unknown(meeting) : spans.start_ns[at] + spans.duration_ns[at])),
-    source: Uint8Array.from(ops, ({ op }) => SOURCES.indexOf(farthest(run, op))),
+    source: Uint8Array.from(comings, ({ farthest }) => SOURCES.indexOf(farthest)),
+    fetched: Uint8Array.from(comings, ({ fetched }) => fetched),
     first,
     next,
   }
@@ -212,15 +219,17 @@ function makeTriangle(run: Run, step: number, rank: number, place: MeetingPlace)
 const KEYS_AND_VALUES = [1, 2]
 
 /** What came from afar counts, whatever it is. Of what was on the device k and v do: that q stayed for its row says nothing. */
-function farthest(run: Run, op: number): Source {
-  let most: Source = 'made'
+function comingsOf(run: Run, op: number): { farthest: Source; fetched: number } {
+  let farthest: Source = 'made'
+  let fetched = 0
   let reads = 0
   for (const use of operandsOf(run, op)) {
     const { source } = comingOf(run, use)
     const isKeyOrValue = run.uses.access[use] === READS && KEYS_AND_VALUES.includes(reads++)
-    if (SOURCES.indexOf(source) > SOURCES.indexOf(most) && (source !== 'stayed' || isKeyOrValue)) most = source
+    if (SOURCES.indexOf(source) > SOURCES.indexOf(farthest) && (source !== 'stayed' || isKeyOrValue)) farthest = source
+    if (source === 'host' || source === 'disk') fetched |= isKeyOrValue ? FETCHED_KV : FETCHED_Q
   }
-  return most
+  return { farthest, fetched }
 }
 
 /** How what a use reads came to be there: by the op that wrote it last, and whether a meeting has used it since. */
@@ -280,17 +289,29 @@ function copyOf(run: Run, op: number, triangle: Triangle, meeting: number): Copy
   if (row < 0) return { op, row, start_ns: Number.POSITIVE_INFINITY, end_ns: Number.POSITIVE_INFINITY, waited_ns: 0, under: -1 }
   const start_ns = spans.start_ns[row]
   const end_ns = start_ns + spans.duration_ns[row]
-  const compute = run.lanes.find(({ rank, stream }) => rank === triangle.rank && stream === 'compute')?.rows ?? new Uint32Array(0)
   // Compute stood still from the end of its op before the meeting to the end of the copy, or not at all.
   const before = lookupOf(run).previous[triangle.row[meeting]] ?? -1
   const idleFrom_ns = before < 0 ? start_ns : spans.start_ns[before] + spans.duration_ns[before]
   const waited_ns = triangle.row[meeting] < 0 ? 0 : Math.max(0, Math.min(end_ns, triangle.start_ns[meeting]) - idleFrom_ns)
+  return { op, row, start_ns, end_ns, waited_ns, under: underOf(run, triangle.rank, start_ns, end_ns) }
+}
+
+/** The op of compute that shares most time with the copy: of its own rank, or where that stood still, of another, which may have had the cores. */
+function underOf(run: Run, rank: number, start_ns: number, end_ns: number): number {
+  const { spans } = run
   let under = -1
   let most = 0
-  for (let i = Math.max(0, firstAfter(compute, (at) => spans.start_ns[at], start_ns) - 1); i < compute.length && spans.start_ns[compute[i]] < end_ns; i++) {
-    const at = compute[i]
-    const shared = Math.min(end_ns, spans.start_ns[at] + spans.duration_ns[at]) - Math.max(start_ns, spans.start_ns[at])
-    if (shared > most) [most, under] = [shared, at]
+  for (const isOwn of [true, false]) {
+    for (const lane of run.lanes) {
+      if (lane.stream !== 'compute' || (lane.rank === rank) !== isOwn) continue
+      const first = Math.max(0, firstAfter(lane.rows, (at) => spans.start_ns[at], start_ns) - 1)
+      for (let i = first; i < lane.rows.length && spans.start_ns[lane.rows[i]] < end_ns; i++) {
+        const at = lane.rows[i]
+        const shared = Math.min(end_ns, spans.start_ns[at] + spans.duration_ns[at]) - Math.max(start_ns, spans.start_ns[at])
+        if (shared > most) [most, under] = [shared, at]
+      }
+    }
+    if (under >= 0) return under
   }
-  return { op, row, start_ns, end_ns, waited_ns, under }
+  return -1
 }

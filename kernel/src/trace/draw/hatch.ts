@@ -1,7 +1,7 @@
 /** Hatches: how copies and collectives are told apart without colour. */
 import type { Context2D, PixelRect } from './surface.js'
 
-export type Hatch = 'rising' | 'falling' | 'crossed' | 'upright'
+export type Hatch = 'rising' | 'falling' | 'crossed' | 'upright' | 'level'
 
 const GAP = 6
 
@@ -27,6 +27,7 @@ export function hatch(context: Context2D, rects: readonly PixelRect[], kind: Hat
     if (kind === 'falling' || kind === 'crossed') path(context, x, top, x + height, bottom)
     if (kind === 'upright') path(context, x + 0.5, top, x + 0.5, bottom)
   }
+  if (kind === 'level') for (let y = Math.floor(top / GAP) * GAP + 0.5; y <= bottom; y += GAP) path(context, left, y, right, y)
   context.stroke()
   context.restore()
 }
