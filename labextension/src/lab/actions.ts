@@ -1,5 +1,6 @@
 /** What keys, buttons and commands do to a session. */
 import { panned, type Run, type Target, zoomed } from 'fpdt/trace'
+import { reachOf } from './comparing.js'
 import type { Session } from './session.js'
 
 export const ZOOM = 0.7
@@ -7,9 +8,9 @@ export const PAN = 0.2
 
 /** Zooms about an instant, or about the middle; false when the window cannot change, so that the page may scroll instead. */
 export function zoom(session: Session, factor: number, about_ns?: number): boolean {
-  const { run, window } = session.shown
+  const { window } = session.shown
   const about = Math.min(Math.max(about_ns ?? (window.start_ns + window.end_ns) / 2, window.start_ns), window.end_ns)
-  const next = zoomed(window, run.extent, factor, about)
+  const next = zoomed(window, reachOf(session.shown), factor, about)
   if (next.start_ns === window.start_ns && next.end_ns === window.end_ns) return false
   session.change({ window: next })
   return true
@@ -17,13 +18,13 @@ export function zoom(session: Session, factor: number, about_ns?: number): boole
 
 /** Moves the window by a part of its length. */
 export function pan(session: Session, share: number): void {
-  const { run, window } = session.shown
-  session.change({ window: panned(window, run.extent, share * (window.end_ns - window.start_ns)) })
+  const { window } = session.shown
+  session.change({ window: panned(window, reachOf(session.shown), share * (window.end_ns - window.start_ns)) })
 }
 
 export function showWholeRun(session: Session): void {
-  const { run, window } = session.shown
-  session.change({ window: { ...run.extent, rank: window.rank } })
+  const { window } = session.shown
+  session.change({ window: { ...reachOf(session.shown), rank: window.rank } })
 }
 
 /** Keeps the instant that is shown; lets go of the one that is kept already. */
@@ -56,13 +57,23 @@ export function stepStep(session: Session, by: 1 | -1): void {
   const { run, window } = session.shown
   const { steps } = run.head
   const middle = (window.start_ns + window.end_ns) / 2
-  const isWhole = window.start_ns === run.extent.start_ns && window.end_ns === run.extent.end_ns
+  const whole = reachOf(session.shown)
+  const isWhole = window.start_ns === whole.start_ns && window.end_ns === whole.end_ns
   const current = steps.findLastIndex(({ start_ns }) => start_ns <= middle)
   const first = by > 0 ? 0 : steps.length - 1
   const step = steps[isWhole ? first : Math.min(Math.max(current + by, 0), steps.length - 1)]
   if (!step) return
+  showStep(session, step.step)
+}
+
+/** Shows a step, whole. One whose ops are not in the picture has no place on its axis. */
+export function showStep(session: Session, number: number): void {
+  const { run, window } = session.shown
+  const step = run.head.steps.find((one) => one.step === number)
+  if (!step) return
   const start_ns = Math.max(step.start_ns, run.extent.start_ns)
-  session.change({ window: { ...window, start_ns, end_ns: Math.max(start_ns + 1, Math.min(step.start_ns + step.duration_ns, run.extent.end_ns)) } })
+  const end_ns = Math.min(step.start_ns + step.duration_ns, run.extent.end_ns)
+  if (end_ns > start_ns) session.change({ window: { ...window, start_ns, end_ns } })
 }
 
 function laneOf(run: Run, row: number): Run['lanes'][number] | undefined {

@@ -17,3 +17,8 @@ export function forget(panel: RunPanel): void {
 export function lastUsed(): RunPanel | undefined {
   return panels.at(-1)
 }
+
+/** The panels of all runs on the page, the last used first. */
+export function drawnRuns(): RunPanel[] {
+  return [...panels].reverse()
+}

@@ -1,4 +1,5 @@
 /** What stands at the end of every panel's toolbar. */
+import { predictedToggle } from './predicted-toggle.js'
 import type { Session } from './session.js'
 
 export interface ToolbarPart {
@@ -9,4 +10,4 @@ export interface ToolbarPart {
 /** Called once for every panel; `panel` is its node. */
 export type PartOfToolbar = (session: Session, panel: HTMLElement) => ToolbarPart
 
-export const PARTS_OF_TOOLBAR: readonly PartOfToolbar[] = []
+export const PARTS_OF_TOOLBAR: readonly PartOfToolbar[] = [predictedToggle]

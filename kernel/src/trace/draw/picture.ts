@@ -45,7 +45,7 @@ export function draw(surface: Surface, run: Run, view: View, layout: Layout, pre
   context.fillRect(0, 0, layout.width, layout.height)
   drawLegend(surface, layout.families)
   drawLegend(surface, layout.categories)
-  drawAxis(surface, run, view, layout)
+  drawAxis(surface, run, view, layout, predicted)
   const lanes = layout.lanes.map((lane) => drawLane(surface, run, view, layout, lane))
   if (predicted) drawPredicted(surface, run, predicted, view, layout)
   if (layout.hiddenRanks > 0) {
@@ -124,7 +124,7 @@ function outline(context: Context2D, theme: Theme, { x, y, width, height }: Pixe
   context.strokeRect(x - 1, y - 1, width + 2, height + 2)
 }
 
-function drawAxis(surface: Surface, run: Run, view: View, layout: Layout): void {
+function drawAxis(surface: Surface, run: Run, view: View, layout: Layout, predicted: Run | null): void {
   const { context, theme } = surface
   const { plot } = layout
   const axis = timeTicks(view.start_ns, view.end_ns, plot.width / 70)
@@ -146,12 +146,12 @@ function drawAxis(surface: Surface, run: Run, view: View, layout: Layout): void 
     if (placed.some((other) => overlaps(rect, other, 4))) continue
     placed.push(write(surface, label, at, layout.tickLine, { role: 'tick', align: 'center', colour: theme.mutedText }))
   }
-  drawStepNames(surface, run, view, layout)
+  drawStepNames(surface, run, view, layout, predicted)
   drawPauseNames(surface, run, view, layout)
 }
 
 /** Each step is named at its beginning, or at the left edge when it began before. */
-function drawStepNames(surface: Surface, run: Run, view: View, layout: Layout): void {
+function drawStepNames(surface: Surface, run: Run, view: View, layout: Layout, predicted: Run | null): void {
   const { plot } = layout
   let free = plot.x
   if (run.head.origin === 'predicted') {
@@ -161,8 +161,11 @@ function drawStepNames(surface: Surface, run: Run, view: View, layout: Layout): 
   for (const step of run.head.steps) {
     const end = step.start_ns + step.duration_ns
     if (end <= view.start_ns || step.start_ns >= view.end_ns) continue
-    const words = `step ${step.step} · ${duration(step.duration_ns)}${step.loss === null ? '' : ` · loss ${step.loss.toFixed(3)}`}`
-    for (const text of [words, `step ${step.step}`]) {
+    const name = `step ${step.step}`
+    const foretold = predicted ? `, predicted ${duration(predicted.head.steps[0].duration_ns)}` : ''
+    const loss = step.loss === null ? '' : ` · loss ${step.loss.toFixed(3)}`
+    const taken = `${name} · ${duration(step.duration_ns)}`
+    for (const text of [`${taken}${foretold}${loss}`, `${taken}${loss}`, name]) {
       surface.context.font = `600 11px ${surface.theme.font}`
       const x = Math.max(free, xOf(layout, view, step.start_ns) + 3)
       const width = surface.context.measureText(text).width

@@ -4,8 +4,18 @@ import { memoryOf, peaksOf } from '../memory.js'
 import type { RunHead, SpanColumns, StepSummary } from '../schema.js'
 import { openRun, type Run } from './run.js'
 
-/** Null where the run has no prediction, or is one. Its one step has the number of its spans, and begins at 0. */
+const made = new WeakMap<Run, Run>()
+
+/** Null where the run has no prediction, or is one. Its one step begins at 0. Made once for a run. */
 export function predictedRun(run: Run): Run | null {
+  const known = made.get(run)
+  if (known) return known
+  const prediction = predictionOf(run)
+  if (prediction) made.set(run, prediction)
+  return prediction
+}
+
+function predictionOf(run: Run): Run | null {
   const { head, predicted } = run
   if (predicted === null || predicted.op.length === 0) return null
   const memory = memoryOf(run, predicted)

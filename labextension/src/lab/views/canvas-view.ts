@@ -12,7 +12,7 @@ import type { Changed, RunView, Session, Shown, ViewName } from '../session.js'
 import { type Listing, listing } from '../table.js'
 
 /** What the picture of most views depends on. */
-const PICTURE: readonly (keyof Shown)[] = ['run', 'other', 'window', 'layer', 'phase']
+const PICTURE: readonly (keyof Shown)[] = ['run', 'other', 'steps', 'predicted', 'window', 'layer', 'phase']
 
 export abstract class CanvasView<Laid extends { readonly height: number }> implements RunView {
   abstract readonly name: ViewName

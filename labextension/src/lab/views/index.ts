@@ -1,5 +1,7 @@
 /** The views there are. One that is not in this table is not offered. */
 import type { RunView, Session, ViewName } from '../session.js'
+import { CompareView } from './compare.js'
+import { CurvesView } from './curves.js'
 import { OpsView } from './ops.js'
 import { TimelineView } from './timeline.js'
 
@@ -13,5 +15,7 @@ export interface ViewKind {
 
 export const KINDS_OF_VIEW: Readonly<Partial<Record<ViewName, ViewKind>>> = {
   timeline: { title: 'Timeline', hint: 'What runs when on each stream, and memory over time', create: (session) => new TimelineView(session) },
+  curves: { title: 'Curves', hint: 'Loss, speed, MFU and hidden copies over the steps', create: (session) => new CurvesView(session) },
+  compare: { title: 'Compare', hint: 'Another run below this one, and what differs', create: (session) => new CompareView(session) },
   ops: { title: 'Ops', hint: 'List the ops in view', create: (session) => new OpsView(session) },
 }

@@ -6,8 +6,10 @@ import {
   duration,
   type Layout,
   layOut,
+  leftOf,
   type Picture,
   percent,
+  predictedRun,
   type Surface,
   summaryWords,
   type Target,
@@ -32,12 +34,14 @@ export class TimelineView extends CanvasView<Layout> {
     return this.laid && this.#picture && { picture: this.#picture, size: { width: this.laid.width, height: this.laid.height } }
   }
 
-  protected layOut(surface: Surface, { run, window }: Shown, width: number): Layout {
-    return layOut(surface, run, window, width)
+  protected layOut(surface: Surface, { run, other, window, predicted }: Shown, width: number): Layout {
+    // What it is compared with is drawn on the same axis.
+    const left = other ? leftOf(surface, other) : 0
+    return layOut(surface, run, window, width, { predicted: predicted && predictedRun(run) !== null, left })
   }
 
-  protected draw(surface: Surface, { run, window }: Shown, layout: Layout): void {
-    this.#picture = draw(surface, run, window, layout)
+  protected draw(surface: Surface, { run, window, predicted }: Shown, layout: Layout): void {
+    this.#picture = draw(surface, run, window, layout, predicted ? predictedRun(run) : null)
   }
 
   protected drawPointer({ context, theme }: Surface, shown: Shown, layout: Layout): void {
