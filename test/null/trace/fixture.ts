@@ -7,10 +7,11 @@
 import { durations } from '../../../kernel/src/cost/durations.js'
 import { MFU_FORMULA, mfu, modelFlops } from '../../../kernel/src/cost/flops.js'
 import { simulate } from '../../../kernel/src/execute/simulate.js'
-import { planTraining } from '../../../kernel/src/fpdt/plan/training-plan.js'
+import { planTraining, type TrainOptions } from '../../../kernel/src/fpdt/plan/training-plan.js'
 import { newHead } from '../../../kernel/src/fpdt/run/head.js'
 import { runTables } from '../../../kernel/src/fpdt/run/show.js'
 import { stepAccounts } from '../../../kernel/src/fpdt/run/step-accounts.js'
+import type { ModelConfig } from '../../../kernel/src/model/config.js'
 import { llama } from '../../../kernel/src/model/llama.js'
 import { lower } from '../../../kernel/src/plan/lower.js'
 import { SYSTEMS, type SystemName } from '../../../kernel/src/schedule/systems.js'
@@ -34,6 +35,10 @@ export interface FixtureOptions {
   slower?: number
   /** Budget of the device tier; null: not limited. */
   budget_bytes?: number | null
+  /** Default: a small Llama of `layers`. */
+  model?: ModelConfig
+  /** More options of the plan. */
+  train?: Partial<TrainOptions>
 }
 
 const CHUNK = 512
@@ -60,8 +65,9 @@ export function fixture({
   predicted,
   slower = 1,
   budget_bytes,
+  model = llama({ layers, width: 256, heads: 8, headSize: 32, feedForward: 688, vocab: 2048 }),
+  train = {},
 }: FixtureOptions = {}): RunTables {
-  const model = llama({ layers, width: 256, heads: 8, headSize: 32, feedForward: 688, vocab: 2048 })
   const training = planTraining(
     model,
     {
@@ -70,6 +76,7 @@ export function fixture({
       hidden: 'bf16',
       system,
       ...(SYSTEMS[system].chunked ? { chunk, feedForwardRows: chunk / ranks / 2 } : {}),
+      ...train,
     },
     { budgets: {}, threads: DEVICE.threads },
   )
