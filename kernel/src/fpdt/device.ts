@@ -179,6 +179,11 @@ export class Device {
     return measured
   }
 
+  /** @internal Whether `rates` answers at once. */
+  knowsRates(dtype: 'bf16' | 'f32'): boolean {
+    return this.#rates.has(dtype)
+  }
+
   /** Measures the best GEMM rate again and keeps the better one: other work on the machine only ever lowers it. FLOP/s. */
   measurePeak(dtype: 'bf16' | 'f32' = 'bf16'): number {
     const known = this.rates(dtype)

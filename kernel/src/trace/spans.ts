@@ -12,6 +12,8 @@ export interface Spans {
   readonly end_ns: Float64Array
 }
 
+export const NO_SPANS: Spans = { rank: new Uint16Array(0), entry: new Uint32Array(0), start_ns: new Float64Array(0), end_ns: new Float64Array(0) }
+
 /** The same spans, counted from `origin_ns`. */
 export function sinceOrigin(spans: Spans, origin_ns: number): Spans {
   return { ...spans, start_ns: spans.start_ns.map((time) => time - origin_ns), end_ns: spans.end_ns.map((time) => time - origin_ns) }
@@ -56,8 +58,7 @@ export interface StepSpans {
 
 /** Span table of several steps; empty for none. */
 export function spanTable(program: Program, steps: readonly StepSpans[]): SpanColumns {
-  const nothing: Spans = { rank: new Uint16Array(0), entry: new Uint32Array(0), start_ns: new Float64Array(0), end_ns: new Float64Array(0) }
-  return joinColumns([spanColumns(program, nothing, 0), ...steps.map(({ step, spans }) => spanColumns(program, spans, step))])
+  return joinColumns([spanColumns(program, NO_SPANS, 0), ...steps.map(({ step, spans }) => spanColumns(program, spans, step))])
 }
 
 /** Tables of the same columns, one after the other. */

@@ -6,7 +6,9 @@ import { STEP_PARAMETERS } from '../../plan/program.js'
 import { DTYPE_BYTES, elements, type Value } from '../../schedule/values.js'
 import { duration } from '../../trace/draw/format.js'
 import type { Device } from '../device.js'
+import type { RunControl } from '../run/control.js'
 import { interruptible } from '../run/interrupt.js'
+import { SpanBook } from '../run/span-book.js'
 import { refuseUnknown } from '../sizes.js'
 import { type NamedPlace, nameOf, type SchedulePlan } from './schedule-plan.js'
 import { describe, fromBytes, Tensor } from './tensor.js'
@@ -48,6 +50,7 @@ export class Results {
 
 export class LoadedSchedule {
   readonly native: NativeStep
+  readonly book: SpanBook
 
   /** Allocates what the plan says. Throws FpdtError `out_of_memory`, `disk_full`, `disk`. */
   constructor(
@@ -55,6 +58,7 @@ export class LoadedSchedule {
     private readonly schedule: SchedulePlan,
   ) {
     this.native = new NativeStep(device.native, schedule.plan)
+    this.book = new SpanBook(this.native)
     this.native.poison() // so that the highest byte that is touched can be measured
   }
 
@@ -70,12 +74,13 @@ export class LoadedSchedule {
     for (const [{ value, tier }, tensors] of all) for (const [rank, { data }] of tensors.entries()) this.native.write(value, tier, rank, data, -1)
   }
 
-  /** Runs from the first op to the last, under the notebook's interrupt. Rejects with `stopped`, or what failed and where; the run is then dropped. */
-  async run(parameters: Float64Array): Promise<void> {
+  /** Runs from the first op to the last, under the notebook's interrupt and as `control` says. Rejects with `stopped`, or what failed and where; the run is then dropped. */
+  async run(parameters: Float64Array, control?: RunControl): Promise<void> {
     const stopped = (): FpdtError => new FpdtError('stopped', 'stopped; the run is dropped.')
     const work = async (): Promise<void> => {
       try {
-        if ((await this.native.run(parameters)).stopped) throw stopped()
+        const reached = await (control?.run(this.native, parameters) ?? this.native.run(parameters))
+        if (reached.stopped) throw stopped()
       } catch (error) {
         this.drop()
         throw this.#placed(error)
@@ -83,7 +88,8 @@ export class LoadedSchedule {
     }
     const working = work()
     this.settled = working.catch(() => {})
-    return interruptible(working, () => this.native.cancel(), stopped)
+    const halt = (): void => (control ? control.halt() : this.native.cancel())
+    return interruptible(working, halt, stopped, (stop) => control?.onStop(stop) ?? (() => {}))
   }
   /** Until nothing of an interrupted run is under way any more. */
   settled: Promise<unknown> = Promise.resolve()
@@ -99,7 +105,7 @@ export class LoadedSchedule {
     )
   }
   drop(): void {
-    this.native.takeSpans()
+    this.book.drop()
     this.native.reset()
   }
   close(): void {

@@ -17,14 +17,17 @@ import { FpdtError } from '../../errors.js'
 import { largestInWords } from '../../plan/words.js'
 import { duration } from '../../trace/draw/format.js'
 import type { RunHead, StepSummary, Tier } from '../../trace/schema.js'
-import { KEPT_STEPS, type Spans, type StepSpans, sinceOrigin } from '../../trace/spans.js'
+import type { Spans } from '../../trace/spans.js'
 import type { Device } from '../device.js'
+import { showLive } from '../live/hub.js'
 import { isCheap, type Prediction, predict, predictedTimes } from '../plan/predict.js'
+import { RunControl } from '../run/control.js'
 import { Following } from '../run/following.js'
 import { ownHead } from '../run/head.js'
+import { peekAt } from '../run/peek.js'
 import { copiesInWords, runBundle, runInWords } from '../run/show.js'
 import { stepAccounts } from '../run/step-accounts.js'
-import { Stepper } from '../run/stepper.js'
+import { Stepper, type StepperEnd } from '../run/stepper.js'
 import { formatBytes } from '../sizes.js'
 import { type Inputs, LoadedSchedule, parameterBlock, Results, type Scalars } from './loaded-schedule.js'
 import type { SchedulePlan } from './schedule-plan.js'
@@ -84,9 +87,13 @@ export class PlannedSchedule {
     return this.toString()
   }
   async [TO_MIME](): Promise<MimeBundle> {
+    return this.bundle()
+  }
+  /** @internal `as`: of the schedule that it is the plan of. */
+  async bundle(as: Partial<Pick<RunHead, 'run_id' | 'state'>> = {}): Promise<MimeBundle> {
     const { program, spans } = this.#predict()
     const steps = [summaryOf(1, this.#times())]
-    const bundle = await runBundle(this.schedule, program, { ...this.head, steps }, [{ step: 1, spans }])
+    const bundle = await runBundle(this.schedule, program, { ...this.head, ...as, steps }, [{ step: 1, spans }])
     return { ...bundle, 'text/plain': this.toString() }
   }
 
@@ -104,12 +111,12 @@ export class OwnSchedule {
   /** What it takes and when its ops would run: known before anything has. */
   readonly plan: PlannedSchedule
   readonly #device: Device
-  readonly #records: StepSpans[] = []
+  /** Pauses, runs on, steps and stops what is under way. */
+  readonly control: RunControl
   readonly #closers: (() => void)[] = []
   readonly #picture: Following
   #loaded: LoadedSchedule | undefined
   #stepper: Stepper<Results> | undefined
-  #origin_ns: number | undefined // of the first run
   #done = 0
   #busy: string | undefined // what is under way, in words
   #closed = false
@@ -123,6 +130,7 @@ export class OwnSchedule {
     this.plan = new PlannedSchedule(schedule, device)
     this.head = ownHead(schedule, device.description, 'measured')
     this.#picture = new Following(this.head.run_id, () => this.bundle())
+    this.control = new RunControl(schedule.plan, () => this.#busy ?? `run ${this.#done + 1}`)
   }
 
   /**
@@ -134,13 +142,15 @@ export class OwnSchedule {
     const parameters = parameterBlock(this.schedule, scalars)
     const loaded = await this.#begin('a run', inputs)
     try {
-      await loaded.run(parameters)
+      if (this.#picture.begin()) this.#device.rates(this.schedule.dtype) // while nothing else runs
+      await loaded.run(parameters, this.control)
       return this.#record(loaded)
     } catch (error) {
       this.#fail(error)
       throw error
     } finally {
       this.#busy = undefined
+      this.control.changed()
       await this.#picture.follow()
     }
   }
@@ -149,8 +159,9 @@ export class OwnSchedule {
   async stepper(inputs: Inputs = {}, scalars: Scalars = {}): Promise<Stepper<Results>> {
     const parameters = parameterBlock(this.schedule, scalars)
     const loaded = await this.#begin('a stepper', inputs)
-    this.#stepper = new Stepper<Results>(loaded.native, this.schedule, parameters, 'schedule.stepper(inputs)', async (end) => {
+    const finish = async (end: StepperEnd): Promise<Results | undefined> => {
       this.#busy = this.#stepper = undefined
+      this.control.release()
       if (end === 'dropped') {
         loaded.drop()
         this.head.state = 'stopped'
@@ -159,7 +170,9 @@ export class OwnSchedule {
       const results = this.#record(loaded)
       await this.#picture.follow()
       return results
-    })
+    }
+    this.#stepper = new Stepper(loaded.native, this.schedule, parameters, 'schedule.stepper(inputs)', finish, () => this.control.changed())
+    this.control.hold(this.#stepper)
     return this.#stepper
   }
 
@@ -174,7 +187,7 @@ export class OwnSchedule {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
-    this.#loaded?.native.cancel()
+    this.control.close()
     await this.#loaded?.settled
     await this.#stepper?.close()
     this.#loaded?.close()
@@ -196,11 +209,13 @@ export class OwnSchedule {
   }
   /** As a MIME bundle: `application/vnd.fpdt.run.v1+json`, `image/png`, `text/plain`. Before its first run that is its plan. */
   async bundle(): Promise<MimeBundle> {
-    if (!this.#loaded || this.head.state === 'planned') return this.plan[TO_MIME]()
-    return runBundle(this.schedule, this.#loaded.native.program, this.head, this.#records, this.plan.foretold)
+    const { run_id, state } = this.head
+    const kept = this.#loaded?.book.kept ?? []
+    if (!this.#loaded || state === 'planned' || (kept.length === 0 && state === 'running' && this.plan.foretold)) return this.plan.bundle({ run_id, state })
+    return runBundle(this.schedule, this.#loaded.native.program, this.head, kept, this.plan.foretold)
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
-    return this.#records.length > 0 ? runInWords(this.head) : this.plan.toString()
+    return this.#done > 0 ? runInWords(this.head) : this.plan.toString()
   }
 
   /** Writes inputs: from then on a run is under way. */
@@ -212,30 +227,41 @@ export class OwnSchedule {
         'busy',
         `${what} cannot begin while ${this.#busy} is under way${this.#busy === 'a stepper' ? '; close it with await stepper.close()' : ''}.`,
       )
-    this.#loaded ??= new LoadedSchedule(this.#device, this.schedule)
+    this.#loaded ??= this.#load()
     for (const row of this.head.tiers) row.allocated_bytes = this.#loaded.native.allocated(row.tier)
     this.#loaded.write(inputs)
+    this.#loaded.book.begin(this.#done + 1)
     this.#busy = what
     this.head.state = 'running'
     this.head.message = ''
     return this.#loaded
   }
 
+  #load(): LoadedSchedule {
+    const loaded = new LoadedSchedule(this.#device, this.schedule)
+    const { native, book } = loaded
+    const live = {
+      head: this.head,
+      plan: this.schedule.plan,
+      program: native.program,
+      book,
+      control: this.control,
+      predicted: () => (this.#device.knowsRates(this.schedule.dtype) ? this.plan.foretold : null),
+      peek: (name: string, rank: number) => peekAt(native, this.schedule, this.control.line, name, rank),
+    }
+    this.onClose(showLive(live))
+    return loaded
+  }
+
   /** Takes the spans and results of a completed run. */
   #record(loaded: LoadedSchedule): Results {
-    const taken = loaded.native.takeSpans()
+    const { spans, start_ns, duration_ns, keep } = loaded.book.end()
     loaded.native.reset()
     for (const row of this.head.tiers) row.measured_bytes ??= loaded.native.touched(row.tier)
-    const first_ns = taken.start_ns.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY)
-    this.#origin_ns ??= first_ns
-    const spans = sinceOrigin(taken, this.#origin_ns)
-    const start_ns = Math.round(first_ns - this.#origin_ns)
-    const duration_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), 0)) - start_ns
     const record = { step: ++this.#done, spans }
     const accounts = stepAccounts(this.schedule.plan, loaded.native.program, record, { start_ns, duration_ns }, this.head.device.backend)
     this.head.steps.push(summaryOf(this.#done, { start_ns, duration_ns, accounts }))
-    this.#records.push(record)
-    if (this.#records.length > KEPT_STEPS) this.#records.shift()
+    keep()
     this.head.state = 'done'
     return new Results(loaded.results(), duration_ns / 1e9)
   }

@@ -107,6 +107,10 @@ export class PlannedRun {
   }
 
   async [TO_MIME](): Promise<MimeBundle> {
+    return this.bundle()
+  }
+  /** @internal `as`: of the run that it is the plan of. */
+  async bundle(as: Partial<Pick<RunHead, 'run_id' | 'state'>> = {}): Promise<MimeBundle> {
     const { program, spans } = this.#simulate()
     const { config } = this.training
     const times = this.#times()
@@ -126,7 +130,7 @@ export class PlannedRun {
       mfu_formula: MFU_FORMULA,
       gradient_norm: null,
     }
-    const bundle = await runBundle(this.training, program, { ...this.head, steps: [step] }, [{ step: 1, spans }])
+    const bundle = await runBundle(this.training, program, { ...this.head, ...as, steps: [step] }, [{ step: 1, spans }])
     return { ...bundle, 'text/plain': this.toString() }
   }
 

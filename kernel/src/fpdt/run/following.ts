@@ -3,12 +3,15 @@ import { displayHost, type MimeBundle } from '../../display.js'
 
 /** Least time between two drawings while steps follow each other. */
 const UPDATE_MS = 2000
+/** What is over sooner shows its end alone: to draw takes about a tenth of a second, of cores that compute. */
+const BEGIN_MS = 250
 
 export class Following {
   #shown = false
   #drawn_ms = 0
   #next: NodeJS.Timeout | undefined
   #ended = false
+  #drawing: Promise<void> = Promise.resolve()
 
   constructor(
     private readonly displayId: string,
@@ -23,7 +26,23 @@ export class Following {
     const update = this.#shown
     this.#shown = true
     this.#drawn_ms = Date.now()
-    host.display(await this.bundle(), { displayId: this.displayId, update })
+    // One after the other: an update that came before what it updates would be lost.
+    const bundle = this.#drawing.then(() => this.bundle())
+    const drawn = bundle.then((ready) => host.display(ready, { displayId: this.displayId, update }))
+    this.#drawing = drawn.catch(() => {})
+    await drawn
+  }
+  /** Work has begun: draws it soon if nothing has been drawn yet, so that a page can follow it. Says whether it will. */
+  begin(): boolean {
+    const host = displayHost()
+    if (!host || host.wordsOnly || this.#ended || this.#shown) return false
+    clearTimeout(this.#next)
+    this.#next = setTimeout(() => {
+      void this.draw()
+      this.#drawn_ms = 0 // what it comes to is drawn at once
+    }, BEGIN_MS)
+    this.#next.unref()
+    return true
   }
   /** Draws again what has been drawn. */
   async redraw(): Promise<void> {

@@ -1,28 +1,13 @@
 /** A training step that is run piece by piece: to an op, a chunk, a layer; any value can be looked at where it stands. */
 import { FpdtError } from '../../errors.js'
 import type { NativeStep } from '../../execute/native.js'
-import { fromBf16 } from '../../model/bf16.js'
-import { validTiers } from '../../schedule/validity.js'
-import { type Value, whole } from '../../schedule/values.js'
-import { KINDS, PHASES, type Phase, type StepSummary, TIERS, type Tier } from '../../trace/schema.js'
+import type { Value } from '../../schedule/values.js'
+import type { StepSummary } from '../../trace/schema.js'
 import type { TrainingPlan } from '../plan/training-plan.js'
-import { refuseUnknown } from '../sizes.js'
 import { interruptible } from './interrupt.js'
+import { type Peek, peekAt } from './peek.js'
+import { endOfPlace, type Target } from './places.js'
 
-/** A place in the algorithm; what is not named matches anything. */
-export interface Target {
-  readonly phase?: Phase
-  readonly layer?: number
-  readonly q?: number
-  readonly kv?: number
-}
-export interface Peek {
-  readonly name: string
-  readonly tier: Tier
-  readonly rank: number
-  readonly shape: readonly number[]
-  readonly values: Float32Array | Int32Array | Float64Array
-}
 /** How a stepper ended. */
 export type StepperEnd = 'completed' | 'dropped'
 /** What a stepper needs to know of what it runs: a training step, or a schedule of the user's own. */
@@ -33,6 +18,7 @@ export class Stepper<Result = StepSummary> {
   #line = -1
   #open = true
   #running: Promise<void> | undefined
+  #moving = false
 
   /** @internal Use `run.stepper(text)` or `schedule.stepper(inputs)`, as `another` says. */
   constructor(
@@ -41,6 +27,8 @@ export class Stepper<Result = StepSummary> {
     private readonly parameters: Float64Array,
     private readonly another: string,
     private readonly finish: (end: StepperEnd) => Promise<Result | undefined>,
+    /** Called when it begins to move, and when it stands. */
+    private readonly moved: () => void = () => {},
   ) {}
 
   /** The last op that is done, as it is printed; `undefined` before the first. */
@@ -54,6 +42,7 @@ export class Stepper<Result = StepSummary> {
 
   /** Runs the next `count` ops (frees cost nothing and are counted along). Returns the last one's words. */
   async next(count = 1): Promise<string> {
+    await this.#running // whoever drives it
     return this.to(Math.min(this.#line + count, this.#last))
   }
   /**
@@ -82,54 +71,14 @@ export class Stepper<Result = StepSummary> {
    * `until({ phase: 'backward', layer: 1, q: 3, kv: 2 })`: query chunk 3 has met key/value chunk 2 in the backward.
    */
   async until(target: Target): Promise<string> {
-    refuseUnknown('until', target, ['phase', 'layer', 'q', 'kv'])
-    if (target.phase !== undefined && !PHASES.includes(target.phase))
-      throw new FpdtError('config', `phase ${JSON.stringify(target.phase)} is not one of ${PHASES.join(', ')}.`)
-    const { entries } = this.steppable.plan
-    const wanted: [ArrayLike<number>, number | undefined][] = [
-      [entries.phase, target.phase === undefined ? undefined : PHASES.indexOf(target.phase)],
-      [entries.layer, target.layer],
-      [entries.q, target.q],
-      [entries.kv, target.kv],
-    ]
-    const compute = KINDS.indexOf('compute')
-    const matches = (entry: number): boolean =>
-      entries.kind[entry] === compute && wanted.every(([column, value]) => value === undefined || column[entry] === value)
-    for (let entry = entries.length - 1; entry >= 0 && entries.op[entry] > this.#line; entry--) if (matches(entry)) return this.to(entries.op[entry])
-    throw new FpdtError(
-      'config',
-      `no computation ahead is at ${JSON.stringify(target)}; the step stands at op ${this.#line}: ${this.steppable.plan.words(this.#line)}.`,
-    )
+    await this.#running
+    return this.to(endOfPlace(this.steppable.plan, this.#line, target))
   }
 
   /** Values of a buffer where it stands now: on the device when it is there, else on the host. Throws FpdtError `not_resident`. */
   peek(name: string, rank = 0): Peek {
     this.#refuseClosed()
-    const { ranks } = this.steppable.plan
-    if (!Number.isInteger(rank) || rank < 0 || rank >= ranks)
-      throw new FpdtError('config', `rank ${String(rank)} is not one of the ${ranks} ranks, 0 to ${ranks - 1}.`)
-    const value = this.steppable.values.known.get(name)
-    const base = name.replace(/\.[^.\]]*$/, '')
-    if (!value && base !== name && this.steppable.values.known.has(base)) throw new FpdtError('not_resident', `${name} is a part of ${base}; peek at that.`)
-    if (!value) throw new FpdtError('not_resident', `no value is called ${name}; names look like ${[...this.steppable.values.known.keys()].slice(-1)[0]}.`)
-    const { plan, ops, standing } = this.steppable
-    const valid = validTiers(take(ops(), this.#line + 1), standing).get(whole(value).name) ?? new Set()
-    const tier = TIERS.find((candidate) => valid.has(candidate))
-    if (!tier) {
-      plan.offsetOf(name, 'device', this.#line) // says where it is when it is on no tier or another
-      throw new FpdtError('not_resident', `${name} has a place on the device, but nothing has been written there after op ${this.#line}.`)
-    }
-    const bytes = this.native.read(value, tier, rank, this.#line)
-    const count = bytes.byteLength
-    const values =
-      value.dtype === 'bf16'
-        ? fromBf16(new Uint16Array(bytes.buffer, bytes.byteOffset, count / 2))
-        : value.dtype === 'f32'
-          ? new Float32Array(bytes.buffer, bytes.byteOffset, count / 4)
-          : value.dtype === 'f64'
-            ? new Float64Array(bytes.buffer, bytes.byteOffset, count / 8)
-            : new Int32Array(bytes.buffer, bytes.byteOffset, count / 4)
-    return { name, tier: tier, rank, shape: value.shape, values }
+    return peekAt(this.native, this.steppable, this.#line, name, rank)
   }
 
   /** Runs the rest: the step then counts like any other. */
@@ -149,7 +98,22 @@ export class Stepper<Result = StepSummary> {
     await this.#end(updating ? 'completed' : 'dropped')
   }
 
+  /** @internal Ops run. */
+  get isMoving(): boolean {
+    return this.#moving
+  }
+  /** @internal Until none do. */
+  get settled(): Promise<void> {
+    return this.#running ?? Promise.resolve()
+  }
+  /** @internal Ends the way to a line at the next op boundary, as an interrupt does. */
+  halt(): void {
+    this.native.cancel()
+  }
+
   async #runTo(line: number): Promise<number> {
+    this.#moving = true
+    this.moved()
     try {
       const reached = await this.native.run(this.parameters, line)
       this.#line = Math.max(this.#line, reached.stopped ? reached.line : line)
@@ -157,6 +121,9 @@ export class Stepper<Result = StepSummary> {
     } catch (error) {
       await this.#end('dropped')
       throw error
+    } finally {
+      this.#moving = false
+      this.moved()
     }
   }
   async #end(end: StepperEnd): Promise<Result | undefined> {
@@ -172,13 +139,5 @@ export class Stepper<Result = StepSummary> {
 
   #refuseClosed(): void {
     if (!this.#open) throw new FpdtError('closed', `this stepper is closed; make another with await ${this.another}.`)
-  }
-}
-
-function* take<T>(items: Iterable<T>, count: number): Iterable<T> {
-  if (count <= 0) return
-  for (const item of items) {
-    yield item
-    if (--count === 0) return
   }
 }

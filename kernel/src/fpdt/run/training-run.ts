@@ -14,12 +14,13 @@ import { nextToLearn, type StepTokens } from '../../text/sequences.js'
 import { type LongText, longText, type TextSource } from '../../text/tokens.js'
 import { type TimeSummary, timesOf } from '../../trace/ask/accounts.js'
 import type { RunHead, StepSummary, Tier } from '../../trace/schema.js'
-import { joinColumns, KEPT_STEPS, type Spans, type StepSpans, sinceOrigin } from '../../trace/spans.js'
 import type { Device } from '../device.js'
+import { showLive } from '../live/hub.js'
 import { PlannedRun } from '../plan/planned-run.js'
 import type { TrainingPlan } from '../plan/training-plan.js'
 import { refuseUnknown } from '../sizes.js'
 import { checkSave, type SaveRunOptions, saveCheckpoint } from './checkpoint.js'
+import { RunControl } from './control.js'
 import { beginPass, checkEvaluation, type EvaluateOptions, type Evaluation, lossOf, refuseUnlabelled } from './evaluation.js'
 import { Following } from './following.js'
 import { newHead } from './head.js'
@@ -27,11 +28,13 @@ import { sequenceShape, writeInputs } from './inputs.js'
 import { interruptible } from './interrupt.js'
 import { whereNotFinite } from './not-finite.js'
 import { type ParameterValues, readGradients, readGroup, readParameters, writeConstants, writeGroup } from './parameters.js'
+import { peekAt } from './peek.js'
 import { StepProgress } from './progress.js'
 import { runBundle, runInWords } from './show.js'
+import { SpanBook } from './span-book.js'
 import type { Start } from './start.js'
 import { stepAccounts } from './step-accounts.js'
-import { Stepper } from './stepper.js'
+import { Stepper, type StepperEnd } from './stepper.js'
 import { TextPositions } from './text-positions.js'
 
 const ADAMW = KERNEL_NAMES.indexOf('adamW')
@@ -51,14 +54,15 @@ export class TrainingRun {
   readonly plan: PlannedRun
   readonly #device: Device
   readonly #native: NativeStep
-  readonly #records: StepSpans[] = []
+  /** Pauses, runs on, steps and stops what is under way. */
+  readonly control: RunControl
+  readonly #book: SpanBook
   readonly #closers: (() => void)[] = []
   readonly #run: string // the same through all resumptions; `head.run_id` names this one
   readonly #texts: TextPositions
   readonly #source: ModelSource | undefined
   #done: number
   #halfUpdated: string | undefined // an op failed in the middle of an update, in words
-  #origin_ns: number | undefined // of the first step, after the loading of the program
   #busy: string | undefined // what is under way, in words
   #stepper: Stepper | undefined
   #settled: Promise<unknown> = Promise.resolve() // until nothing of an interrupted call runs any more
@@ -84,6 +88,18 @@ export class TrainingRun {
     this.#picture = new Following(this.head.run_id, () => this.bundle())
     this.#progress = new StepProgress(native.program, `${this.head.run_id}/progress`)
     for (const row of this.head.tiers) row.allocated_bytes = native.allocated(row.tier)
+    this.#book = new SpanBook(native)
+    this.control = new RunControl(training.plan, () => this.#busy ?? `step ${this.#done + 1}`)
+    const live = {
+      head: this.head,
+      plan: training.plan,
+      program: native.program,
+      book: this.#book,
+      control: this.control,
+      predicted: () => (device.knowsRates(training.config.dtype) ? this.plan.foretold : null),
+      peek: (name: string, rank: number) => peekAt(native, training, this.control.line, name, rank),
+    }
+    this.onClose(showLive(live))
   }
 
   /** @internal Use `device.train` or `device.resume`. */
@@ -124,6 +140,8 @@ export class TrainingRun {
     const step = this.#next(longText(text))
     this.#busy = 'a step'
     this.#setState('running')
+    // Rates are measured while nothing else runs.
+    if (this.#picture.begin()) this.#device.rates(this.training.config.dtype)
     let failed = true
     try {
       const summary = await this.#execute(step)
@@ -143,7 +161,12 @@ export class TrainingRun {
     if (!(Number.isInteger(count) && count >= 0))
       throw new FpdtError('config', `run.steps(text, ${String(count)}) needs a whole number of steps: for await (const step of run.steps(text, 100)).`)
     const whole = longText(text)
-    for (let i = 0; i < count; i++) yield await this.step(whole)
+    const ended = this.control.series()
+    try {
+      for (let i = 0; i < count; i++) yield await this.step(whole)
+    } finally {
+      ended()
+    }
     if (!this.#closed && !this.#busy) await this.measurePeak()
   }
 
@@ -153,21 +176,25 @@ export class TrainingRun {
     this.#refuse('a stepper')
     const step = this.#next(longText(text))
     this.#busy = 'a stepper'
-    this.#stepper = new Stepper(this.#native, this.training, step.parameters, 'run.stepper(text)', async (end) => {
+    this.#book.begin(step.number)
+    const finish = async (end: StepperEnd): Promise<StepSummary | undefined> => {
       try {
         if (end === 'dropped') {
           this.#drop()
           return undefined
         }
-        const recording = this.#record(step, [], () => this.#closed)
+        const recording = this.#record(step, () => this.#closed)
         this.#settled = recording.catch(() => {}) // it may search for a while
         const summary = await recording
         await this.#picture.follow()
         return summary
       } finally {
         this.#busy = this.#stepper = undefined
+        this.control.release()
       }
-    })
+    }
+    this.#stepper = new Stepper(this.#native, this.training, step.parameters, 'run.stepper(text)', finish, () => this.control.changed())
+    this.control.hold(this.#stepper)
     return this.#stepper
   }
 
@@ -302,6 +329,7 @@ export class TrainingRun {
   async close(): Promise<void> {
     if (this.#closed) return
     this.#closed = true
+    this.control.close()
     this.#native.cancel()
     await this.#settled
     await this.#stepper?.close()
@@ -329,8 +357,10 @@ export class TrainingRun {
   }
   /** The run as a MIME bundle: `application/vnd.fpdt.run.v1+json`, `image/png`, `text/plain`. Before its first step that is its plan. */
   async bundle(): Promise<MimeBundle> {
-    if (this.#records.length === 0 && this.head.state === 'planned') return this.plan[TO_MIME]()
-    return runBundle(this.training, this.#native.program, this.head, this.#records, this.plan.foretold)
+    const { run_id, state } = this.head
+    const nothingYet = this.#book.kept.length === 0
+    if (nothingYet && (state === 'planned' || (state === 'running' && this.plan.foretold))) return this.plan.bundle({ run_id, state })
+    return runBundle(this.training, this.#native.program, this.head, this.#book.kept, this.plan.foretold)
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return runInWords(this.head)
@@ -355,17 +385,14 @@ export class TrainingRun {
       stoppedDuring(`step ${step.number}`, ' A step that has not reached its optimizer is dropped whole; run.stepsDone tells how many are in the parameters.')
     let halted = false
     const work = async (): Promise<StepSummary> => {
-      const pieces: Spans[] = []
-      const watched = this.#progress.watch(`step ${step.number}`, () => {
-        pieces.push(this.#native.takeSpans())
-        return this.#progress.share(pieces)
-      })
+      this.#book.begin(step.number)
+      const watched = this.#progress.watch(`step ${step.number}`, () => this.#progress.share(this.#book.take()))
       try {
-        const reached = await this.#native.run(step.parameters)
+        const reached = await this.control.run(this.#native, step.parameters)
         if (reached.stopped && reached.line < this.training.firstUpdate) throw stopped()
-        if (reached.stopped) await this.#native.run(step.parameters)
+        for (let { stopped: rest } = reached; rest; ) rest = (await this.#native.run(step.parameters)).stopped
       } catch (error) {
-        this.#drop(step.number, pieces)
+        this.#drop(step.number)
         const end = this.#halfUpdated
           ? `This run cannot go on: ${this.#halfUpdated}. Go on from the last checkpoint with await device.resume(dir).`
           : 'The step is dropped.'
@@ -373,15 +400,15 @@ export class TrainingRun {
       } finally {
         watched()
       }
-      return this.#record(step, pieces, () => halted || this.#closed)
+      return this.#record(step, () => halted || this.#closed)
     }
     const working = work()
     this.#settled = working.catch(() => {})
     const halt = (): void => {
       halted = true
-      this.#native.cancel()
+      this.control.halt()
     }
-    return interruptible(working, halt, stopped)
+    return interruptible(working, halt, stopped, (stop) => this.control.onStop(stop))
   }
 
   /** Does what no step may run beside, under the notebook's interrupt; `halted` tells the work that it is to end. */
@@ -390,29 +417,32 @@ export class TrainingRun {
     this.#refuse(what)
     this.#busy = what
     let halted = false
+    const ended = this.control.call(what)
     const working = work(() => halted || this.#closed).finally(() => {
       this.#busy = undefined
+      ended()
     })
     this.#settled = working.catch(() => {})
     const halt = (): void => {
       halted = true
       this.#native.cancel()
     }
-    return interruptible(working, halt, () => stoppedDuring(what))
+    const stopped = (): FpdtError => stoppedDuring(what)
+    return interruptible(working, halt, stopped, (stop) => this.control.onStop(stop))
   }
 
   /** Forgets a step that did not end. One that failed after an update had begun leaves the run unusable, and it says so from then on. */
-  #drop(number = this.#done + 1, pieces: readonly Spans[] = []): void {
+  #drop(number = this.#done + 1): void {
     const { kernel } = this.training.plan.entries
-    const updates = [...pieces, this.#native.takeSpans()].some(({ entry }) => entry.some((e) => kernel[e] === ADAMW))
+    const updates = this.#book.drop().some(({ entry }) => entry.some((e) => kernel[e] === ADAMW))
     if (updates) this.#halfUpdated = `step ${number} failed in the middle of its update, so some parameters are those after it and some those before`
     this.#native.reset()
   }
 
   /** Takes the spans of a completed step, and its results from the host. Throws `not_finite`, after a search for the reason that ends when it is `halted`. */
-  async #record(step: Step, pieces: readonly Spans[], halted: () => boolean): Promise<StepSummary> {
+  async #record(step: Step, halted: () => boolean): Promise<StepSummary> {
     const { config, values } = this.training
-    const taken = joinColumns<Spans>([...pieces, this.#native.takeSpans()])
+    const { spans, start_ns, duration_ns, keep } = this.#book.end()
     this.#native.reset()
     this.#texts.advance(step.text, step.skipped + stepTokenCount(config))
     for (const row of this.head.tiers) row.measured_bytes ??= this.#native.touched(row.tier)
@@ -428,11 +458,6 @@ export class TrainingRun {
       )
     }
     this.#done = step.number
-    const first = taken.start_ns.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY)
-    this.#origin_ns ??= first
-    const spans = sinceOrigin(taken, this.#origin_ns)
-    const start_ns = Math.round(first - this.#origin_ns)
-    const duration_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), 0)) - start_ns
     const seconds = duration_ns / 1e9
     const tokens = stepTokenCount(config)
     const model_flops = modelFlops(config.model, step.inputs.stretches)
@@ -442,8 +467,7 @@ export class TrainingRun {
     const accounts = stepAccounts(this.training.plan, this.#native.program, record, { start_ns, duration_ns }, this.head.device.backend)
     const summary: StepSummary = { step: step.number, start_ns, duration_ns, loss, tokens, ...rates, gradient_norm, accounts }
     this.head.steps.push(summary)
-    this.#records.push(record)
-    if (this.#records.length > KEPT_STEPS) this.#records.shift()
+    keep()
     this.#setState('done')
     return summary
   }
@@ -451,6 +475,7 @@ export class TrainingRun {
   /** In words, where a step that changed nothing went wrong; it may take as long as the step did. */
   async #reason({ number, parameters }: Step, halted: () => boolean): Promise<string> {
     let share = 0
+    const ended = this.control.call('a search for the first value that is not finite')
     const watched = this.#progress.watch(`step ${number} again, op by op, for the first value that is not finite`, () => share)
     try {
       const until = this.training.firstUpdate - 1
@@ -460,6 +485,7 @@ export class TrainingRun {
       return (await whereNotFinite(this.#native, this.training, { parameters, until, stopped: halted, progress })) ?? NOWHERE
     } finally {
       watched()
+      ended()
     }
   }
 
@@ -470,6 +496,7 @@ export class TrainingRun {
 
   #setState(state: RunHead['state']): void {
     this.head.state = state
+    this.control.changed()
   }
   #fail(error: unknown): void {
     this.#setState(error instanceof FpdtError && error.code === 'stopped' ? 'stopped' : 'failed')

@@ -86,7 +86,7 @@ export type KernelMessage =
       readonly of: number
       readonly status: RunStatus
     }
-  /** After the spans of the step. `head.steps` holds the steps that are over since the last head, so that a message does not grow with the run. */
+  /** After the spans of the step. `head.steps` holds the steps that are over since the last head, so that a message does not grow with the run; a step that is said again replaces what was said of it. */
   | { readonly op: 'step'; readonly run_id: string; readonly seq: number; readonly head: RunHead; readonly status: RunStatus }
   | { readonly op: 'done'; readonly request: number; readonly words: string }
   /** `request` is -1 where what is refused had none. */

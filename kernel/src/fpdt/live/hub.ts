@@ -1,0 +1,78 @@
+/**
+ * The runs of this process and the pages that look at them. Where there is no front end nothing happens at all, and while no page is open
+ * next to nothing; one timer serves all pages, and runs only while a page has something to be told.
+ */
+import { COMM_HOST, type Comm, onComm } from '../../comm/index.js'
+import { BATCH_MS, LIVE_TARGET, type RunStatus } from '../../trace/live/messages.js'
+import { type LiveRun, statusOf } from './live-run.js'
+import { Page } from './page.js'
+
+/** Pages that are loaded again leave their comm behind. Who is closed here and still there opens another. */
+const MOST_PAGES = 32
+
+const runs = new Map<string, LiveRun>()
+const pages = new Map<Comm, Page>()
+let isRegistered = false
+let isListNew = false
+let timer: NodeJS.Timeout | undefined
+let last_ms = Number.NEGATIVE_INFINITY
+
+/** Shows a run to pages, until the returned function is called. */
+export function showLive(run: LiveRun): () => void {
+  if (!(COMM_HOST in globalThis)) return () => {}
+  register()
+  const { run_id } = run.head
+  runs.set(run_id, run)
+  const unwatch = run.control.watch(changed)
+  changed()
+  return () => {
+    unwatch()
+    tellAll() // that it is closed
+    runs.delete(run_id)
+    changed()
+  }
+}
+
+function register(): void {
+  if (isRegistered) return
+  isRegistered = true
+  onComm(LIVE_TARGET, (comm) => {
+    const page = new Page(comm, runs, wake)
+    pages.set(comm, page)
+    comm.onMessage(({ data }) => page.receive(data))
+    comm.onClose(() => pages.delete(comm))
+    for (const oldest of [...pages.keys()].slice(0, -MOST_PAGES)) {
+      pages.delete(oldest)
+      oldest.close()
+    }
+    page.tell(statuses())
+  })
+}
+
+function changed(): void {
+  if (pages.size === 0) return
+  isListNew = true
+  wake()
+}
+/** Something is to be sent: at once, or when the time has come. */
+function wake(): void {
+  if (timer || pages.size === 0) return
+  timer = setTimeout(send, Math.max(0, last_ms + BATCH_MS - performance.now()))
+  timer.unref()
+}
+function send(): void {
+  timer = undefined
+  last_ms = performance.now()
+  if (isListNew) tellAll()
+  let more = false
+  for (const page of pages.values()) more = page.send() || page.isWatching || more
+  if (more) wake()
+}
+function tellAll(): void {
+  isListNew = false
+  const list = statuses()
+  for (const page of pages.values()) page.tell(list)
+}
+function statuses(): RunStatus[] {
+  return [...runs.values()].map(statusOf)
+}

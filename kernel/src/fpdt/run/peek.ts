@@ -1,0 +1,59 @@
+/** Values of a buffer where it stands in the middle of a step. */
+import { FpdtError } from '../../errors.js'
+import type { NativeStep } from '../../execute/native.js'
+import { fromBf16 } from '../../model/bf16.js'
+import type { Op } from '../../schedule/ops.js'
+import type { Standing } from '../../schedule/standing.js'
+import { validTiers } from '../../schedule/validity.js'
+import { type Value, whole } from '../../schedule/values.js'
+import { TIERS, type Tier } from '../../trace/schema.js'
+
+export interface Peek {
+  readonly name: string
+  readonly tier: Tier
+  readonly rank: number
+  readonly shape: readonly number[]
+  readonly values: Float32Array | Int32Array | Float64Array
+}
+/** What must be known of a schedule to find its values. */
+export interface Peekable {
+  readonly ops: () => Iterable<Op>
+  readonly standing: Iterable<Standing>
+  readonly values: { readonly known: ReadonlyMap<string, Value> }
+}
+
+/** After the op at `line`: from the fastest tier where it holds what it means. Throws FpdtError `not_resident`, `config`. */
+export function peekAt(native: NativeStep, { ops, standing, values: { known } }: Peekable, line: number, name: string, rank: number): Peek {
+  const { plan } = native
+  if (!Number.isInteger(rank) || rank < 0 || rank >= plan.ranks)
+    throw new FpdtError('config', `rank ${String(rank)} is not one of the ${plan.ranks} ranks, 0 to ${plan.ranks - 1}.`)
+  const value = known.get(name)
+  const base = name.replace(/\.[^.\]]*$/, '')
+  if (!value && base !== name && known.has(base)) throw new FpdtError('not_resident', `${name} is a part of ${base}; peek at that.`)
+  if (!value) throw new FpdtError('not_resident', `no value is called ${name}; names look like ${[...known.keys()].slice(-1)[0]}.`)
+  const valid = validTiers(take(ops(), line + 1), standing).get(whole(value).name) ?? new Set()
+  const tier = TIERS.find((candidate) => valid.has(candidate))
+  if (!tier) {
+    plan.offsetOf(name, 'device', line) // says where it is when it is on no tier or another
+    throw new FpdtError('not_resident', `${name} has a place on the device, but nothing has been written there after op ${line}.`)
+  }
+  const bytes = native.read(value, tier, rank, line)
+  const count = bytes.byteLength
+  const values =
+    value.dtype === 'bf16'
+      ? fromBf16(new Uint16Array(bytes.buffer, bytes.byteOffset, count / 2))
+      : value.dtype === 'f32'
+        ? new Float32Array(bytes.buffer, bytes.byteOffset, count / 4)
+        : value.dtype === 'f64'
+          ? new Float64Array(bytes.buffer, bytes.byteOffset, count / 8)
+          : new Int32Array(bytes.buffer, bytes.byteOffset, count / 4)
+  return { name, tier, rank, shape: value.shape, values }
+}
+
+function* take<T>(items: Iterable<T>, count: number): Iterable<T> {
+  if (count <= 0) return
+  for (const item of items) {
+    yield item
+    if (--count === 0) return
+  }
+}
