@@ -6,7 +6,7 @@ import type { Message } from '@lumino/messaging'
 import { Widget } from '@lumino/widgets'
 import type { Picture, Run, Target, Theme, View } from 'fpdt/trace'
 import { showWholeRun, stepOp } from './actions.js'
-import { details } from './details.js'
+import { Details } from './details.js'
 import { element } from './dom.js'
 import { Painter } from './frame.js'
 import { header } from './header.js'
@@ -46,7 +46,6 @@ export class RunPanel extends Widget {
   readonly session: Session
   readonly toolbar: Toolbar
   readonly #views = element('div', 'jp-FPDT-views')
-  readonly #details = element('div', 'jp-FPDT-details', [], { 'aria-live': 'polite' })
   readonly #opened = new Map<ViewName, Opened>()
   readonly #ends: { dispose(): void }[] = []
   readonly #ended = new AbortController()
@@ -69,9 +68,10 @@ export class RunPanel extends Widget {
     this.session = new Session(firstShown(run, pageTheme(this.node)))
     this.#header = header(run)
     this.toolbar = new Toolbar(this.session, this.#actions(), this.node)
-    this.node.append(this.#header, this.toolbar.node, this.#views, this.#details)
+    const details = new Details(this.session)
+    this.node.append(this.#header, this.toolbar.node, this.#views, details.node)
     this.#data = new Painter(this.node, () => this.#takeNewest())
-    const told = new Painter<keyof Shown>(this.#details, () => this.#details.replaceChildren(...details(this.session.shown)))
+    const told = new Painter<keyof Shown>(details.node, (changed) => details.update(this.session.shown, changed))
     this.#ends.push(
       this.#data,
       told,
@@ -305,6 +305,7 @@ function firstShown(run: Run, theme: Theme): Shown {
     pointer_ns: null,
     hover: null,
     pinned: null,
+    stalls: false,
     views: new Set(settings().views),
     presentation: false,
     // A picture that moves by itself is what readers who want less motion do not want.

@@ -15,6 +15,8 @@ export interface Shown {
   readonly steps: { readonly a: number | null; readonly b: number | null }
   /** Whether what was predicted of the run lies below its lanes. */
   readonly predicted: boolean
+  /** Whether arrows show what the longest waits of compute in view waited for. */
+  readonly stalls: boolean
   /** Time in view, and the rank whose memory and chunks are shown. */
   readonly window: View
   /** Layer and phase of the chunk views. */

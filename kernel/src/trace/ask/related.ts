@@ -57,23 +57,30 @@ export function relatedTo(run: Run, target: Target): Related {
   }
 }
 
-/** The buffers that an op touches, each once. */
-export function buffersOf(run: Run, op: number): number[] {
-  return [...new Set([...groupOf(lookupOf(run).usesOfOp, op)].map((use) => run.uses.buffer[use]))]
+/** The buffers that an op touches, each once, and how: bits READS and WRITES. */
+export function usesOf(run: Run, op: number): { buffer: number; access: number }[] {
+  const { buffer, access } = run.uses
+  const byBuffer = new Map<number, number>()
+  for (const use of groupOf(lookupOf(run).usesOfOp, op)) byBuffer.set(buffer[use], (byBuffer.get(buffer[use]) ?? 0) | access[use])
+  return [...byBuffer].map(([touched, how]) => ({ buffer: touched, access: how }))
+}
+
+function buffersOf(run: Run, op: number): number[] {
+  return usesOf(run, op).map(({ buffer }) => buffer)
 }
 
 /** Spans of an op on a rank, in all steps. */
-export function spansOf(run: Run, op: number, rank: number): number[] {
+function spansOf(run: Run, op: number, rank: number): number[] {
   return [...groupOf(lookupOf(run).spansOfOp, op)].filter((row) => run.spans.rank[row] === rank)
 }
 
 /** Residencies of one value, this one among them: fetched anew it has another. */
-export function sameValue(run: Run, buffer: number): readonly number[] {
+function sameValue(run: Run, buffer: number): readonly number[] {
   return indexOf(run).byName.get(run.names[buffer]) ?? []
 }
 
 /** The meeting that an op of attention computes. */
-export function meetingOf({ spans }: Run, row: number): Meeting | null {
+function meetingOf({ spans }: Run, row: number): Meeting | null {
   if (KINDS[spans.kind[row]] !== 'compute' || spans.q[row] === NONE || spans.kv[row] === NONE) return null
   return { phase: PHASES[spans.phase[row]], layer: spans.layer[row], q: spans.q[row], kv: spans.kv[row] }
 }

@@ -45,8 +45,8 @@ export class TimelineView extends CanvasView<Layout> {
   }
 
   protected drawPointer({ context, theme }: Surface, shown: Shown, layout: Layout): void {
-    const { run, window, pointer_ns, cursor_ns, hover, pinned } = shown
-    drawPointer(context, theme, run, window, layout, { pointer_ns, cursor_ns, targets: [pinned, hover].filter((target) => target !== null) })
+    const { run, window, pointer_ns, cursor_ns, hover, pinned, stalls } = shown
+    drawPointer(context, theme, run, window, layout, { pointer_ns, cursor_ns, targets: [pinned, hover].filter((target) => target !== null), stalls })
   }
 
   protected targetAt({ run, window }: Shown, layout: Layout, x: number, y: number): Target | null {

@@ -1,0 +1,25 @@
+/** A kept op: why it waited, and what it reads and writes. */
+import { bytes, CATEGORIES, CATEGORY_WORDS, chainOf, duration, READS, type Run, type Target, TIERS, usesOf, WRITES } from 'fpdt/trace'
+import type { Session } from '../session.js'
+import { answer, link, opLink, sentence, table } from './parts.js'
+
+export function askedOp(session: Session, run: Run, { row }: Target & { kind: 'span' }): HTMLElement[] {
+  const { spans, buffers, names } = run
+  const chain = chainOf(run, row)
+  const waits = chain.map((stall, i) => sentence(i === 0 ? '' : 'That one: ', stall.words, ...(stall.on === null ? [] : [' ', opLink(session, run, stall.on)])))
+  const used = usesOf(run, spans.op[row]).map(({ buffer, access }) => [
+    access === (READS | WRITES) ? 'reads and writes' : access === WRITES ? 'writes' : 'reads',
+    link(session, names[buffer], { kind: 'buffer', buffer, rank: spans.rank[row] }),
+    bytes(buffers.size_bytes[buffer]),
+    TIERS[buffers.tier[buffer]],
+    CATEGORY_WORDS[CATEGORIES[buffers.category[buffer]]],
+  ])
+  const total = usesOf(run, spans.op[row]).reduce((sum, { buffer }) => sum + buffers.size_bytes[buffer], 0)
+  return [
+    answer(
+      'Why it began then',
+      waits.length > 0 ? waits : [sentence(`It began as soon as its stream was free, ${duration(spans.start_ns[row])} after the run began.`)],
+    ),
+    answer('What it touches', [table(`${used.length} buffers of ${bytes(total)}`, ['access', 'buffer', 'bytes ', 'tier', 'for'], used)]),
+  ]
+}
