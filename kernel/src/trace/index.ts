@@ -5,6 +5,7 @@ export { type AlgorithmLine, type AlgorithmPart, algorithmOf, type LineId, lineO
 export { betterOf, type Comparison, compareRuns, type Difference, type DifferenceGroup, differenceOf, type OpDifference, type Side } from './ask/compare.js'
 export { amount, betterWords, differenceWords, headlines } from './ask/compare-words.js'
 export { atOnce, computeAt, doing, lessonWords, type Running, STEP_UNITS, stepFrom, type Unit } from './ask/lesson.js'
+export { spanOf } from './ask/lookup.js'
 export {
   type Arrival,
   arrivalsOf,
@@ -14,8 +15,10 @@ export {
   type MeetingPlace,
   meetingAt,
   meetingPlaces,
+  meetingRows,
   meetingsOf,
   metBy,
+  placeAt,
   SOURCES,
   type Source,
   type Triangle,

@@ -10,6 +10,7 @@ import { VIEWS, type ViewName } from './view-names.js'
 /** Words of the palette, which is there before any view is loaded. */
 const VIEW_WORDS: Readonly<Record<ViewName, string>> = {
   timeline: 'Timeline and Memory',
+  slots: 'Slots of the Arena',
   chunks: 'Chunk Triangle',
   where: 'Where Chunks Are',
   lesson: 'Words of the Algorithm',

@@ -65,6 +65,26 @@ export function meetingPlaces(run: Run): MeetingPlace[] {
   return [...places].sort(([a], [b]) => a - b).map(([, place]) => place)
 }
 
+/** Spans of a rank in which chunks meet, in order of time. */
+export function meetingRows(run: Run, rank: number): Uint32Array {
+  return cached(rowsOfRun, run, String(rank), () => {
+    const ops = new Set(attentionOps(run).map(({ op }) => op))
+    return Uint32Array.from(
+      run.lanes.flatMap((lane) => (lane.rank === rank && lane.stream === 'compute' ? [...lane.rows] : [])).filter((row) => ops.has(run.spans.op[row])),
+    )
+  })
+}
+const rowsOfRun = new WeakMap<object, Map<string, Uint32Array>>()
+
+/** The place where chunks met last on a rank at an instant, or are the first to meet; null for a run in which none do. */
+export function placeAt(run: Run, rank: number, time_ns: number): MeetingPlace | null {
+  const rows = meetingRows(run, rank)
+  const row = rows[Math.max(0, firstAfter(rows, (at) => run.spans.start_ns[at], time_ns) - 1)]
+  const ops = attentionOps(run)
+  const op = ops[row === undefined ? 0 : firstAfter(ops, (each) => each.op, run.spans.op[row]) - 1]
+  return op ? { phase: PHASES[op.phase], layer: op.layer } : null
+}
+
 /** The triangle of a place; null where no chunks meet there. */
 export function triangleOf(run: Run, step: number, rank: number, place: MeetingPlace): Triangle | null {
   return cached(triangles, run, `${step} ${rank} ${place.phase} ${place.layer}`, () => makeTriangle(run, step, rank, place))

@@ -67,6 +67,19 @@ export function layersWithChunks(run: Run): number[] {
   return [...valuesByLayer(run).keys()].sort((a, b) => a - b)
 }
 
+/** Ops looked through for one that names a layer with chunks: those of the optimizer are of none. */
+const LOOKED_BACK = 64
+
+/** The layer that a rank works on at an instant, or did little before; the first of all where there is none. */
+export function layerAt(run: Run, rank: number, time_ns: number): number {
+  const { start_ns, layer } = run.spans
+  const layers = valuesByLayer(run)
+  const rows = run.lanes.find((lane) => lane.rank === rank && lane.stream === 'compute')?.rows ?? new Uint32Array(0)
+  const now = firstAfter(rows, (row) => start_ns[row], time_ns) - 1
+  for (let at = now; at >= 0 && at > now - LOOKED_BACK; at--) if (layer[rows[at]] !== NONE && layers.has(layer[rows[at]])) return layer[rows[at]]
+  return layersWithChunks(run)[0] ?? NONE
+}
+
 /** Whereabouts of a layer's values during a step. Made once for a step, rank and layer; asking for an instant is a search in each cell. */
 export function whereabouts(run: Run, step: number, rank: number, layer: number): Whereabouts {
   return cached(maps, run, `${step} ${rank} ${layer}`, () => makeMap(run, step, rank, layer))

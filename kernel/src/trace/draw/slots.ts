@@ -9,7 +9,7 @@ import type { Slot } from '../ask/slots.js'
 import { firstAfter, type Run } from '../model/run.js'
 import type { Target } from '../model/target.js'
 import type { View } from '../model/view.js'
-import { paleOf } from './chunk-grid.js'
+import { outline, paleOf } from './chunk-grid.js'
 import { slotLetter } from './chunk-words.js'
 import { bytes } from './format.js'
 import { hatch } from './hatch.js'
@@ -109,18 +109,27 @@ export function slotTargetAt(layout: SlotsLayout, rank: number, view: View, x: n
   return life < 0 || row.slot.end_ns[life] < time_ns ? null : { kind: 'buffer', buffer: row.slot.buffer[life], rank }
 }
 
-/** Where lives of these buffers lie, for outlines. */
-export function slotRects(layout: SlotsLayout, view: View, buffers: ReadonlySet<number>): PixelRect[] {
-  const rects: PixelRect[] = []
-  if (buffers.size === 0) return rects
+/** What lies over the picture: lines at instants, outlines of the lives of buffers. */
+export function drawSlotsPointer(surface: Surface, view: View, layout: SlotsLayout, instants_ns: readonly number[], buffers: ReadonlySet<number>): void {
+  const { context, theme } = surface
+  const [first] = layout.rows
+  const last = layout.rows[layout.rows.length - 1]
+  if (!first) return
+  context.lineWidth = 1
+  context.strokeStyle = theme.mutedText
+  for (const time_ns of instants_ns) {
+    if (time_ns < view.start_ns || time_ns > view.end_ns) continue
+    const x = Math.round(timeX(layout, view, time_ns)) + 0.5
+    line(context, x, first.y - 3, x, last.y + ROW + 3)
+  }
+  if (buffers.size === 0) return
   for (const { slot, y } of layout.rows) {
     for (let life = firstIn(slot, view); life < slot.buffer.length && slot.start_ns[life] < view.end_ns; life++) {
       if (!buffers.has(slot.buffer[life])) continue
       const x = clampedX(layout, view, slot.start_ns[life])
-      rects.push({ x, y, width: clampedX(layout, view, slot.end_ns[life]) - x, height: ROW })
+      outline(context, theme, { x, y, width: clampedX(layout, view, slot.end_ns[life]) - x, height: ROW })
     }
   }
-  return rects
 }
 
 /** Lives narrower than a pixel are passed over by a search, so a row takes no longer than it is wide. */
@@ -189,15 +198,4 @@ function timeX({ plot }: SlotsLayout, view: View, time_ns: number): number {
 function clampedX(layout: SlotsLayout, view: View, time_ns: number): number {
   const { x, width } = layout.plot
   return Math.min(Math.max(timeX(layout, view, time_ns), x), x + width)
-}
-
-/** A line at an instant, for the cursor. */
-export function drawSlotsCursor({ context, theme }: Surface, view: View, layout: SlotsLayout, time_ns: number): void {
-  if (time_ns < view.start_ns || time_ns > view.end_ns) return
-  const x = Math.round(timeX(layout, view, time_ns)) + 0.5
-  const last = layout.rows.at(-1)
-  if (!last) return
-  context.lineWidth = 1
-  context.strokeStyle = theme.mutedText
-  line(context, x, layout.rows[0].y - 3, x, last.y + ROW + 3)
 }

@@ -1,0 +1,93 @@
+/** Places of the device's arena over time, below the timeline and on its axis: while one slot is used, the next is filled. */
+import {
+  bytes,
+  counted,
+  drawSlots,
+  drawSlotsPointer,
+  duration,
+  layOut,
+  layOutSlots,
+  relatedTo,
+  type SlotsLayout,
+  type Surface,
+  slotsOf,
+  slotTargetAt,
+  slotWords,
+  type Target,
+} from 'fpdt/trace'
+import { pan, zoom } from '../actions.js'
+import { element } from '../dom.js'
+import type { Session, Shown } from '../session.js'
+import type { Listing } from '../table.js'
+import { CanvasView } from './canvas-view.js'
+
+export class SlotsView extends CanvasView<SlotsLayout> {
+  readonly name = 'slots'
+  protected override readonly redrawnBy: readonly (keyof Shown)[] = ['run', 'window']
+  readonly #made = element('input', '', '', { type: 'checkbox' })
+
+  constructor(session: Session) {
+    super(session, 'slots over time')
+    this.#made.addEventListener('input', () => this.update(this.session.shown, new Set(['size'])))
+    this.node.prepend(
+      element('div', 'jp-FPDT-controls', [element('label', '', [this.#made, document.createTextNode(' chunks that are made on the device, too')])]),
+    )
+  }
+
+  protected layOut(surface: Surface, shown: Shown, width: number): SlotsLayout {
+    const { run, window } = shown
+    return layOutSlots(surface, this.#slots(shown), window, width, layOut(surface, run, window, width).plot)
+  }
+
+  protected draw(surface: Surface, { run, window }: Shown, layout: SlotsLayout): void {
+    drawSlots(surface, run, window, layout)
+  }
+
+  protected drawPointer(surface: Surface, { run, window, hover, pinned, pointer_ns, cursor_ns }: Shown, layout: SlotsLayout): void {
+    const buffers = [pinned, hover].flatMap((target) => (target ? relatedTo(run, target).buffers : []))
+    const instants_ns = [cursor_ns, pointer_ns].filter((time_ns) => time_ns !== null)
+    drawSlotsPointer(surface, window, layout, instants_ns, new Set(buffers))
+  }
+
+  protected targetAt({ window }: Shown, layout: SlotsLayout, x: number, y: number): Target | null {
+    return slotTargetAt(layout, window.rank, window, x, y)
+  }
+
+  protected override timeAt({ window }: Shown, { plot }: SlotsLayout, x: number): number | null {
+    return x < plot.x || x > plot.x + plot.width ? null : window.start_ns + ((x - plot.x) / plot.width) * (window.end_ns - window.start_ns)
+  }
+
+  protected override drag(_: Shown, { plot }: SlotsLayout, units: number): void {
+    pan(this.session, -units / plot.width)
+  }
+
+  protected override zoom(shown: Shown, layout: SlotsLayout, factor: number, x: number): boolean {
+    return zoom(this.session, factor, this.timeAt(shown, layout, x) ?? undefined)
+  }
+
+  protected summary(shown: Shown): string {
+    const slots = this.#slots(shown)
+    const { start_ns, end_ns, rank } = shown.window
+    return `${counted(slots.length, 'slot')} of the device's arena of rank ${rank} that chunks of attention take by turns, from ${duration(start_ns)} to ${duration(end_ns)}.`
+  }
+
+  protected inWords({ run, window }: Shown): Listing {
+    const { rows = [] } = this.laid ?? {}
+    const instant_ns = this.session.instant_ns
+    return {
+      caption: `Slots of rank ${window.rank} that are used longest from ${duration(window.start_ns)} to ${duration(window.end_ns)}, at ${duration(instant_ns)}`,
+      columns: ['slot', 'first byte', 'size', 'chunks in the window', 'at the instant'],
+      rows: rows.map(({ slot, letter }) => [
+        letter,
+        String(slot.offset_bytes),
+        bytes(slot.size_bytes),
+        String(slot.start_ns.reduce((count, start, life) => count + Number(start < window.end_ns && slot.end_ns[life] > window.start_ns), 0)),
+        slotWords(run, slot, letter, instant_ns),
+      ]),
+    }
+  }
+
+  #slots({ run, window }: Shown): ReturnType<typeof slotsOf> {
+    return slotsOf(run, window.rank, this.#made.checked ? 'attention' : 'fetched')
+  }
+}
