@@ -9,6 +9,7 @@ import { followSettings } from './lab/settings.js'
 import { onLive, standingOf } from './lab/status.js'
 import { StatusItem } from './lab/status-item.js'
 import { RunTabs } from './lab/tabs.js'
+import { live } from './live/plugin.js'
 
 const ID = '@fpdt/labextension:plugin'
 
@@ -47,4 +48,4 @@ function addStatus(statusBar: IStatusBar, notebooks: OpenNotebooks, tabs: RunTab
   statusBar.registerStatusItem(ID, { item, align: 'middle', rank: 900, isActive: () => item.standing !== null, activeStateChanged: item.shownChanged })
 }
 
-export default [plugin]
+export default [plugin, live]

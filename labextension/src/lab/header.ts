@@ -5,7 +5,7 @@ import { element } from './dom.js'
 export function header(run: Run): HTMLElement {
   const { head } = run
   const predicted = head.origin === 'predicted'
-  const notes = [stateWords(head), keptWords(head), head.device?.note].filter((note): note is string => typeof note === 'string' && note !== '')
+  const notes = [keptWords(head), head.device?.note].filter((note): note is string => typeof note === 'string' && note !== '')
   return element('div', 'jp-FPDT-header', [
     element('div', 'jp-FPDT-title', [
       element('span', 'jp-FPDT-origin', predicted ? 'predicted' : 'measured', { 'data-origin': predicted ? 'predicted' : 'measured' }),
@@ -16,6 +16,8 @@ export function header(run: Run): HTMLElement {
       'jp-FPDT-facts',
       facts(head).map(({ name, value, hint }) => element('div', '', [element('dt', '', name), element('dd', '', value)], { title: hint })),
     ),
+    // While the run is live, its row of controls says how it stands.
+    element('div', 'jp-FPDT-note jp-FPDT-saved-state', stateWords(head)),
     notes.length > 0 ? element('div', 'jp-FPDT-note', notes.join(' ')) : null,
   ])
 }

@@ -1,9 +1,13 @@
 /** A place for one run: decodes a payload and shows its panel, or says in words why it cannot. */
+import type { Message } from '@lumino/messaging'
 import { PanelLayout, Widget } from '@lumino/widgets'
+import type { LiveRow } from '../live/row.js'
+import { page } from './page.js'
 import type { RunPanel } from './panel.js'
 
 export class RunHost extends Widget {
   #panel: RunPanel | null = null
+  #live: LiveRow | null = null
   #notice: HTMLElement | null = null
   #turn = 0
 
@@ -23,24 +27,43 @@ export class RunHost extends Widget {
     const turn = ++this.#turn
     const isCurrent = (): boolean => turn === this.#turn && !this.isDisposed
     try {
-      const [{ decodeSavedRun, openRun }, { RunPanel }] = await Promise.all([import('fpdt/trace'), import('./panel.js')])
+      const [{ decodeSavedRun, openRun }, { RunPanel }, { LiveRow }] = await Promise.all([import('fpdt/trace'), import('./panel.js'), import('../live/row.js')])
       const tables = await decodeSavedRun(payload)
       if (!isCurrent()) return
       const run = openRun(tables)
       this.say(null)
       if (this.#panel) {
-        this.#panel.setRun(() => run)
+        this.#live?.take(tables, run)
       } else {
         this.#panel = new RunPanel(run)
+        this.#live = new LiveRow(this.#panel, tables, run)
         ;(this.layout as PanelLayout).addWidget(this.#panel)
+        this.#bind()
       }
     } catch (error) {
       if (!isCurrent()) return
+      this.#live?.dispose()
       this.#panel?.dispose()
-      this.#panel = null
+      this.#live = this.#panel = null
       const words = error instanceof Error ? error.message : String(error)
       this.say(`An FPDT run should be drawn here, but ${words.slice(0, 500)}`, 'alert')
     }
+  }
+
+  override dispose(): void {
+    if (this.isDisposed) return
+    this.#live?.dispose()
+    super.dispose()
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message)
+    this.#bind()
+  }
+
+  /** To the kernel of the notebook that it stands in. */
+  #bind(): void {
+    if (this.isAttached && this.#panel) this.#live?.bind(page.kernelOf?.(this.#panel) ?? null)
   }
 
   /** Words above the run, or in its place; null takes them away. */

@@ -86,7 +86,7 @@ export class Session {
 
   /** Takes newer data of the same run. The window stays; one that showed the whole run shows the whole of the longer run. */
   setRun(run: Run): void {
-    const { run: before, window, follow, pinned } = this.#shown
+    const { run: before, window, follow, hover, pinned } = this.#shown
     const atEnd = window.end_ns === before.extent.end_ns
     const wasWhole = atEnd && window.start_ns === before.extent.start_ns
     const rank = run.ranks.includes(window.rank) ? window.rank : wholeOf(run).rank
@@ -94,8 +94,8 @@ export class Session {
     this.change({
       run,
       window: { ...(wasWhole ? run.extent : showing(window, run.extent, window.start_ns + later, window.end_ns + later)), rank },
-      hover: null,
-      pinned: pinned?.kind === 'span' ? sameSpan(before, run, pinned.row) : pinned,
+      hover: inNewer(before, run, hover),
+      pinned: inNewer(before, run, pinned),
     })
   }
 
@@ -119,9 +119,12 @@ function same(key: keyof Shown, a: Partial<Shown>, b: Shown): boolean {
   return a[key] === b[key]
 }
 
-/** The same op of the same step and rank in newer data. */
-function sameSpan(before: Run, after: Run, row: number): Target | null {
+/** The same target in newer data: rows of spans may have moved. */
+function inNewer(before: Run, after: Run, target: Target | null): Target | null {
+  if (target?.kind !== 'span') return target
+  const { row } = target
   const old = before.spans
+  if (after.spans.op[row] === old.op[row] && after.spans.rank[row] === old.rank[row] && after.spans.step[row] === old.step[row]) return target
   const found = after.spans.op.findIndex((op, i) => op === old.op[row] && after.spans.rank[i] === old.rank[row] && after.spans.step[i] === old.step[row])
   return found < 0 ? null : { kind: 'span', row: found }
 }

@@ -1,6 +1,6 @@
 /**
- * One run as it arrives: spans are added as they come, memory is derived from them, and a `Run` is made of both as often as
- * drawing wants one and the page can afford it. What a saved output of the same run holds is put to it, so that both agree.
+ * One run as it arrives: spans are added as they come, memory is derived from them, and a `Run` is made of both when one is
+ * drawn, as often as the page can afford it. What a saved output of the same run holds is put to it, so that both agree.
  *
  * Steps are kept whole, the newest ones; rows lie in order of their steps.
  */
@@ -28,7 +28,7 @@ export interface Limits {
   /** Pictures a second. */
   readonly frames: number
 }
-export const LIMITS: Limits = { steps: 4, spans: 200_000, frames: 10 }
+export const LIMITS: Limits = { steps: 4, spans: 200_000, frames: 20 }
 
 /** Of one step; beyond them its beginning is given up. */
 const MOST_OF_A_STEP = 1_000_000
@@ -59,16 +59,20 @@ export class LiveRun implements RunSink {
     at_ms: number
   } | null = null
   #run: Run | null = null
+  /** Whether something came since `#run` was made. */
+  #isBehind = false
+  #cost_ms = 0
   #arrived = 0
   #failure = ''
+  #told_ms = Number.NEGATIVE_INFINITY
   #timer: ReturnType<typeof setTimeout> | undefined
-  #made = { at_ms: Number.NEGATIVE_INFINITY, cost_ms: 0 }
   readonly #listeners = new Set<() => void>()
 
   constructor(private readonly limits: () => Limits = () => LIMITS) {}
 
-  /** The newest picture; null before the first. */
+  /** As far as it has come; null before the plan. It is made when it is asked for. */
   get run(): Run | null {
+    if (this.#isBehind && !this.#failure) this.#make()
     return this.#run
   }
   /** Spans that have come, all in all. */
@@ -79,7 +83,7 @@ export class LiveRun implements RunSink {
   get failure(): string {
     return this.#failure
   }
-  /** When `run`, `arrived` or `failure` has changed. */
+  /** When `run`, `arrived` or `failure` is another, as often as the limits say and the making of runs allows. */
   onChange(listener: () => void): { dispose(): void } {
     this.#listeners.add(listener)
     return { dispose: () => this.#listeners.delete(listener) }
@@ -191,25 +195,34 @@ export class LiveRun implements RunSink {
   // ---- pictures ------------------------------------------------------------------------------------------------------
 
   #changed(): void {
-    for (const listener of [...this.#listeners]) listener()
-    if (this.#timer !== undefined || this.#failure) return
-    const pause_ms = Math.max(1000 / this.limits().frames, SHARE * this.#made.cost_ms)
-    this.#timer = setTimeout(() => this.#make(), Math.max(0, this.#made.at_ms + pause_ms - performance.now()))
+    this.#isBehind = true
+    this.#tellIn(0)
+  }
+
+  #tellIn(least_ms: number): void {
+    if (this.#timer !== undefined || this.#listeners.size === 0) return
+    const pace_ms = this.#told_ms + Math.max(1000 / this.limits().frames, SHARE * this.#cost_ms) - performance.now()
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined
+        this.#told_ms = performance.now()
+        for (const listener of [...this.#listeners]) listener()
+      },
+      Math.max(least_ms, pace_ms),
+    )
   }
 
   #make(): void {
-    this.#timer = undefined
-    const tables = this.#tables()
-    if (!tables) return
     const begin_ms = performance.now()
+    this.#isBehind = false
     try {
-      this.#run = openRun(tables)
+      const tables = this.#tables()
+      if (tables) this.#run = openRun(tables)
     } catch (error) {
       this.#failure = error instanceof Error ? error.message : String(error)
+      this.#tellIn(0)
     }
-    const end_ms = performance.now()
-    this.#made = { at_ms: end_ms, cost_ms: end_ms - begin_ms }
-    for (const listener of [...this.#listeners]) listener()
+    this.#cost_ms = performance.now() - begin_ms
   }
 
   #tables(): RunTables | null {
@@ -231,13 +244,15 @@ export class LiveRun implements RunSink {
     const finished = this.#firstOfLastStep
     const isSame = before?.version === this.#version && before.finished === finished
     if (before && isSame && before.rows === spans.op.length) return before
-    // Between two times memory lags behind; when nothing more comes, the next picture catches up.
-    if (before && isSame && now_ms < before.at_ms + Math.max(MEMORY_MS, SHARE * before.cost_ms)) {
-      this.#timer ??= setTimeout(() => this.#make(), before.at_ms + Math.max(MEMORY_MS, SHARE * before.cost_ms) - now_ms)
+    const due_ms = before && isSame ? before.at_ms + Math.max(MEMORY_MS, SHARE * before.cost_ms) : now_ms
+    if (before && now_ms < due_ms) {
+      // It lags behind the spans; should nothing more come, the run is told of once more.
+      this.#isBehind = true
+      this.#tellIn(due_ms - now_ms)
       return before
     }
     const part = (from: number, to: number): SpanColumns => this.#rows(spans, from, to)
-    const past = isSame ? before.past : memoryOf(plan, part(0, finished))
+    const past = before && isSame ? before.past : memoryOf(plan, part(0, finished))
     const current = memoryOf(plan, part(finished, spans.op.length))
     // What stands between steps began with the first of them.
     const all = past.op.length === 0 ? current : joinColumns([past, selectRows(current, (row) => plan.buffers.persistent[current.buffer[row]] === 0)])

@@ -1,0 +1,254 @@
+/**
+ * What a reader can ask of a training that runs: pause, step, run until, stop; hold the view; look at values. What cannot be asked
+ * now stays where it is and says why: on its own when it is pointed at, in the line below when it is pressed.
+ */
+import { type Control, count, PHASES, type PlaceWanted, panned, READS, type Run, type RunStatus, type Target, WRITES } from 'fpdt/trace'
+import type { LiveLink } from '../live/link.js'
+import { valuesOf } from '../live/values.js'
+import { button } from './button.js'
+import { element } from './dom.js'
+import type { Session } from './session.js'
+
+const UNITS = ['op', 'chunk', 'layer', 'step'] as const
+/** Values of a buffer that are asked for. */
+const MOST_VALUES = 16_384
+
+export class Controls {
+  readonly #pause = action('Pause training', () => this.#ask(this.#link.status?.activity === 'running' ? { verb: 'pause' } : { verb: 'resume' }))
+  readonly #unit = choice(
+    'Unit of a step',
+    UNITS.map((unit) => [unit, unit]),
+  )
+  readonly #step = action('Step', () => this.#ask({ verb: 'step', unit: this.#unit.value as (typeof UNITS)[number] }))
+  readonly #until = action('Run until …', () => this.#toggleForm())
+  readonly #stop = action('Stop training', () => this.#ask({ verb: 'stop' }))
+  readonly #hold = action('Hold view', () => this.#toggleHold())
+  readonly #badge = element('span', 'jp-FPDT-badge')
+  readonly #buffer = choice('Value to look at', [])
+  readonly #peek = action('Peek', () => void this.#look())
+  readonly #state = element('span', 'jp-FPDT-live-state')
+  readonly #result = element('div', 'jp-FPDT-live-result', '', { role: 'status', 'aria-live': 'polite' })
+  readonly #phase = choice('Phase', [['', 'any phase'], ...PHASES.map((phase) => [phase, phase] as const)])
+  readonly #place = { layer: numberField('layer'), q: numberField('q chunk'), kv: numberField('kv chunk') }
+  readonly #form = element('form', 'jp-FPDT-until')
+  readonly #values = element('div', 'jp-FPDT-values')
+  readonly node = element('div', 'jp-FPDT-live')
+  readonly #ends: { dispose(): void }[]
+  #names = ''
+
+  readonly #link: LiveLink
+  readonly #session: Session
+
+  constructor(
+    link: LiveLink,
+    session: Session,
+    private readonly panel: HTMLElement,
+  ) {
+    this.#link = link
+    this.#session = session
+    const go = element('button', 'jp-FPDT-button', 'Run', { type: 'submit' })
+    this.#form.append('Run until', this.#phase, ...Object.values(this.#place).map(({ node }) => node), go)
+    this.#form.hidden = true
+    this.#form.addEventListener('submit', (event) => {
+      event.preventDefault()
+      this.#ask({ verb: 'until', place: this.#wanted() })
+    })
+    this.#form.addEventListener('keydown', (event) => {
+      event.stopPropagation()
+      if (event.key === 'Escape') this.#toggleForm()
+    })
+    this.node.append(
+      element(
+        'div',
+        'jp-FPDT-toolbar',
+        [
+          group('Training', [this.#pause, this.#step, this.#unit, this.#until, this.#stop]),
+          group('Live view', [this.#hold, this.#badge]),
+          group('Values', [this.#peek, this.#buffer]),
+          this.#state,
+        ],
+        {
+          role: 'toolbar',
+          'aria-label': 'Control of the training',
+        },
+      ),
+      this.#form,
+      this.#result,
+      this.#values,
+    )
+    this.#ends = [
+      link.onChange(() => this.#update()),
+      session.onChange((_, changed) => {
+        if (changed.has('pinned')) this.#update()
+      }),
+    ]
+    this.#update()
+  }
+
+  dispose(): void {
+    for (const end of this.#ends.splice(0)) end.dispose()
+  }
+
+  #update(): void {
+    const { status, reason, behind, isBound } = this.#link
+    const { run } = this.#session.shown
+    const isLive = isBound && reason === ''
+    // A prediction has nothing to control, nor has a run that ended and that no kernel knows.
+    this.node.hidden = !isBound || (status === null && (run.head.origin === 'predicted' || run.head.state !== 'running'))
+    this.panel.classList.toggle('jp-mod-live', isLive)
+    const isPaused = status?.activity === 'paused' || status?.activity === 'held'
+    const verbs: readonly [HTMLButtonElement, Control['verb']][] = [
+      [this.#pause, isPaused ? 'resume' : 'pause'],
+      [this.#step, 'step'],
+      [this.#until, 'until'],
+      [this.#stop, 'stop'],
+    ]
+    name(this.#pause, isPaused ? 'Resume training' : 'Pause training')
+    for (const [node, verb] of verbs) allow(node, reason || (status?.can.includes(verb) ? '' : whyNot(verb, status)))
+    name(this.#hold, behind === null ? 'Hold view' : 'Follow')
+    allow(this.#hold, behind === null && !isLive ? reason : '')
+    this.#badge.textContent = behind === null ? '' : `+${count(behind)} ops`
+    this.#offerBuffers(run, this.#session.shown.pinned)
+    allow(
+      this.#peek,
+      reason ||
+        (!isPaused
+          ? 'Values can be looked at while the training is paused.'
+          : this.#buffer.options.length === 0
+            ? 'Click an op or a buffer in the picture first.'
+            : ''),
+    )
+    this.#state.textContent = reason || stateOf(status)
+  }
+
+  /** The values of what is picked: a buffer, or what an op writes and reads. */
+  #offerBuffers(run: Run, pinned: Target | null): void {
+    const names = pinned ? namesOf(run, pinned) : []
+    if (names.join('\n') === this.#names) return
+    this.#names = names.join('\n')
+    this.#buffer.replaceChildren(...names.map((value) => element('option', '', value, { value })))
+    this.#buffer.hidden = names.length < 2
+  }
+
+  #ask(what: Control): void {
+    const begin = `Asked: ${what.verb}.`
+    this.#say(begin)
+    this.#link.control(what).then(
+      (words) => this.#say(words),
+      (error: Error) => this.#say(`Not done: ${error.message}`),
+    )
+  }
+
+  async #look(): Promise<void> {
+    const { pinned } = this.#session.shown
+    const rank = pinned && 'rank' in pinned ? pinned.rank : pinned?.kind === 'span' ? this.#session.shown.run.spans.rank[pinned.row] : 0
+    try {
+      const peeked = await this.#link.peek(this.#buffer.value, rank, MOST_VALUES)
+      const close = button('Close', 'Close the values', () => this.#values.replaceChildren())
+      this.#values.replaceChildren(valuesOf(peeked, this.#session.shown.theme, Math.max(320, this.node.clientWidth - 8)), close)
+      this.#say(`${peeked.name} on the ${peeked.tier} of rank ${peeked.rank}, ${peeked.shape.join(' × ')}.`)
+    } catch (error) {
+      this.#say(`Not shown: ${(error as Error).message}`)
+    }
+  }
+
+  #toggleHold(): void {
+    const isHeld = this.#link.behind !== null
+    this.#link.hold(!isHeld)
+    if (!isHeld) return
+    const { run, window } = this.#session.shown
+    this.#session.change({ window: panned(window, run.extent, run.extent.end_ns - window.end_ns) })
+  }
+
+  #toggleForm(): void {
+    this.#form.hidden = !this.#form.hidden
+    this.#until.setAttribute('aria-expanded', String(!this.#form.hidden))
+    if (this.#form.hidden) this.#until.focus()
+    else this.#phase.focus()
+  }
+
+  #wanted(): PlaceWanted {
+    const numbers = Object.entries(this.#place).flatMap(([key, { field }]) => (field.value === '' ? [] : [[key, Number(field.value)]]))
+    return { ...(this.#phase.value ? { phase: this.#phase.value } : {}), ...Object.fromEntries(numbers) }
+  }
+
+  #say(words: string): void {
+    this.#result.textContent = words
+  }
+}
+
+function namesOf({ names, uses, spans }: Run, pinned: Target): string[] {
+  if (pinned.kind === 'buffer') return [names[pinned.buffer]]
+  if (pinned.kind !== 'span') return []
+  const of = (access: number): string[] =>
+    [...uses.op.keys()].flatMap((use) => (uses.op[use] === spans.op[pinned.row] && uses.access[use] & access ? [names[uses.buffer[use]]] : []))
+  return [...new Set([...of(WRITES), ...of(READS)].map((value) => value.replace(/@\w+$/, '')))]
+}
+
+function stateOf(status: RunStatus | null): string {
+  if (!status) return ''
+  const place = status.line < 0 ? 'before its first op' : `after op ${status.line}: ${status.words}`
+  const words: Record<RunStatus['activity'], string> = {
+    running: `Step ${status.step} runs, ${place}`,
+    paused: `Step ${status.step} is paused ${place}`,
+    held: `A stepper holds step ${status.step} ${place}`,
+    idle: status.step > 0 ? `Between steps: step ${status.step} is done.` : 'No step has begun.',
+    closed: 'The run has ended.',
+  }
+  return words[status.activity]
+}
+
+function whyNot(verb: Control['verb'], status: RunStatus | null): string {
+  switch (status?.activity) {
+    case 'running':
+      return verb === 'resume' ? 'The training runs already.' : 'This step cannot be halted now.'
+    case 'paused':
+      return verb === 'pause' ? 'The training is paused already.' : 'This step cannot go on from here.'
+    case 'held':
+      return 'A stepper holds the run: go on with it in a cell.'
+    default:
+      return 'The training is between steps: run a cell that takes the next one.'
+  }
+}
+
+// ---- parts ---------------------------------------------------------------------------------------------------------
+
+/** A button that stays in reach while it cannot be used: pressed, it tells why. */
+function action(text: string, act: () => void): HTMLButtonElement {
+  const node = button(text, text, () => {
+    const { reason } = node.dataset
+    if (!reason) act()
+    else {
+      const result = node.closest('.jp-FPDT-live')?.querySelector('.jp-FPDT-live-result')
+      if (result) result.textContent = reason
+    }
+  })
+  return node
+}
+function allow(node: HTMLButtonElement, reason: string): void {
+  if (node.dataset.reason === reason) return
+  node.dataset.reason = reason
+  node.setAttribute('aria-disabled', String(reason !== ''))
+  node.title = reason || (node.textContent ?? '')
+}
+function name(node: HTMLButtonElement, text: string): void {
+  if (node.textContent === text) return
+  node.textContent = text
+  node.setAttribute('aria-label', text)
+  node.removeAttribute('data-reason')
+}
+function choice(label: string, options: readonly (readonly [value: string, text: string])[]): HTMLSelectElement {
+  return element(
+    'select',
+    'jp-FPDT-choice',
+    options.map(([value, text]) => element('option', '', text, { value })),
+    { 'aria-label': label },
+  )
+}
+function numberField(label: string): { node: HTMLElement; field: HTMLInputElement } {
+  const field = element('input', '', '', { type: 'number', min: '0', step: '1', placeholder: 'any' })
+  return { node: element('label', '', [document.createTextNode(`${label} `), field]), field }
+}
+function group(label: string, children: HTMLElement[]): HTMLElement {
+  return element('div', 'jp-FPDT-group', children, { role: 'group', 'aria-label': label })
+}

@@ -1,0 +1,141 @@
+/**
+ * Between a panel and the kernel that runs what it shows: what arrives goes into the panel, unless the reader holds the view;
+ * what a saved output brings is put to it; what the reader asks of the training goes to the kernel.
+ */
+import type { Control, Run, RunStatus, RunTables } from 'fpdt/trace'
+import { settings } from '../lab/settings.js'
+import { type KernelLike, LiveClient } from './client.js'
+import type { Peeked } from './incoming.js'
+import { LIMITS, LiveRun } from './live-run.js'
+import type { NotebookKernel } from './notebook-kernel.js'
+
+/** What a panel takes and tells. */
+export interface Panel {
+  setRun(newest: () => Run): void
+}
+
+const newClient = (kernel: KernelLike): LiveClient<LiveRun> =>
+  new LiveClient(kernel, () => new LiveRun(() => ({ ...LIMITS, frames: settings().framesPerSecond })))
+const NO_KERNEL = 'This notebook has no kernel: this is what was saved.'
+
+export class LiveLink {
+  #notebook: NotebookKernel | null = null
+  #ends: { dispose(): void }[] = []
+  #followed: { readonly sink: LiveRun; dispose(): void } | null = null
+  #heard: { dispose(): void } | null = null
+  #saved: RunTables
+  #open: () => Run
+  #heldAt: number | null = null
+  readonly #listeners = new Set<() => void>()
+
+  constructor(
+    private readonly panel: Panel,
+    saved: RunTables,
+    open: () => Run,
+  ) {
+    this.#saved = saved
+    this.#open = open
+  }
+
+  get run_id(): string {
+    return this.#saved.head.run_id
+  }
+  /** Whether the page knows of a notebook that the run is in. */
+  get isBound(): boolean {
+    return this.#notebook !== null
+  }
+  /** What the kernel said last of the run; null where it does not have it. */
+  get status(): RunStatus | null {
+    return this.#notebook?.runs?.standing(this.run_id).status ?? null
+  }
+  /** Why nothing can be asked of the training, in words; empty when it can. */
+  get reason(): string {
+    return this.#followed?.sink.failure || (this.#notebook?.runs?.standing(this.run_id).reason ?? NO_KERNEL)
+  }
+  /** Spans that came since the view was held; null while it is not. */
+  get behind(): number | null {
+    return this.#heldAt === null ? null : (this.#followed?.sink.arrived ?? this.#heldAt) - this.#heldAt
+  }
+  onChange(listener: () => void): { dispose(): void } {
+    this.#listeners.add(listener)
+    return { dispose: () => this.#listeners.delete(listener) }
+  }
+
+  /** The notebook that the panel stands in, once it stands somewhere. */
+  bind(notebook: NotebookKernel | null): void {
+    if (notebook === this.#notebook) return
+    this.#unbind()
+    this.#notebook = notebook
+    if (notebook) this.#ends = [notebook.onChange(() => this.#look()), notebook.use(newClient)]
+    this.#look()
+  }
+
+  /** Newer data of a saved output. */
+  take(saved: RunTables, open: () => Run): void {
+    this.#saved = saved
+    this.#open = open
+    if (this.#followed) this.#followed.sink.saved(saved)
+    else this.panel.setRun(open)
+    // Its kernel may have begun to answer since it was asked.
+    if (!this.status) this.#notebook?.runs?.wake()
+    this.#look()
+  }
+
+  hold(isHeld: boolean): void {
+    this.#heldAt = isHeld ? (this.#followed?.sink.arrived ?? 0) : null
+    if (!isHeld) this.#show()
+    this.#tell()
+  }
+
+  control(what: Control): Promise<string> {
+    return this.#asked((runs) => runs.control(this.run_id, what))
+  }
+  peek(name: string, rank: number, most: number): Promise<Peeked> {
+    return this.#asked((runs) => runs.peek(this.run_id, name, rank, most))
+  }
+
+  dispose(): void {
+    this.#unbind()
+    this.#notebook = null
+    this.#listeners.clear()
+  }
+
+  #asked<T>(ask: (runs: LiveClient<LiveRun>) => Promise<T>): Promise<T> {
+    const runs = this.#notebook?.runs
+    return runs ? ask(runs) : Promise.reject(new Error(this.reason))
+  }
+
+  #unbind(): void {
+    for (const end of this.#ends.splice(0)) end.dispose()
+    this.#unfollow()
+  }
+  #unfollow(): void {
+    this.#heard?.dispose()
+    this.#followed?.dispose()
+    this.#heard = this.#followed = null
+  }
+
+  /** Follows a run that the kernel has and that may go on. */
+  #look(): void {
+    const runs = this.#notebook?.runs
+    if (!runs) this.#unfollow()
+    else if (!this.#followed && this.status && this.status.activity !== 'closed') {
+      this.#followed = runs.follow(this.run_id)
+      this.#followed.sink.saved(this.#saved)
+      this.#heard = this.#followed.sink.onChange(() => {
+        this.#show()
+        this.#tell()
+      })
+      this.#show()
+    }
+    this.#tell()
+  }
+
+  #show(): void {
+    const sink = this.#followed?.sink
+    if (sink && this.#heldAt === null) this.panel.setRun(() => sink.run ?? this.#open())
+  }
+  #tell(): void {
+    for (const listener of [...this.#listeners]) listener()
+  }
+}
