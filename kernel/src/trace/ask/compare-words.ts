@@ -55,7 +55,7 @@ export function headlines(comparison: Comparison): string[] {
     if (by === 0) return [`${what} is equal: ${amount(difference.unit, difference.a)}.`]
     const [less, more] = by < 0 ? [b, a] : [a, b]
     const [low, high] = [Math.min(difference.a as number, difference.b as number), Math.max(difference.a as number, difference.b as number)]
-    const ratio = low > 0 ? `, ${(high / low).toFixed(2)} times less` : ''
+    const ratio = low > 0 ? `, ${Number((high / low).toPrecision(3))} times less` : ''
     const words = `${what}: ${less.name} ${amount(difference.unit, low)}, ${more.name} ${amount(difference.unit, high)}${ratio}`
     const better = betterWords(difference, comparison)
     return [better && better !== less.name ? `${words}; ${better} is better.` : `${words}.`]

@@ -121,13 +121,13 @@ function rankOf({ ranks }: Run, rank: number): number {
   return ranks.includes(rank) ? rank : (ranks[0] ?? 0)
 }
 
-/** What one title says and the other does not; of equal titles what else tells the runs apart. */
+/** The first part of the titles that differs; of equal titles what else tells the runs apart. */
 function sideNames(a: Run, b: Run, stepA: StepSummary, stepB: StepSummary): [string, string] {
   if (a.head.origin !== b.head.origin && a.head.title === b.head.title) return [a.head.origin, b.head.origin]
   const [partsA, partsB] = [a, b].map(({ head }) => head.title.split(' · '))
-  const own = (parts: readonly string[], others: readonly string[]): string => parts.filter((part) => !others.includes(part)).join(' · ')
-  const [ownA, ownB] = [own(partsA, partsB), own(partsB, partsA)]
-  if (ownA !== ownB) return [ownA || a.head.title, ownB || b.head.title]
+  const first = partsA.findIndex((part, i) => part !== partsB[i])
+  if (first >= 0 && partsB[first] !== undefined) return [partsA[first], partsB[first]]
+  if (a.head.title !== b.head.title) return [a.head.title, b.head.title]
   if (a.head.run_id !== b.head.run_id && a.head.created !== b.head.created) return [`run of ${when(a)}`, `run of ${when(b)}`]
   return stepA.step === stepB.step ? ['first', 'second'] : [`step ${stepA.step}`, `step ${stepB.step}`]
 }
@@ -321,6 +321,8 @@ function peakOf({ run: { memory }, rank, step }: Side, tier: Tier): { bytes: num
     total = memory.total_bytes[row]
     if (begun) consider()
   }
+  // Or all there is, on a tier that the step leaves alone.
+  if (!begun) consider()
   return highest
 }
 

@@ -20,6 +20,7 @@ import {
   opWords,
   type Run,
   type Surface,
+  spanOf,
   summaryWords,
   type Target,
   targetAt,
@@ -63,6 +64,9 @@ export class CompareView extends CanvasView<Layout> {
     this.node.prepend(element('div', 'jp-FPDT-controls', [choose, this.#ofSteps, this.#stop]), this.#title)
     this.stage.after(this.#pointed)
     this.node.append(this.#tables)
+    this.stage.addEventListener('pointerleave', () => {
+      this.#row = -1
+    })
     // Runs come and go on the page, and nobody tells.
     for (const event of ['focus', 'pointerdown']) this.#choice.addEventListener(event, () => this.#offer())
     this.#choice.addEventListener('change', () => this.#compareWith(this.#choice.selectedIndex - 1))
@@ -80,7 +84,7 @@ export class CompareView extends CanvasView<Layout> {
     if (['run', 'other', 'steps', 'window'].some((key) => changed.has(key as keyof Shown))) {
       this.#offer()
       if (comparison) this.#offerSteps(shown, comparison)
-      this.#title.textContent = comparison ? `${comparison.b.name}, from the beginning of its step ${comparison.b.step.step}` : ''
+      this.#title.textContent = comparison ? `${titleOf(comparison.b.run)}, from the beginning of its step ${comparison.b.step.step}` : ''
       if (this.#compared !== comparison || !comparison) this.#tell(comparison)
     }
     super.update(shown, changed)
@@ -221,11 +225,15 @@ export class CompareView extends CanvasView<Layout> {
   }
 }
 
+function titleOf({ head }: Run): string {
+  return head.origin === 'predicted' ? `${head.title} (predicted)` : head.title
+}
+
 /** The span of the same op and rank in another run of the same ops; -1 where there is none. */
 function sameOp(from: Run, row: number, to: Run, step: number, sameOps: boolean): number {
   if (!sameOps) return -1
   const { op, rank } = from.spans
-  return to.spans.op.findIndex((other, i) => other === op[row] && to.spans.rank[i] === rank[row] && to.spans.step[i] === step)
+  return spanOf(to, step, rank[row], op[row])
 }
 
 function differences(comparison: Comparison, { title, hint, total, parts }: DifferenceGroup): HTMLElement {
@@ -247,7 +255,7 @@ function differences(comparison: Comparison, { title, hint, total, parts }: Diff
     element('thead', '', [element('tr', '', head)]),
     element('tbody', '', [...parts.map((part) => rowOf(part, false)), ...(total ? [rowOf(total, true)] : [])]),
   ])
-  return element('div', 'jp-FPDT-table', [table], { tabindex: '0', role: 'region', 'aria-label': title })
+  return element('div', 'jp-FPDT-table jp-mod-figures', [table], { tabindex: '0', role: 'region', 'aria-label': title })
 }
 
 function opTables({ a, b, ops, moved, sameOps }: Comparison): Listing[] {

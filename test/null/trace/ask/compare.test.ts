@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { betterOf, type Comparison, compareRuns, type Difference, differenceOf } from '../../../../kernel/src/trace/ask/compare.js'
+import { betterWords, differenceWords, headlines } from '../../../../kernel/src/trace/ask/compare-words.js'
 import { predictedRun } from '../../../../kernel/src/trace/model/predicted.js'
 import { openRun, type Run } from '../../../../kernel/src/trace/model/run.js'
 import { decodeSavedRun, keepNewest, saveRun } from '../../../../kernel/src/trace/saved.js'
@@ -131,6 +132,13 @@ describe('compare', () => {
     expect(device.parts.map(({ name }) => name)).toContain('attention')
   })
 
+  it('knows what stands on a tier that a step leaves alone', () => {
+    const { total } = group(between('fpdt', 'ulysses'), 'Peak of host memory')
+    const { memory } = runs.ulysses
+    const standing = memory.total_bytes.reduce((most, bytes, i) => (TIERS[memory.tier[i]] === 'host' && memory.rank[i] === 0 ? Math.max(most, bytes) : most), 0)
+    expect([total?.b, standing > 0]).toEqual([standing, true])
+  })
+
   it('puts the steps side by side at their beginnings', () => {
     const compared = between('fpdt', 'slower', { stepA: 1, stepB: 2 })
     expect(compared.a.step.start_ns).toBe(compared.b.step.start_ns + compared.offset_ns)
@@ -140,7 +148,7 @@ describe('compare', () => {
 
   it('names the sides by what tells them apart', () => {
     const names = ({ a, b }: Comparison): string[] => [a.name, b.name]
-    expect(names(between('fpdt', 'ulysses'))).toEqual(['FPDT · 2048 tokens in 4 chunks', 'Ulysses · 2048 tokens in one piece'])
+    expect(names(between('fpdt', 'ulysses'))).toEqual(['FPDT', 'Ulysses'])
     expect(names(between('fpdt', 'largeChunks'))).toEqual(['2048 tokens in 4 chunks', '2048 tokens in 2 chunks'])
     expect(names(between('fpdt', 'fpdt', { stepA: 1, stepB: 2 }))).toEqual(['step 1', 'step 2'])
   })
@@ -201,6 +209,30 @@ describe('compare', () => {
   it('has nothing to say of a run without a step', () => {
     const empty = openRun({ ...runs.fpdt, head: { ...runs.fpdt.head, steps: [] } })
     expect(compareRuns(runs.fpdt, empty)).toBeNull()
+  })
+})
+
+describe('a comparison in words', () => {
+  it('says what is more and what is better, and nothing of what is not known', () => {
+    const compared = between('fpdt', 'slower')
+    const words = (difference: Omit<Difference, 'name'>): string[] => [
+      differenceWords({ name: '', ...difference }),
+      betterWords({ name: '', ...difference }, compared),
+    ]
+    const { a, b } = compared
+    expect(words({ unit: 'time', best: 'less', a: 2e6, b: 1e6 })).toEqual(['−1.00\u202fms (−50.0\u202f%)', b.name])
+    expect(words({ unit: 'bytes', best: 'less', a: 0, b: 2 ** 20 })).toEqual(['+1.00\u202fMiB', a.name])
+    expect(words({ unit: 'share', best: 'more', a: 0.4, b: 0.5 })).toEqual(['+10.0 points (+25.0\u202f%)', b.name])
+    expect(words({ unit: 'count', best: 'neither', a: 4, b: 4 })).toEqual(['equal', 'equal'])
+    expect(words({ unit: 'share', best: 'more', a: null, b: 0.5 })).toEqual(['–', ''])
+  })
+
+  it('begins with the sentences that matter', () => {
+    expect(headlines(between('fpdt', 'fpdt'))).toContainEqual(expect.stringMatching(/^Time of the step is equal: /))
+    expect(headlines(between('fpdt', 'slower'))).toContainEqual(expect.stringMatching(/^Both have the same ops: [\d,]+ ops took another time, /))
+    const said = headlines(between('fpdt', 'ulysses'))
+    expect(said).toContainEqual(expect.stringMatching(/^Peak of device memory: FPDT .*, Ulysses .*, [\d.]+ times less\.$/))
+    expect(said.at(-1)).toMatch(/different ops/)
   })
 })
 
