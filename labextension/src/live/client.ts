@@ -224,9 +224,13 @@ export class LiveClient<Sink extends RunSink> {
     }
   }
 
+  /** A kernel closes the comms of pages that it takes for left, and all of them when its process ends: to ask again tells which. */
   #onClose(): void {
-    // Nothing answers to the target where no fpdt was imported, or not since the process began anew.
-    this.#lose(this.#statuses.size > 0 ? GONE : 'The kernel does not have this run: this is what was saved.')
+    if (this.#silence === '') {
+      this.#hangUp('the kernel closed the talk before it answered')
+      this.#say('The kernel has closed the talk; it is asked again.')
+      this.wake()
+    } else this.#lose(this.#statuses.size > 0 ? GONE : 'The kernel does not have this run: this is what was saved.')
   }
 
   readonly #onStatus = (_: unknown, status: string): void => {
@@ -247,7 +251,7 @@ export class LiveClient<Sink extends RunSink> {
   }
 
   #reopen(): void {
-    this.#hangUp('')
+    this.#hangUp('the page began anew with the kernel')
     this.#open()
   }
 
@@ -256,7 +260,7 @@ export class LiveClient<Sink extends RunSink> {
     const comm = this.#comm
     this.#comm = null
     this.#quieten()
-    this.#fail(words || 'the page began anew with the kernel')
+    this.#fail(words)
     if (!comm) return
     comm.onMsg = comm.onClose = () => {}
     try {

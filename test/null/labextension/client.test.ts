@@ -141,10 +141,23 @@ describe('a page and a kernel', () => {
   it('a process that dies closes the comm: its runs are lost', async () => {
     const { kernel, page, run } = following()
     await soon()
+    kernel.isThere = false
     kernel.closeFromHere()
-    await soon()
+    await soon(3000)
     expect(page.standing(ID).reason).toMatch(/process .* is gone/)
     expect(run.run?.head.state).toBe('lost')
+  })
+
+  it('a kernel that took the page for left is asked again, and the run goes on', async () => {
+    const { kernel, page, run } = following()
+    await soon()
+    kernel.run(ID, 9)
+    await soon()
+    kernel.closeFromHere()
+    kernel.run(ID, 9)
+    await soon(3000)
+    expect(page.standing(ID).reason).toBe('')
+    expect(run.run?.spans.op).toEqual(TABLES.spans.op.subarray(0, 18))
   })
 
   it('a kernel that was restarted while the page was away has lost its runs', async () => {
