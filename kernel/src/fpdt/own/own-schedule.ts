@@ -16,16 +16,17 @@ import { DISPLAY_ID, type MimeBundle, TO_MIME } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import { largestInWords } from '../../plan/words.js'
 import { duration } from '../../trace/draw/format.js'
-import type { RunHead, StepSummary, Tier } from '../../trace/schema.js'
+import type { RunHead, RunTables, StepSummary, Tier } from '../../trace/schema.js'
 import type { Spans } from '../../trace/spans.js'
 import type { Device } from '../device.js'
 import { showLive } from '../live/hub.js'
 import { isCheap, type Prediction, predict, predictedTimes } from '../plan/predict.js'
+import { Answers } from '../run/answers.js'
 import { RunControl } from '../run/control.js'
 import { Following } from '../run/following.js'
 import { ownHead } from '../run/head.js'
 import { peekAt } from '../run/peek.js'
-import { copiesInWords, runBundle, runInWords } from '../run/show.js'
+import { copiesInWords, runBundle, runInWords, runTables } from '../run/show.js'
 import { stepAccounts } from '../run/step-accounts.js'
 import { Stepper, type StepperEnd } from '../run/stepper.js'
 import { formatBytes } from '../sizes.js'
@@ -91,10 +92,16 @@ export class PlannedSchedule {
   }
   /** @internal `as`: of the schedule that it is the plan of. */
   async bundle(as: Partial<Pick<RunHead, 'run_id' | 'state'>> = {}): Promise<MimeBundle> {
+    return { ...(await runBundle(this.tables(as))), 'text/plain': this.toString() }
+  }
+  /** The prediction as a run. */
+  tables(as: Partial<Pick<RunHead, 'run_id' | 'state'>> = {}): RunTables {
     const { program, spans } = this.#predict()
-    const steps = [summaryOf(1, this.#times())]
-    const bundle = await runBundle(this.schedule, program, { ...this.head, ...as, steps }, [{ step: 1, spans }])
-    return { ...bundle, 'text/plain': this.toString() }
+    return runTables(this.schedule.plan, program, { ...this.head, ...as, steps: [summaryOf(1, this.#times())] }, [{ step: 1, spans }])
+  }
+  /** Questions to the prediction: what will make the peak, what will wait for what. */
+  ask(): Answers {
+    return new Answers(this.tables())
   }
 
   #times(): ReturnType<typeof predictedTimes> {
@@ -130,7 +137,7 @@ export class OwnSchedule {
     this.plan = new PlannedSchedule(schedule, device)
     this.head = ownHead(schedule, device.description, 'measured')
     this.#picture = new Following(this.head.run_id, () => this.bundle())
-    this.control = new RunControl(schedule.plan, () => this.#busy ?? `run ${this.#done + 1}`)
+    this.control = new RunControl(schedule.plan, () => `run ${this.#done + 1}`)
   }
 
   /**
@@ -212,7 +219,16 @@ export class OwnSchedule {
     const { run_id, state } = this.head
     const kept = this.#loaded?.book.kept ?? []
     if (!this.#loaded || state === 'planned' || (kept.length === 0 && state === 'running' && this.plan.foretold)) return this.plan.bundle({ run_id, state })
-    return runBundle(this.schedule, this.#loaded.native.program, this.head, kept, this.plan.foretold)
+    return runBundle(this.tables())
+  }
+  /** All that is recorded of the runs, uncut. Throws FpdtError `config` before the first. */
+  tables(): RunTables {
+    if (!this.#loaded) throw new FpdtError('config', 'this schedule has not run yet; run it, or ask its plan: schedule.plan.ask().')
+    return runTables(this.schedule.plan, this.#loaded.native.program, this.head, this.#loaded.book.kept, this.plan.foretold)
+  }
+  /** Questions to what is recorded, as of a training run. Throws FpdtError `config` before the first run. */
+  ask(): Answers {
+    return new Answers(this.tables())
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.#done > 0 ? runInWords(this.head) : this.plan.toString()

@@ -5,11 +5,12 @@ import { type MimeBundle, TO_MIME } from '../../display.js'
 import { largestInWords } from '../../plan/words.js'
 import { sequencesOf, stepTokenCount } from '../../schedule/config.js'
 import { attentionBackwardBytes } from '../../schedule/link-bytes.js'
-import { type RunHead, TIERS, type Tier } from '../../trace/schema.js'
+import { type RunHead, type RunTables, TIERS, type Tier } from '../../trace/schema.js'
 import type { Spans } from '../../trace/spans.js'
 import type { Device } from '../device.js'
+import { Answers } from '../run/answers.js'
 import { newHead } from '../run/head.js'
-import { copiesInWords, runBundle } from '../run/show.js'
+import { copiesInWords, runBundle, runTables } from '../run/show.js'
 import { formatBytes } from '../sizes.js'
 import { isCheap, type Prediction, predict, predictedTimes } from './predict.js'
 import type { TrainingPlan } from './training-plan.js'
@@ -111,6 +112,14 @@ export class PlannedRun {
   }
   /** @internal `as`: of the run that it is the plan of. */
   async bundle(as: Partial<Pick<RunHead, 'run_id' | 'state'>> = {}): Promise<MimeBundle> {
+    return { ...(await runBundle(this.tables(as))), 'text/plain': this.toString() }
+  }
+  /** Questions to the prediction: what will make the peak, what will wait for what. */
+  ask(): Answers {
+    return new Answers(this.tables())
+  }
+  /** The prediction as a run. */
+  tables(as: Partial<Pick<RunHead, 'run_id' | 'state'>> = {}): RunTables {
     const { program, spans } = this.#simulate()
     const { config } = this.training
     const times = this.#times()
@@ -130,8 +139,7 @@ export class PlannedRun {
       mfu_formula: MFU_FORMULA,
       gradient_norm: null,
     }
-    const bundle = await runBundle(this.training, program, { ...this.head, ...as, steps: [step] }, [{ step: 1, spans }])
-    return { ...bundle, 'text/plain': this.toString() }
+    return runTables(this.training.plan, program, { ...this.head, ...as, steps: [step] }, [{ step: 1, spans }])
   }
 
   /** Of a step without documents: how far they reach is known with the text only. */

@@ -12,30 +12,20 @@ import { RUN_MIME, type RunHead, type RunTables, type StepSummary } from '../../
 import { type Spans, type StepSpans, spanTable } from '../../trace/spans.js'
 import { formatBytes } from '../sizes.js'
 
-/**
- * `application/vnd.fpdt.run.v1+json`, `image/png` and `text/plain` of a run; spans of the newest steps that fit a saved notebook.
- * `predicted`: of the same program, where the run is measured and was foretold.
- */
-export async function runBundle(
-  { plan }: { readonly plan: Plan },
-  program: Program,
-  head: RunHead,
-  records: readonly StepSpans[],
-  predicted: Spans | null = null,
-): Promise<MimeBundle> {
-  const tables = runTables(plan, program, head, records, predicted)
-  const { head: complete } = tables
+/** `application/vnd.fpdt.run.v1+json`, `image/png` and `text/plain` of a run; spans of the newest steps that fit a saved notebook. */
+export async function runBundle(tables: RunTables): Promise<MimeBundle> {
+  const { head } = tables
   const saved = await saveRun(tables)
-  const last = complete.steps.at(-1)
+  const last = head.steps.at(-1)
   const { png } = figure(keepNewest(tables))
   return {
     [RUN_MIME]: saved,
     'image/png': Buffer.from(png).toString('base64'),
-    'text/plain': last ? `${runInWords(complete)}\n${copiesInWords(last)}` : runInWords(complete),
+    'text/plain': last ? `${runInWords(head)}\n${copiesInWords(last)}` : runInWords(head),
   }
 }
 
-/** A run as tables: its plan, what is recorded of it, and what was predicted. */
+/** A run as tables: its plan, what is recorded of it, and `predicted`: spans of the same program, where the run is measured and was foretold. */
 export function runTables(plan: Plan, program: Program, head: RunHead, records: readonly StepSpans[], predicted: Spans | null = null): RunTables {
   const fixed = planTables(plan)
   const spans = spanTable(program, records)

@@ -13,12 +13,13 @@ import type { GroupValues } from '../../schedule/step-values.js'
 import { nextToLearn, type StepTokens } from '../../text/sequences.js'
 import { type LongText, longText, type TextSource } from '../../text/tokens.js'
 import { type TimeSummary, timesOf } from '../../trace/ask/accounts.js'
-import type { RunHead, StepSummary, Tier } from '../../trace/schema.js'
+import type { RunHead, RunTables, StepSummary, Tier } from '../../trace/schema.js'
 import type { Device } from '../device.js'
 import { showLive } from '../live/hub.js'
 import { PlannedRun } from '../plan/planned-run.js'
 import type { TrainingPlan } from '../plan/training-plan.js'
 import { refuseUnknown } from '../sizes.js'
+import { Answers } from './answers.js'
 import { checkSave, type SaveRunOptions, saveCheckpoint } from './checkpoint.js'
 import { RunControl } from './control.js'
 import { beginPass, checkEvaluation, type EvaluateOptions, type Evaluation, lossOf, refuseUnlabelled } from './evaluation.js'
@@ -30,7 +31,7 @@ import { whereNotFinite } from './not-finite.js'
 import { type ParameterValues, readGradients, readGroup, readParameters, writeConstants, writeGroup } from './parameters.js'
 import { peekAt } from './peek.js'
 import { StepProgress } from './progress.js'
-import { runBundle, runInWords } from './show.js'
+import { runBundle, runInWords, runTables } from './show.js'
 import { SpanBook } from './span-book.js'
 import type { Start } from './start.js'
 import { stepAccounts } from './step-accounts.js'
@@ -89,7 +90,7 @@ export class TrainingRun {
     this.#progress = new StepProgress(native.program, `${this.head.run_id}/progress`)
     for (const row of this.head.tiers) row.allocated_bytes = native.allocated(row.tier)
     this.#book = new SpanBook(native)
-    this.control = new RunControl(training.plan, () => this.#busy ?? `step ${this.#done + 1}`)
+    this.control = new RunControl(training.plan, () => `step ${this.#done + 1}`)
     const live = {
       head: this.head,
       plan: training.plan,
@@ -360,7 +361,15 @@ export class TrainingRun {
     const { run_id, state } = this.head
     const nothingYet = this.#book.kept.length === 0
     if (nothingYet && (state === 'planned' || (state === 'running' && this.plan.foretold))) return this.plan.bundle({ run_id, state })
-    return runBundle(this.training, this.#native.program, this.head, this.#book.kept, this.plan.foretold)
+    return runBundle(this.tables())
+  }
+  /** All that is recorded of the run, uncut: what `bundle`, `ask` and files of the run are made of. */
+  tables(): RunTables {
+    return runTables(this.training.plan, this.#native.program, this.head, this.#book.kept, this.plan.foretold)
+  }
+  /** Questions to what is recorded: `run.ask().memory('device')`, `.stalls()`, `.meetings({ layer: 0 })`, `.compare(other.ask())`. Throws FpdtError `config` before the first step. */
+  ask(): Answers {
+    return new Answers(this.tables())
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return runInWords(this.head)
