@@ -63,6 +63,7 @@ export class RunPanel extends Widget {
     super()
     this.addClass('jp-FPDT-run')
     this.node.setAttribute('role', 'group')
+    this.node.tabIndex = -1
     // JupyterLab would take a and d for commands of the notebook.
     this.node.setAttribute('data-lm-suppress-shortcuts', 'true')
     this.session = new Session(firstShown(run, pageTheme(this.node)))
@@ -135,7 +136,8 @@ export class RunPanel extends Widget {
 
   /** Puts the focus where keys work: on the first view that takes it. */
   focus(): void {
-    this.#views.querySelector<HTMLElement>('[tabindex="0"]')?.focus({ preventScroll: true })
+    const first = this.#views.querySelector<HTMLElement>('[tabindex="0"]') ?? this.node
+    first.focus({ preventScroll: true })
   }
 
   override dispose(): void {

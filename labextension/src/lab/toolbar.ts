@@ -41,6 +41,8 @@ export class Toolbar {
     this.#keys = button('?', 'List the keys (?)', () => actions.toggleKeys())
     this.#picker.addEventListener('change', () => session.change({ window: { ...session.shown.window, rank: Number(this.#picker.value) } }))
     const { openInMainArea } = actions
+    const open = openInMainArea && button('Open in tab', 'Open in tab: the same run beside the notebook', openInMainArea)
+    open?.classList.add('jp-FPDT-open-in-tab')
     this.node.append(
       group('Window of time', [
         button('−', 'Zoom out (s or −)', () => zoom(session, 1 / ZOOM)),
@@ -50,11 +52,7 @@ export class Toolbar {
       group('Views', [...this.#views.values()]),
       this.#rank,
       this.toolbarSlot,
-      group('Panel', [
-        ...(openInMainArea ? [button('Open in tab', 'Open in tab: the same run beside the notebook', openInMainArea)] : []),
-        this.#presentation,
-        this.#keys,
-      ]),
+      group('Panel', [...(open ? [open] : []), this.#presentation, this.#keys]),
     )
     this.#parts = PARTS_OF_TOOLBAR.map((create) => create(session, panel))
     this.toolbarSlot.append(...this.#parts.map(({ node }) => node))
