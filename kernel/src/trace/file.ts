@@ -17,10 +17,12 @@ const PARTS = ['spans', 'memory', 'buffers', 'uses', 'waits', 'predicted'] as co
 /** Ops and buffers that are listed: more than are ever planned op by op, and fewer than would fill a page's memory with empty lines. */
 const MOST_LINES = 2 ** 22
 
-/** The streams of a file, made one at a time. `head.kept` then says that this is everything. */
+/** The streams of a file, made one at a time. `head.kept` says that this is everything, or of how much it was cut before. */
 export function* encodeRunFile(tables: RunTables): Generator<Uint8Array, void, undefined> {
   const rows = tables.spans.op.length
-  const head: RunHead = { ...tables.head, kept: { spans: rows, of: rows, steps: [...new Set(tables.spans.step)], reason: 'everything' } }
+  const { kept } = tables.head
+  const all = { spans: rows, of: rows, steps: [...new Set(tables.spans.step)], reason: 'everything' }
+  const head: RunHead = { ...tables.head, kept: kept.of > rows ? kept : all }
   yield encodeTable('spans', tables.spans, { head: JSON.stringify(head), listing: textOf(tables.listing) })
   yield encodeTable('memory', tables.memory)
   yield encodeTable('buffers', tables.buffers, { names: textOf(tables.names) })

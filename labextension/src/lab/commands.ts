@@ -1,6 +1,7 @@
 /** The commands. They act on the run that was used last. */
 import type { JupyterFrontEnd } from '@jupyterlab/application'
 import { type ICommandPalette, InputDialog } from '@jupyterlab/apputils'
+import { EXPORT_KINDS, EXPORTS } from './export-kinds.js'
 import type { NotebookRun, OpenNotebooks } from './notebooks.js'
 import type { RunPanel } from './panel.js'
 import { lastUsed } from './registry.js'
@@ -45,6 +46,9 @@ export function addCommands(app: JupyterFrontEnd, tabs: RunTabs, notebooks: Open
     const place = placeOf(panel)
     return place && tabs.open(place)
   })
+  for (const kind of EXPORT_KINDS) {
+    add(`fpdt:export-${kind}`, `Save Run as ${EXPORTS[kind]}`, 'Downloads it', async (panel) => (await import('./exporting.js')).exportRun(panel.session, kind))
+  }
   add('fpdt:compare', 'Compare Run with…', 'Chooses a second run of an open notebook to compare with', (panel) => compare(panel, notebooks), {
     isEnabled: () => othersOf(lastUsed(), notebooks).length > 0,
   })
@@ -69,9 +73,7 @@ async function compare(panel: RunPanel, notebooks: OpenNotebooks): Promise<void>
   const { value } = await InputDialog.getItem({ title: 'Compare with which run?', items })
   const chosen = others[items.indexOf(value ?? '')]
   if (!chosen) return
-  const { decodeSavedRun, openRun } = await import('fpdt/trace')
+  const [{ decodeSavedRun, openRun }, { compareWith }] = await Promise.all([import('fpdt/trace'), import('./comparing.js')])
   const other = openRun(await decodeSavedRun(chosen.payload))
-  if (panel.isDisposed) return
-  panel.session.change({ other })
-  if (!panel.session.shown.views.has('compare')) panel.toggleView('compare')
+  if (!panel.isDisposed) compareWith(panel.session, other)
 }

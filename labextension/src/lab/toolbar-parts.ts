@@ -1,4 +1,5 @@
 /** What stands at the end of every panel's toolbar. */
+import { exportMenu } from './export-menu.js'
 import { predictedToggle } from './predicted-toggle.js'
 import type { Session } from './session.js'
 
@@ -10,4 +11,4 @@ export interface ToolbarPart {
 /** Called once for every panel; `panel` is its node. */
 export type PartOfToolbar = (session: Session, panel: HTMLElement) => ToolbarPart
 
-export const PARTS_OF_TOOLBAR: readonly PartOfToolbar[] = [predictedToggle]
+export const PARTS_OF_TOOLBAR: readonly PartOfToolbar[] = [predictedToggle, exportMenu]

@@ -1,4 +1,5 @@
 /** Values of a buffer where it stands in the middle of a step. */
+import { type MimeBundle, TO_MIME } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import type { NativeStep } from '../../execute/native.js'
 import { fromBf16 } from '../../model/bf16.js'
@@ -6,14 +7,36 @@ import type { Op } from '../../schedule/ops.js'
 import type { Standing } from '../../schedule/standing.js'
 import { validTiers } from '../../schedule/validity.js'
 import { type Value, whole } from '../../schedule/values.js'
+import { type HeatWords, heatWords } from '../../trace/draw/heat.js'
+import { heatFigure } from '../../trace/figure.js'
+import { gridOf } from '../../trace/model/grid.js'
 import { TIERS, type Tier } from '../../trace/schema.js'
 
-export interface Peek {
-  readonly name: string
-  readonly tier: Tier
-  readonly rank: number
-  readonly shape: readonly number[]
-  readonly values: Float32Array | Int32Array | Float64Array
+/** As the last value of a cell it is a picture of its values; in a terminal, what they are. */
+export class Peek {
+  constructor(
+    readonly name: string,
+    readonly tier: Tier,
+    readonly rank: number,
+    readonly shape: readonly number[],
+    readonly values: Float32Array | Int32Array | Float64Array,
+    /** The op after which it was looked at, in words. */
+    readonly after: string,
+  ) {}
+
+  async [TO_MIME](): Promise<MimeBundle> {
+    const grid = gridOf(this.values, this.shape)
+    return { 'image/png': Buffer.from(heatFigure(grid, this.#words)).toString('base64'), 'text/plain': heatWords(grid, this.#words) }
+  }
+  toString(): string {
+    return heatWords(gridOf(this.values, this.shape), this.#words)
+  }
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString()
+  }
+  get #words(): HeatWords {
+    return { title: this.name, place: `${this.tier} of rank ${this.rank}, ${this.after}` }
+  }
 }
 /** What must be known of a schedule to find its values. */
 export interface Peekable {
@@ -47,7 +70,7 @@ export function peekAt(native: NativeStep, { ops, standing, values: { known } }:
         : value.dtype === 'f64'
           ? new Float64Array(bytes.buffer, bytes.byteOffset, count / 8)
           : new Int32Array(bytes.buffer, bytes.byteOffset, count / 4)
-  return { name, tier, rank, shape: value.shape, values }
+  return new Peek(name, tier, rank, value.shape, values, line < 0 ? 'before the first op' : `after ${plan.listing[line]}`)
 }
 
 function* take<T>(items: Iterable<T>, count: number): Iterable<T> {

@@ -3,6 +3,7 @@ import type { RunView, Session, ViewName } from '../session.js'
 import { ChunksView } from './chunks.js'
 import { CompareView } from './compare.js'
 import { CurvesView } from './curves.js'
+import { LessonView } from './lesson.js'
 import { NumbersView } from './numbers.js'
 import { OpsView } from './ops.js'
 import { SlotsView } from './slots.js'
@@ -23,6 +24,7 @@ export const KINDS_OF_VIEW: Readonly<Partial<Record<ViewName, ViewKind>>> = {
   slots: { title: 'Slots', hint: 'Places of the arena: one is filled while another is used', create: (session) => new SlotsView(session) },
   chunks: { title: 'Chunks', hint: 'Which query chunk met which key/value chunk, and where k and v came from', create: (session) => new ChunksView(session) },
   where: { title: 'Where', hint: 'On which tier each chunk is, or on its way', create: (session) => new WhereView(session) },
+  lesson: { title: 'Lesson', hint: 'Which line of the algorithm an op is, and what it does', create: (session) => new LessonView(session) },
   curves: { title: 'Curves', hint: 'Loss, speed, MFU and hidden copies over the steps', create: (session) => new CurvesView(session) },
   compare: { title: 'Compare', hint: 'Another run below this one, and what differs', create: (session) => new CompareView(session) },
   ops: { title: 'Ops', hint: 'List the ops in view', create: (session) => new OpsView(session) },
