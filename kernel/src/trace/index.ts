@@ -27,7 +27,7 @@ export {
 export { type Meeting, type Related, relatedTo, usesOf } from './ask/related.js'
 export { livesAt, type Slot, type SlotChoice, slotsOf } from './ask/slots.js'
 export { type AliveBuffer, type Spike, spikeAt } from './ask/spike.js'
-export { type Stall, stallOf, stallsOf } from './ask/stall.js'
+export { type Stall, stallOf, stallsByCause, stallsOf } from './ask/stall.js'
 export { type StepTimes, stepAt, stepsIn } from './ask/steps.js'
 export {
   type Cell,
@@ -62,6 +62,7 @@ export { linesOf, textOf } from './lines.js'
 export * from './live/messages.js'
 export { memoryOf, peaksOf } from './memory.js'
 export { type Grid, gridOf } from './model/grid.js'
+export { highestAt } from './model/stack.js'
 export { decodeSavedRun, keepNewest, MAX_SPANS, saveRun } from './saved.js'
 export * from './schema.js'
 export { joinColumns, selectRows } from './spans.js'

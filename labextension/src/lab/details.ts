@@ -7,7 +7,7 @@ import {
   CATEGORIES,
   CATEGORY_WORDS,
   duration,
-  levelAt,
+  highestAt,
   levelsAt,
   levelWords,
   NONE,
@@ -81,7 +81,7 @@ function about(run: Run, target: Target): string[] {
       const peak = run.head.peaks.find(({ tier }) => tier === target.tier)
       if (!stack) return []
       return [
-        levelWords(stack, levelAt(stack, target.time_ns)),
+        levelWords(stack, highestAt(stack, target.time_ns)),
         ...(peak ? [`The peak is ${bytes(peak.bytes)}, at ${duration(peak.time_ns)}: ${peak.words}`] : []),
       ]
     }

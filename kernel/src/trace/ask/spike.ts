@@ -8,7 +8,7 @@
  *             time_ns
  */
 import { type Run, stackFor } from '../model/run.js'
-import { levelAt } from '../model/stack.js'
+import { highestAt } from '../model/stack.js'
 import { CATEGORIES, type Category, NONE_32, type Tier } from '../schema.js'
 import { groupOf, lookupOf, spanOf } from './lookup.js'
 import { endOf } from './waiting.js'
@@ -57,7 +57,7 @@ export function spikeAt(run: Run, rank: number, tier: Tier, time_ns: number): Sp
   if (!stack || stack.rows.length === 0) return null
   const { memory, buffers, names } = run
   const { rows } = stack
-  const level = highestAt(memory, rows, levelAt(stack, time_ns), time_ns)
+  const level = highestAt(stack, time_ns)
   const opening = memory.total_bytes[rows[0]] - memory.delta_bytes[rows[0]]
   const bytes = level === 0 ? opening : memory.total_bytes[rows[level - 1]]
   const step = memory.step[rows[Math.max(0, level - 1)]]
@@ -130,14 +130,6 @@ export function spikeAt(run: Run, rank: number, tier: Tier, time_ns: number): Sp
     const span = spanOf(run, memory.step[row], rank, memory.op[row])
     return { op: memory.op[row], row: span < 0 ? null : span, time_ns: memory.time_ns[row] }
   }
-}
-
-/** The number of events after which memory stands highest at an instant: after all of them, or after one that begins before another ends. */
-function highestAt({ time_ns: times, total_bytes, delta_bytes }: Run['memory'], rows: Uint32Array, last: number, time_ns: number): number {
-  let highest = last
-  for (let i = last - 1; i > 0 && times[rows[i - 1]] === time_ns; i--)
-    if (delta_bytes[rows[i - 1]] > 0 && total_bytes[rows[i - 1]] > total_bytes[rows[highest - 1]]) highest = i
-  return highest
 }
 
 /** Buffers that end without having begun: a table may start in the middle of a run. */

@@ -48,6 +48,18 @@ export function stallsOf(run: Run, step: number, { rank = null, most = 10 }: { r
   return firstOf(run, most, (row) => spans.step[row] === step && (rank === null || spans.rank[row] === rank))
 }
 
+/** Waits that are looked at for those of every cause: shorter ones explain nothing. */
+const MOST_LOOKED_AT = 1000
+
+/** The longest waits of compute in a step of every cause, `most` of each, longest first: a cause that is everywhere does not hide the others. */
+export function stallsByCause(run: Run, step: number, most: number): Stall[] {
+  const counts = new Map<Stall['cause'], number>()
+  return stallsOf(run, step, { most: MOST_LOOKED_AT }).filter(({ cause }) => {
+    counts.set(cause, (counts.get(cause) ?? 0) + 1)
+    return (counts.get(cause) as number) <= most
+  })
+}
+
 /** The longest waits of compute of which any part lies in a window, longest first. */
 export function stallsIn(run: Run, { start_ns, end_ns }: Extent, most: number): Stall[] {
   return firstOf(run, most, (row) => run.spans.start_ns[row] > start_ns && freeFrom(run, row) < end_ns)

@@ -1,7 +1,7 @@
 /** The whole picture of a run: axis, lanes, memory. Draws, and says what it drew. */
 
 import { type Run, spanAt, stackFor } from '../model/run.js'
-import { levelAt } from '../model/stack.js'
+import { highestAt, levelAt, type Stack, stackColumns } from '../model/stack.js'
 import type { Target } from '../model/target.js'
 import type { View } from '../model/view.js'
 import { STREAMS, TIERS } from '../schema.js'
@@ -68,7 +68,17 @@ export function targetAt(run: Run, view: View, layout: Layout, x: number, y: num
     return row < 0 ? null : { kind: 'span', row }
   }
   const chart = layout.charts.find((at) => y >= at.y - 4 && y <= at.y + at.height)
-  return chart ? { kind: 'instant', tier: chart.stack.tier, rank: chart.stack.rank, time_ns } : null
+  return chart ? { kind: 'instant', tier: chart.stack.tier, rank: chart.stack.rank, time_ns: highestNear(chart.stack, view, layout, x) } : null
+}
+
+/** The instant of a pixel column of which the chart shows the height; that of the peak for a pointer that nearly hits it. */
+function highestNear(stack: Stack, view: View, layout: Layout, x: number): number {
+  const { times_ns, peak } = stack
+  const pixel = (view.end_ns - view.start_ns) / layout.plot.width
+  const time_ns = timeAt(layout, view, x)
+  const isPeakNear = peak > 0 && Math.abs(times_ns[peak - 1] - time_ns) <= REACH * pixel
+  const event = isPeakNear ? peak : stackColumns(stack, time_ns - pixel / 2, time_ns + pixel / 2, 1).high[0]
+  return event > 0 && (isPeakNear || times_ns[event - 1] > time_ns - pixel / 2) ? times_ns[event - 1] : time_ns
 }
 
 /** Cursor, pointer and outlines, on a canvas of their own above the picture. */
@@ -88,7 +98,7 @@ export function drawPointer(context: Context2D, theme: Theme, run: Run, view: Vi
       if (!chart) continue
       context.fillStyle = theme.marker
       context.beginPath()
-      context.arc(xOf(layout, view, target.time_ns), yOf(chart, chart.stack.totals[levelAt(chart.stack, target.time_ns)]), 3, 0, 2 * Math.PI)
+      context.arc(xOf(layout, view, target.time_ns), yOf(chart, chart.stack.totals[highestAt(chart.stack, target.time_ns)]), 3, 0, 2 * Math.PI)
       context.fill()
     }
   }

@@ -112,6 +112,16 @@ export function levelAt({ times_ns }: Stack, time_ns: number): number {
   return firstAfter(times_ns, (time) => time, time_ns)
 }
 
+/** The same, but of several levels at one instant, as when one op begins and another ends, the highest: a peak stands where it is drawn. */
+export function highestAt(stack: Stack, time_ns: number): number {
+  const { times_ns, totals } = stack
+  const last = levelAt(stack, time_ns)
+  let highest = last
+  // A level counts when it stands after all events of the instant, or when it was risen to.
+  for (let e = last - 1; e > 0 && times_ns[e - 1] === time_ns; e--) if (totals[e] > totals[e - 1] && totals[e] > totals[highest]) highest = e
+  return highest
+}
+
 /** One entry per pixel column of the window. */
 export function stackColumns(stack: Stack, start_ns: number, end_ns: number, width: number): StackColumns {
   const high = new Uint32Array(width)

@@ -14,7 +14,7 @@ import {
   type Run,
   STREAMS,
   type StepSummary,
-  stallsOf,
+  stallsByCause,
   type Theme,
   timesOf,
 } from 'fpdt/trace'
@@ -22,7 +22,7 @@ import { type Cell, opLink, sentence, table } from '../asked/parts.js'
 import { element } from '../dom.js'
 import type { Changed, RunView, Session, Shown } from '../session.js'
 
-const MOST_STALLS = 12
+const MOST_STALLS = 4
 /** A part of a bar that is narrower than this holds no words. */
 const LEAST_SHARE = 0.08
 
@@ -41,14 +41,17 @@ export class NumbersView implements RunView {
   readonly name = 'numbers'
   readonly node = element('div', 'jp-FPDT-numbers', [])
   readonly #session: Session
+  #step = -1
 
   constructor(session: Session) {
     this.#session = session
   }
 
   update(shown: Shown, changed: Changed): void {
-    if (!['run', 'window', 'theme', 'stalls'].some((key) => changed.has(key as keyof Shown))) return
     const step = stepShown(shown)
+    const isOther = step?.step !== this.#step || (['run', 'theme', 'stalls'] as const).some((key) => changed.has(key))
+    if (!isOther) return
+    this.#step = step?.step ?? -1
     if (!step) {
       this.node.replaceChildren(sentence('No step has ended yet.'))
       return
@@ -77,7 +80,7 @@ export class NumbersView implements RunView {
   }
 
   #stalls({ run, stalls }: Shown, { step }: StepSummary): HTMLElement[] {
-    const longest = stallsOf(run, step, { most: MOST_STALLS })
+    const longest = stallsByCause(run, step, MOST_STALLS)
     if (longest.length === 0) return [sentence('Compute never waited between the ops of this step that were kept.')]
     const arrows = element('input', '', [], { type: 'checkbox' })
     arrows.checked = stalls
@@ -90,7 +93,7 @@ export class NumbersView implements RunView {
       words,
     ])
     return [
-      element('div', 'jp-FPDT-table', [table('The longest waits of compute', ['op', 'rank ', 'waited ', 'cause', 'why'], rows)], {
+      element('div', 'jp-FPDT-table', [table(`The longest waits of compute, ${MOST_STALLS} of each cause`, ['op', 'rank ', 'waited ', 'cause', 'why'], rows)], {
         tabindex: '0',
         role: 'region',
         'aria-label': 'The longest waits of compute',
