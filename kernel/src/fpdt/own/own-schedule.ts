@@ -60,9 +60,11 @@ export class PlannedSchedule {
     return this.#predict().spans.end_ns.reduce((last, time) => Math.max(last, time), 0) / 1e9
   }
 
-  /** @internal What would run when, to be drawn below what did; null where there are so many ops that a run would wait for it. */
+  /** @internal What would run when, to be drawn below what did; null where a run would have to wait for it: it has very many ops, or no rates were measured yet. */
   get foretold(): Spans | null {
-    return this.#prediction || isCheap(this.schedule.plan) ? this.#predict().spans : null
+    const { plan, dtype } = this.schedule
+    const isAtHand = this.#prediction || (isCheap(plan) && this.#device.knowsRates(dtype))
+    return isAtHand ? this.#predict().spans : null
   }
 
   /** In words: what it takes, what makes the peak, how long it may run. */
@@ -262,7 +264,7 @@ export class OwnSchedule {
       program: native.program,
       book,
       control: this.control,
-      predicted: () => (this.#device.knowsRates(this.schedule.dtype) ? this.plan.foretold : null),
+      predicted: () => this.plan.foretold,
       peek: (name: string, rank: number) => peekAt(native, this.schedule, this.control.line, name, rank),
     }
     this.onClose(showLive(live))

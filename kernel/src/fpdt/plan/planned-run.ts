@@ -57,9 +57,11 @@ export class PlannedRun {
     return this.#simulate().spans.end_ns.reduce((last, time) => Math.max(last, time), 0) / 1e9
   }
 
-  /** @internal What would run when, to be drawn below what did; null where a plan has so many ops that a step would wait for it. */
+  /** @internal What would run when, to be drawn below what did; null where a step would have to wait for it: it has very many ops, or no rates were measured yet. */
   get foretold(): Spans | null {
-    return this.#simulated || isCheap(this.training.plan) ? this.#simulate().spans : null
+    const { plan, config } = this.training
+    const isAtHand = this.#simulated || (isCheap(plan) && this.#device.knowsRates(config.dtype))
+    return isAtHand ? this.#simulate().spans : null
   }
 
   /** In words: what it takes, what makes the peak, how long it may run. */

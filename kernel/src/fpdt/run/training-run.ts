@@ -97,7 +97,7 @@ export class TrainingRun {
       program: native.program,
       book: this.#book,
       control: this.control,
-      predicted: () => (device.knowsRates(training.config.dtype) ? this.plan.foretold : null),
+      predicted: () => this.plan.foretold,
       peek: (name: string, rank: number) => peekAt(native, training, this.control.line, name, rank),
     }
     this.onClose(showLive(live))

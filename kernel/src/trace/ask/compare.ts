@@ -86,7 +86,7 @@ export function compareRuns(a: Run, b: Run, { stepA, stepB, rank = a.ranks[0] ??
   const [nameA, nameB] = sideNames(a, b, stepOfA, stepOfB)
   const left = count({ run: a, name: nameA, rank: rankOf(a, rank), step: stepOfA })
   const right = count({ run: b, name: nameB, rank: rankOf(b, rank), step: stepOfB })
-  const sameOps = a.listing.length === b.listing.length && a.listing.every((line, i) => line === b.listing[i])
+  const sameOps = haveSameOps(a.listing, b.listing)
   return {
     a: left.side,
     b: right.side,
@@ -97,6 +97,11 @@ export function compareRuns(a: Run, b: Run, { stepA, stepB, rank = a.ranks[0] ??
     moved: sameOps ? movedOps(left, right) : [],
     notes: [...noteOf(left), ...noteOf(right)],
   }
+}
+
+/** Lines of a run that was cut to fit a notebook may be empty. */
+function haveSameOps(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((line, i) => line === b[i] || line === '' || b[i] === '')
 }
 
 /** b less a; null where one is not known. */
@@ -153,6 +158,8 @@ interface Counted {
   readonly moved: Tally
   readonly flops: Tally
   readonly compute_ns: number
+  /** End of the last op of the step that the table has, on any rank: where the step ends, unless the table was cut. */
+  readonly end_ns: number
 }
 
 const COMPUTE = STREAMS.indexOf('compute')
@@ -169,10 +176,13 @@ function count(side: Side): Counted {
   const moved: Tally = new Map()
   const flops: Tally = new Map()
   let compute_ns = 0
+  let end_ns = step.start_ns
   for (let row = 0; row < spans.op.length; row++) {
-    if (spans.step[row] !== step.step || spans.rank[row] !== rank) continue
-    rows.push(row)
+    if (spans.step[row] !== step.step) continue
     const length = spans.duration_ns[row]
+    end_ns = Math.max(end_ns, spans.start_ns[row] + length)
+    if (spans.rank[row] !== rank) continue
+    rows.push(row)
     add(streams, spans.stream[row], length)
     if (spans.stream[row] !== COMPUTE) {
       add(moved, spans.kind[row], spans.bytes[row])
@@ -185,17 +195,17 @@ function count(side: Side): Counted {
     kernels.set(kernel, (kernels.get(kernel) ?? 0) + length)
     add(flops, spans.phase[row], spans.flops[row])
   }
-  return { side, account: step.accounts?.find((one) => one.rank === rank), rows, families, places, kernels, streams, moved, flops, compute_ns }
+  return { side, account: step.accounts?.find((one) => one.rank === rank), rows, families, places, kernels, streams, moved, flops, compute_ns, end_ns }
 }
 
 function add(tally: Tally, key: number, amount: number): void {
   tally.set(key, (tally.get(key) ?? 0) + amount)
 }
 
-function noteOf({ side, compute_ns, account, rows }: Counted): string[] {
+function noteOf({ side, end_ns, rows }: Counted): string[] {
   const { name, step } = side
   if (rows.length === 0) return [`Of ${name} the ops of step ${step.step} are not in this picture: only its figures are compared.`]
-  if (account && account.busy_ns.compute > compute_ns)
+  if (end_ns < step.start_ns + step.duration_ns)
     return [`Of ${name} only the beginning of step ${step.step} is in this picture: its ops, bytes and layers are those of the beginning.`]
   return []
 }

@@ -44,15 +44,12 @@ function predictionOf(run: Run): Run | null {
   })
 }
 
-/** When the prediction ends. Its spans may have been cut short to fit a notebook; the head knows better. */
-export function predictedEnd_ns({ predicted_ns }: RunHead, spans: SpanColumns): number {
-  return spans.start_ns.reduce((last, start_ns, row) => Math.max(last, start_ns + spans.duration_ns[row]), Number(predicted_ns) || 0)
-}
-
 /** Tokens and operations are those of the measured steps: the plan is the same. */
 function predictedStep(run: Run, spans: SpanColumns): StepSummary {
   const { head } = run
-  const duration_ns = predictedEnd_ns(head, spans)
+  const end_ns = spans.start_ns.reduce((last, start_ns, row) => Math.max(last, start_ns + spans.duration_ns[row]), 0)
+  // Spans may have been left out to fit a notebook; the head knows how long it takes.
+  const duration_ns = Math.max(end_ns, Number.isFinite(head.predicted_ns) ? Number(head.predicted_ns) : 0)
   const measured = head.steps.at(-1)
   const seconds = duration_ns / 1e9
   const step = { step: spans.step[0], start_ns: 0, duration_ns }
@@ -65,6 +62,7 @@ function predictedStep(run: Run, spans: SpanColumns): StepSummary {
     mfu: measured?.mfu ? (measured.mfu * measured.duration_ns) / duration_ns : null,
     mfu_formula: measured?.mfu_formula ?? '',
     gradient_norm: null,
-    accounts: accountsOf({ ...run, spans }, step, head.device.backend),
+    // Of a prediction that was cut nobody knows what the rest waited for.
+    accounts: duration_ns > end_ns ? [] : accountsOf({ ...run, spans }, step, head.device.backend),
   }
 }

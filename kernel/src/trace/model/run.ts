@@ -261,6 +261,20 @@ function checkPlan({ listing, names, buffers, uses, waits, spans, memory, predic
     checkCodes('predicted span', 'kind', predicted.kind, KINDS.length)
     checkCodes('predicted span', 'phase', predicted.phase, PHASES.length)
     checkIndices('predicted span', 'op', predicted.op, ops)
+    checkPrediction(predicted, spans)
+  }
+}
+
+/** A prediction is drawn below lanes, of which a step can have no more. */
+function checkPrediction(predicted: SpanColumns, spans: SpanColumns): void {
+  const most = spans.rank.reduce((greatest, rank) => Math.max(greatest, rank), 0)
+  const last = new Map<number, number>()
+  for (let row = 0; row < predicted.op.length; row++) {
+    if (spans.op.length > 0 && predicted.rank[row] > most)
+      throw broken(`predicted span ${row} is of rank ${predicted.rank[row]}, and ranks to ${most} have run`)
+    const key = predicted.rank[row] * STREAMS.length + predicted.stream[row]
+    if (predicted.start_ns[row] < (last.get(key) ?? 0)) throw broken(`predicted span ${row} starts before the one before it of the same rank and stream`)
+    last.set(key, predicted.start_ns[row])
   }
 }
 

@@ -29,7 +29,7 @@ import {
 } from 'fpdt/trace'
 import { pan, zoom } from '../actions.js'
 import { button } from '../button.js'
-import { comparables, compareWith, comparisonOf, showSteps } from '../comparing.js'
+import { type Comparable, comparables, compareWith, comparisonOf, showSteps } from '../comparing.js'
 import { element } from '../dom.js'
 import type { Changed, Session, Shown } from '../session.js'
 import { type Listing, listing } from '../table.js'
@@ -48,6 +48,8 @@ export class CompareView extends CanvasView<Layout> {
   readonly #title = element('div', 'jp-FPDT-other-title')
   readonly #pointed = element('div', 'jp-FPDT-note jp-FPDT-other-op')
   readonly #tables = element('div', 'jp-FPDT-differences')
+  #offered: readonly Comparable[] = []
+  #compared: Comparison | null = null
   /** Span of the other run under the pointer. */
   #row = -1
   /** Where newer data of the other run come from. */
@@ -166,7 +168,7 @@ export class CompareView extends CanvasView<Layout> {
   }
 
   #compareWith(index: number): void {
-    const chosen = comparables(this.session)[index]
+    const chosen = this.#offered[index]
     this.#source?.dispose()
     this.#source = null
     this.#row = -1
@@ -181,15 +183,16 @@ export class CompareView extends CanvasView<Layout> {
 
   #offer(): void {
     const { other } = this.session.shown
+    const isOther = ({ run }: Comparable): boolean =>
+      other !== null && (run === other || (run.head.run_id === other.head.run_id && run.head.origin === other.head.origin))
     const found = comparables(this.session)
-    const words = ['nothing', ...found.map((one) => one.words)]
+    // One that was chosen by a command need not be drawn on the page.
+    this.#offered = other && !found.some(isOther) ? [...found, { words: titleOf(other), run: other, from: null }] : found
+    const words = ['nothing', ...this.#offered.map((one) => one.words)]
     const before = [...this.#choice.options].map(({ text }) => text)
     if (words.length !== before.length || words.some((text, i) => text !== before[i]))
       this.#choice.replaceChildren(...words.map((text) => element('option', '', text)))
-    const chosen = found.findIndex(
-      ({ run }) => run === other || (other !== null && run.head.run_id === other.head.run_id && run.head.origin === other.head.origin),
-    )
-    this.#choice.selectedIndex = other ? chosen + 1 : 0
+    this.#choice.selectedIndex = this.#offered.findIndex(isOther) + 1
   }
 
   #offerSteps({ run, other }: Shown, { a, b }: Comparison): void {
@@ -203,8 +206,6 @@ export class CompareView extends CanvasView<Layout> {
     }
     this.#ofSteps.hidden = [run, other].every((one) => (one?.head.kept.steps.length ?? 0) < 2)
   }
-
-  #compared: Comparison | null = null
 
   #tell(comparison: Comparison | null): void {
     this.#compared = comparison

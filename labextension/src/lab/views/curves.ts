@@ -63,7 +63,7 @@ export class CurvesView extends CanvasView<CurvesLayout> {
   override update(shown: Shown, changed: Changed): void {
     this.#weight.value = this.#smoothing.value
     const mfu = curvesOf(shown.run.head).find(({ name }) => name === 'mfu')
-    this.#formula.textContent = mfu ? `MFU: ${mfu.hint}` : ''
+    this.#formula.textContent = mfu?.hint ?? ''
     super.update(shown, changed)
   }
 
