@@ -7,21 +7,19 @@
  *   k@device   |═══════════════════════════|
  */
 import { CATEGORIES, type MemoryColumns, NONE_32, type PlanTables, type RunHead, type SpanColumns, TIERS } from './schema.js'
+import { inTimeOrder } from './time-order.js'
 
 /** Rows of the memory table for the steps that `spans` hold. What stands between steps begins with the first. */
 export function memoryOf({ buffers, uses }: Pick<PlanTables, 'buffers' | 'uses'>, spans: SpanColumns): MemoryColumns {
   const users = usersOf(uses, buffers.tier.length)
   const events = new Events()
-  const lines = Math.max(uses.op.at(-1) ?? 0, greatest(spans.op)) + 1
+  const rowOf = new Int32Array(Math.max(uses.op.at(-1) ?? 0, greatest(spans.op)) + 1).fill(-1)
   let left: number[] = [] // buffer and rank, in turns: began in a step that was stopped, and not ended by it
-  for (const [index, { step, ranks }] of stepsOf(spans).entries()) {
-    const start_ns = ranks.reduce((least, rows) => rows.reduce((first, row) => Math.min(first, spans.start_ns[row]), least), Number.POSITIVE_INFINITY)
-    if (!Number.isFinite(start_ns)) continue
+  for (const [index, { step, ranks, start_ns }] of stepsOf(spans).entries()) {
     for (let i = 0; i < left.length; i += 2) events.add(start_ns, -2, step, birthOf(left[i]), left[i + 1], left[i], false)
     left = []
     for (const [rank, rows] of ranks.entries()) {
-      const rowOf = new Int32Array(lines).fill(-1)
-      for (const row of rows) rowOf[spans.op[row]] = row
+      for (let i = 0; i < rows.length; i++) rowOf[spans.op[rows[i]]] = rows[i]
       for (let b = 0; b < buffers.tier.length; b++) {
         if (buffers.size_bytes[b] === 0) continue
         if (buffers.persistent[b]) {
@@ -42,11 +40,15 @@ export function memoryOf({ buffers, uses }: Pick<PlanTables, 'buffers' | 'uses'>
             break
           }
           const ended = spans.start_ns[row] + spans.duration_ns[row]
-          if (ended >= end_ns) [last, end_ns] = [users.op[u], ended]
+          if (ended >= end_ns) {
+            last = users.op[u]
+            end_ns = ended
+          }
         }
         if (last < 0) left.push(b, rank)
         else events.add(end_ns, 2 * last + 1, step, last, rank, b, false)
       }
+      for (let i = 0; i < rows.length; i++) rowOf[spans.op[rows[i]]] = -1
     }
   }
   return events.table(buffers)
@@ -103,72 +105,104 @@ function summed(largest: RunHead['peaks'][number]['buffers']): RunHead['peaks'][
 
 /** Beginnings and ends, gathered in any order. */
 class Events {
-  private readonly time_ns: number[] = []
+  private count = 0
+  private time_ns = new Float64Array(1024)
   /** Place among events of one instant: what ends then ends before what takes its bytes begins. */
-  private readonly order: number[] = []
-  private readonly step: number[] = []
-  private readonly op: number[] = []
-  private readonly rank: number[] = []
-  private readonly buffer: number[] = []
-  private readonly begins: boolean[] = []
+  private place = new Int32Array(1024)
+  private step = new Uint32Array(1024)
+  private op = new Uint32Array(1024)
+  private rank = new Uint16Array(1024)
+  private buffer = new Uint32Array(1024)
+  private begins = new Uint8Array(1024)
 
-  add(time_ns: number, order: number, step: number, op: number, rank: number, buffer: number, begins: boolean): void {
-    this.time_ns.push(time_ns)
-    this.order.push(order)
-    this.step.push(step)
-    this.op.push(op)
-    this.rank.push(rank)
-    this.buffer.push(buffer)
-    this.begins.push(begins)
+  add(time_ns: number, place: number, step: number, op: number, rank: number, buffer: number, begins: boolean): void {
+    if (this.count === this.time_ns.length) this.grow()
+    const i = this.count++
+    this.time_ns[i] = time_ns
+    this.place[i] = place
+    this.step[i] = step
+    this.op[i] = op
+    this.rank[i] = rank
+    this.buffer[i] = buffer
+    this.begins[i] = Number(begins)
+  }
+
+  private grow(): void {
+    const twice = <T extends Float64Array | Int32Array | Uint32Array | Uint16Array | Uint8Array>(column: T): T => {
+      const longer = new (column.constructor as new (length: number) => T)(2 * column.length)
+      longer.set(column)
+      return longer
+    }
+    this.time_ns = twice(this.time_ns)
+    this.place = twice(this.place)
+    this.step = twice(this.step)
+    this.op = twice(this.op)
+    this.rank = twice(this.rank)
+    this.buffer = twice(this.buffer)
+    this.begins = twice(this.begins)
   }
 
   /** In order of time, with the bytes that stand after each. */
   table(buffers: PlanTables['buffers']): MemoryColumns {
-    const { time_ns, order, step, rank } = this
-    const sorted = Uint32Array.from(time_ns, (_, i) => i).sort(
-      (a, b) => time_ns[a] - time_ns[b] || step[a] - step[b] || order[a] - order[b] || rank[a] - rank[b],
+    const { count, time_ns, place, step, op, rank, buffer, begins } = this
+    const sorted = inTimeOrder(
+      time_ns.subarray(0, count),
+      (a, b) => time_ns[a] - time_ns[b] || step[a] - step[b] || place[a] - place[b] || rank[a] - rank[b] || a - b,
     )
-    const totals = new Map<number, number>()
-    const delta_bytes = new Float64Array(sorted.length)
-    const total_bytes = new Float64Array(sorted.length)
-    sorted.forEach((event, row) => {
-      const buffer = this.buffer[event]
-      const arena = rank[event] * TIERS.length + buffers.tier[buffer]
-      const delta = this.begins[event] ? buffers.size_bytes[buffer] : -buffers.size_bytes[buffer]
-      const total = (totals.get(arena) ?? 0) + delta
-      totals.set(arena, total)
-      delta_bytes[row] = delta
-      total_bytes[row] = total
-    })
-    const column =
-      (values: readonly number[]): ((event: number) => number) =>
-      (event) =>
-        values[event]
-    return {
-      step: sorted.map(column(step)),
-      op: sorted.map(column(this.op)),
-      rank: Uint16Array.from(sorted, column(rank)),
-      tier: Uint8Array.from(sorted, (event) => buffers.tier[this.buffer[event]]),
-      category: Uint8Array.from(sorted, (event) => buffers.category[this.buffer[event]]),
-      time_ns: Float64Array.from(sorted, column(time_ns)),
-      delta_bytes,
-      total_bytes,
-      buffer: sorted.map(column(this.buffer)),
+    const totals = new Float64Array((greatest(rank.subarray(0, count)) + 1) * TIERS.length)
+    const rows: MemoryColumns = {
+      step: new Uint32Array(count),
+      op: new Uint32Array(count),
+      rank: new Uint16Array(count),
+      tier: new Uint8Array(count),
+      category: new Uint8Array(count),
+      time_ns: new Float64Array(count),
+      delta_bytes: new Float64Array(count),
+      total_bytes: new Float64Array(count),
+      buffer: new Uint32Array(count),
     }
+    for (let row = 0; row < count; row++) {
+      const event = sorted[row]
+      const b = buffer[event]
+      const arena = rank[event] * TIERS.length + buffers.tier[b]
+      rows.step[row] = step[event]
+      rows.op[row] = op[event]
+      rows.rank[row] = rank[event]
+      rows.tier[row] = buffers.tier[b]
+      rows.category[row] = buffers.category[b]
+      rows.time_ns[row] = time_ns[event]
+      rows.delta_bytes[row] = begins[event] ? buffers.size_bytes[b] : -buffers.size_bytes[b]
+      rows.total_bytes[row] = totals[arena] += rows.delta_bytes[row]
+      rows.buffer[row] = b
+    }
+    return rows
   }
 }
 
-/** Rows of the span table by step, in order, and by rank. */
-function stepsOf(spans: SpanColumns): { step: number; ranks: number[][] }[] {
-  const ranks = spans.rank.reduce((most, rank) => Math.max(most, rank), 0) + 1
-  const steps = new Map<number, number[][]>()
-  for (let row = 0; row < spans.op.length; row++) {
-    const step = spans.step[row]
-    const rows = steps.get(step) ?? Array.from({ length: ranks }, (): number[] => [])
-    steps.set(step, rows)
-    rows[spans.rank[row]].push(row)
+/** Rows of the span table by step, in order, and by rank; with the start of the first. */
+function stepsOf(spans: SpanColumns): { step: number; ranks: Uint32Array[]; start_ns: number }[] {
+  const count = greatest(spans.rank) + 1
+  const steps = new Map<number, { step: number; counts: Uint32Array; ranks: Uint32Array[]; start_ns: number }>()
+  const stepOf = (row: number) => {
+    const number = spans.step[row]
+    const known = steps.get(number)
+    if (known) return known
+    const step = { step: number, counts: new Uint32Array(count), ranks: [], start_ns: Number.POSITIVE_INFINITY }
+    steps.set(number, step)
+    return step
   }
-  return [...steps].sort(([a], [b]) => a - b).map(([step, rows]) => ({ step, ranks: rows }))
+  for (let row = 0; row < spans.op.length; row++) {
+    const step = stepOf(row)
+    step.counts[spans.rank[row]]++
+    if (spans.start_ns[row] < step.start_ns) step.start_ns = spans.start_ns[row]
+  }
+  for (const step of steps.values()) step.ranks = Array.from(step.counts, (rows) => new Uint32Array(rows))
+  for (let row = spans.op.length - 1; row >= 0; row--) {
+    const { counts, ranks } = stepOf(row)
+    const rank = spans.rank[row]
+    ranks[rank][--counts[rank]] = row
+  }
+  return [...steps.values()].sort((a, b) => a.step - b.step)
 }
 
 /** Ops that touch each buffer, in order: those of b lie at start[b] .. start[b + 1]. */
@@ -182,6 +216,8 @@ function usersOf(uses: PlanTables['uses'], count: number): { start: Uint32Array;
   return { start, op }
 }
 
-function greatest(values: Uint32Array): number {
-  return values.reduce((most, value) => Math.max(most, value), 0)
+function greatest(values: Uint32Array | Uint16Array): number {
+  let most = 0
+  for (let i = 0; i < values.length; i++) if (values[i] > most) most = values[i]
+  return most
 }

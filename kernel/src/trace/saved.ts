@@ -1,35 +1,40 @@
 /**
  * The saved form of a run: what a notebook keeps and a widget draws with no kernel. Tables and listing are gzipped and in
- * base64, by what browsers and Node both have. Bounded both ways: at most MAX_SPANS spans are saved, and a payload that would
- * unpack to more than its limit is refused while it is being unpacked.
+ * base64, by what browsers and Node both have. Bounded both ways: a saved run has at most MAX_SPANS spans and MAX_SAVED
+ * characters, and a payload that would unpack to more than it says, or than any saved run, is refused while it is being unpacked.
  */
 import { FpdtError } from '../errors.js'
 import { decodeTable, encodeTable, TABLES, type TableName } from './codec.js'
-import {
-  type MemoryColumns,
-  type PackedTable,
-  type PackedText,
-  RUN_SCHEMA,
-  RUN_VERSION,
-  type RunHead,
-  type RunTables,
-  type SavedRun,
-  type SpanColumns,
-} from './schema.js'
-import { joinColumns, selectRows } from './spans.js'
+import { keepNewest, MAX_SPANS, withoutUnused, withShorterHead } from './kept.js'
+import { linesOf, textOf } from './lines.js'
+import { type PackedTable, type PackedText, RUN_SCHEMA, RUN_VERSION, type RunHead, type RunTables, type SavedRun } from './schema.js'
 
-/** Spans that a saved run keeps: a few megabytes of notebook at most, and drawn without a stutter. */
-export const MAX_SPANS = 20_000
-/** Bytes that a table or the listing of a payload may unpack to. */
+export { keepNewest, MAX_SPANS } from './kept.js'
+
+/** Characters of JSON of a saved run: with its PNG an output stays below 5 MB. */
+export const MAX_SAVED = 3_500_000
+/** Bytes that all parts of a payload may unpack to together. */
 const MAX_UNPACKED = 256 * 2 ** 20
+/** Bytes that a part may unpack to beside its rows: its schema, and what fills up its columns. */
+const BESIDE_ROWS = 64 * 2 ** 10
+/** Bytes of a line of a text, which is far longer than any op. */
+const PER_LINE = 2 ** 12
 
-/** Packs a run: whole newest steps, as many as fit MAX_SPANS. `head.kept` says what was kept. */
-export async function saveRun(tables: RunTables): Promise<SavedRun> {
-  const kept = keepNewest(tables)
+/** Packs a run: whole newest steps, as many as fit. `head.kept` says what was kept. */
+export async function saveRun(tables: RunTables, most = MAX_SAVED): Promise<SavedRun> {
+  for (let spans = MAX_SPANS; ; spans = Math.floor(spans / 2)) {
+    const newest = keepNewest(tables, spans)
+    const kept = newest.listing.length > MAX_SPANS || spans < MAX_SPANS ? withoutUnused(newest) : newest
+    const saved = await pack({ ...kept, head: withShorterHead(kept.head) })
+    if (spans === 0 || JSON.stringify(saved).length <= most) return saved
+  }
+}
+
+async function pack(kept: RunTables): Promise<SavedRun> {
   const text = async (lines: readonly string[]): Promise<PackedText> => ({
     encoding: 'text+gzip+base64',
     lines: lines.length,
-    data: toBase64(await gzip(new TextEncoder().encode(lines.join('\n')))),
+    data: toBase64(await gzip(new TextEncoder().encode(textOf(lines)))),
   })
   const table = async <T extends TableName>(name: T, columns: Parameters<typeof encodeTable<T>>[1]): Promise<PackedTable> => ({
     encoding: 'arrow-stream+gzip+base64',
@@ -64,20 +69,21 @@ export async function decodeSavedRun(payload: unknown): Promise<RunTables> {
     if (!Number.isSafeInteger(size) || (size as number) < 0) throw broken(`${name} does not say how many ${count} it has`)
     return { data, count: size as number }
   }
+  const room = { left: MAX_UNPACKED }
   const agree = (name: string, said: number, found: number): void => {
-    if (said !== found) throw broken(`its ${name} says ${said} and holds ${found}`)
+    if (said !== found) throw broken(`its ${name} says ${said} and holds ${Number.isNaN(found) ? 'more' : found}`)
   }
   const text = async (name: 'listing' | 'names'): Promise<readonly string[]> => {
     const { data, count } = packed(field(payload, name), `the ${name}`, 'text+gzip+base64' satisfies PackedText['encoding'], 'lines')
-    const whole = new TextDecoder().decode(await gunzip(data, `the ${name}`))
-    const lines = whole === '' ? [] : whole.split('\n')
-    agree(name, count, lines.length)
-    return lines
+    const whole = new TextDecoder().decode(await gunzip(data, `the ${name}`, BESIDE_ROWS + PER_LINE * count, room))
+    const lines = linesOf(whole, count)
+    agree(name, count, lines?.length ?? Number.NaN)
+    return lines as readonly string[]
   }
   const tables = field(payload, 'tables')
   const table = async <T extends TableName>(name: T, where: unknown): Promise<ReturnType<typeof decodeTable<T>>> => {
     const { data, count } = packed(where, `the ${name} table`, 'arrow-stream+gzip+base64' satisfies PackedTable['encoding'], 'rows')
-    const columns = decodeTable(name, await gunzip(data, `the ${name} table`))
+    const columns = decodeTable(name, await gunzip(data, `the ${name} table`, BESIDE_ROWS + rowBytes(name) * count, room))
     agree(`${name} table`, count, rowsOf(name, columns))
     return columns
   }
@@ -101,81 +107,8 @@ function rowsOf(table: TableName, columns: object): number {
   return (columns as Record<string, ArrayLike<number>>)[Object.keys(TABLES[table])[0]].length
 }
 
-// ---- what is kept --------------------------------------------------------------------------------------------------
-
-/** Whole newest steps and the prediction, up to `most` spans; of a newest step that alone has more, its beginning. The prediction takes half of them at most. */
-export function keepNewest(whole: RunTables, mostOfAll = MAX_SPANS): RunTables {
-  const predicted = whole.predicted && beginningRows(whole.predicted, Math.floor(mostOfAll / 2))
-  const most = mostOfAll - (predicted?.op.length ?? 0)
-  const tables: RunTables = { ...whole, predicted }
-  const { head, spans, memory } = tables
-  const of = spans.op.length
-  const counts = new Map<number, number>()
-  for (const step of spans.step) counts.set(step, (counts.get(step) ?? 0) + 1)
-  const newestFirst = [...counts.keys()].sort((a, b) => b - a)
-  const steps: number[] = []
-  let kept = 0
-  for (const step of newestFirst) {
-    kept += counts.get(step) as number
-    if (kept > most) break
-    steps.unshift(step)
-  }
-  if (steps.length === newestFirst.length) return { ...tables, head: withKept(head, of, of, steps, 'everything') }
-  if (steps.length === 0) return beginningOf(tables, newestFirst[0], most)
-  const first = steps[0]
-  const newer = selectRows(spans, (row) => spans.step[row] >= first)
-  const reason = `the newest ${steps.length === 1 ? 'step' : `${steps.length} steps`} of ${newestFirst.length}: a saved run holds at most ${most} spans`
-  return { ...tables, head: withKept(head, newer.op.length, of, steps, reason), spans: newer, memory: memoryFrom(memory, (row) => memory.step[row] >= first) }
-}
-
-function beginningOf(tables: RunTables, step: number, most: number): RunTables {
-  const { head, spans, memory } = tables
-  const starts = [...spans.start_ns].filter((_, row) => spans.step[row] === step).sort((a, b) => a - b)
-  const end_ns = starts[most] // the first that is left out
-  const kept = selectRows(spans, (row) => spans.step[row] === step && spans.start_ns[row] < end_ns)
-  const reason = `the beginning of step ${step}, which alone has ${starts.length} spans: a saved run holds at most ${most}`
-  const rows = memoryFrom(
-    memory,
-    (row) => memory.step[row] === step,
-    (row) => memory.time_ns[row] < end_ns,
-  )
-  return { ...tables, head: withKept(head, kept.op.length, spans.op.length, [step], reason), spans: kept, memory: rows }
-}
-
-/** The rows that begin first, `most` of them or a few less. */
-function beginningRows(spans: SpanColumns, most: number): SpanColumns {
-  if (spans.op.length <= most) return spans
-  const end_ns = spans.start_ns.slice().sort()[most] // the first that is left out
-  return selectRows(spans, (row) => spans.start_ns[row] < end_ns)
-}
-
-function withKept(head: RunHead, spans: number, of: number, steps: number[], reason: string): RunHead {
-  return { ...head, kept: { spans, of, steps, reason } }
-}
-
-/** Rows from the first that `begins` on, while `keep`; what stood before begins again in an opening row for each buffer. */
-function memoryFrom(memory: MemoryColumns, begins: (row: number) => boolean, keep: (row: number) => boolean = () => true): MemoryColumns {
-  const first = memory.op.findIndex((_, row) => begins(row))
-  if (first <= 0) return selectRows(memory, keep)
-  const standing = new Map<string, number>() // rows, by rank and buffer
-  for (let row = 0; row < first; row++) {
-    const key = `${memory.rank[row]} ${memory.buffer[row]}`
-    if (memory.delta_bytes[row] > 0) standing.set(key, row)
-    else standing.delete(key)
-  }
-  const rows = Uint32Array.from(standing.values())
-  const opened = Object.fromEntries(
-    Object.entries(memory).map(([name, column]) => [name, (column.constructor as Float64ArrayConstructor).from(rows, (row) => column[row])]),
-  ) as unknown as MemoryColumns
-  opened.step.fill(memory.step[first])
-  opened.time_ns.fill(memory.time_ns[first])
-  const totals = new Map<string, number>()
-  for (let row = 0; row < rows.length; row++) {
-    const arena = `${opened.rank[row]} ${opened.tier[row]}`
-    totals.set(arena, (totals.get(arena) ?? 0) + opened.delta_bytes[row])
-    opened.total_bytes[row] = totals.get(arena) as number
-  }
-  return joinColumns([opened, selectRows(memory, (row) => row >= first && keep(row))])
+function rowBytes(table: TableName): number {
+  return Object.values(TABLES[table]).reduce((sum, type) => sum + Number(type.replace(/\D+/, '')) / 8, 0)
 }
 
 // ---- packing -------------------------------------------------------------------------------------------------------
@@ -189,27 +122,32 @@ function field(of: unknown, name: string): unknown {
 }
 
 async function gzip(bytes: Uint8Array): Promise<Uint8Array> {
-  return collect(new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new CompressionStream('gzip')), Number.POSITIVE_INFINITY, '')
+  const packed = new Blob([bytes as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new CompressionStream('gzip'))
+  return new Uint8Array(await new Response(packed).arrayBuffer())
 }
-async function gunzip(base64: string, name: string): Promise<Uint8Array> {
+
+/** `room`: what all parts may still unpack to. */
+async function gunzip(base64: string, name: string, most: number, room: { left: number }): Promise<Uint8Array> {
   const packed = fromBase64(base64, name)
   try {
-    return await collect(new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip')), MAX_UNPACKED, name)
+    return await collect(new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip')), name, most, room)
   } catch (error) {
     if (error instanceof FpdtError) throw error
     throw broken(`${name} is not whole gzip (${error instanceof Error ? error.message : String(error)})`)
   }
 }
-async function collect(stream: ReadableStream<Uint8Array>, most: number, name: string): Promise<Uint8Array> {
+async function collect(stream: ReadableStream<Uint8Array>, name: string, most: number, room: { left: number }): Promise<Uint8Array> {
   const parts: Uint8Array[] = []
   const reader = stream.getReader()
   let length = 0
   for (let part = await reader.read(); !part.done; part = await reader.read()) {
     parts.push(part.value)
     length += part.value.length
-    if (length > most) {
+    room.left -= part.value.length
+    const problem = length > most ? `${name} unpacks to more than what it says needs` : room.left < 0 ? `it unpacks to more than ${MAX_UNPACKED} bytes` : ''
+    if (problem) {
       await reader.cancel()
-      throw broken(`${name} unpacks to more than ${most} bytes`)
+      throw broken(problem)
     }
   }
   const whole = new Uint8Array(length)

@@ -80,5 +80,19 @@ export function joinColumns<Table extends object>(tables: readonly Table[]): Tab
 
 /** The rows of a table for which `keep` is true. */
 export function selectRows<Table extends object>(table: Table, keep: (row: number) => boolean): Table {
-  return Object.fromEntries(Object.entries(table).map(([name, column]) => [name, (column as Float64Array).filter((_, row) => keep(row))])) as Table
+  const [first] = Object.values(table) as Uint32Array[]
+  return pickRows(
+    table,
+    Uint32Array.from(first.keys()).filter((row) => keep(row)),
+  )
+}
+
+/** These rows of a table, in this order. */
+export function pickRows<Table extends object>(table: Table, rows: Uint32Array): Table {
+  const picked = Object.entries(table as Record<string, Float64Array>).map(([name, column]) => {
+    const out = new (column.constructor as Float64ArrayConstructor)(rows.length)
+    for (let i = 0; i < rows.length; i++) out[i] = column[rows[i]]
+    return [name, out]
+  })
+  return Object.fromEntries(picked) as Table
 }

@@ -3,7 +3,10 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { FpdtError } from '../../../kernel/src/errors.js'
 import { decodeTable, encodeTable } from '../../../kernel/src/trace/codec.js'
-import { decodeSavedRun, keepNewest, saveRun } from '../../../kernel/src/trace/saved.js'
+import { withoutUnused, withShorterHead } from '../../../kernel/src/trace/kept.js'
+import { memoryOf } from '../../../kernel/src/trace/memory.js'
+import { openRun } from '../../../kernel/src/trace/model/run.js'
+import { decodeSavedRun, keepNewest, MAX_SAVED, saveRun } from '../../../kernel/src/trace/saved.js'
 import {
   BUFFER_COLUMNS,
   type ColumnType,
@@ -18,6 +21,7 @@ import {
   USE_COLUMNS,
   WAIT_COLUMNS,
 } from '../../../kernel/src/trace/schema.js'
+import { fixture } from './fixture.js'
 
 const ARRAYS = { Uint8: Uint8Array, Uint16: Uint16Array, Uint32: Uint32Array, Float64: Float64Array }
 const cell = { Uint8: fc.nat(0xff), Uint16: fc.nat(0xffff), Uint32: fc.nat(0xffffffff), Float64: fc.double({ noNaN: true }) }
@@ -30,7 +34,7 @@ function table<T>(spec: Record<string, ColumnType>, most = 50): fc.Arbitrary<T> 
 }
 const anySpans = table<SpanColumns>(SPAN_COLUMNS)
 const anyMemory = table<MemoryColumns>(MEMORY_COLUMNS)
-const head = { schema: RUN_SCHEMA, version: RUN_VERSION, title: 'a run', kept: { spans: 0, of: 0, steps: [], reason: '' } } as unknown as RunHead
+const head = { schema: RUN_SCHEMA, version: RUN_VERSION, title: 'a run', steps: [], kept: { spans: 0, of: 0, steps: [], reason: '' } } as unknown as RunHead
 /** Steps of `counts` spans, one memory row each: it begins a buffer of 8 bytes and never ends it. */
 function steps(counts: readonly number[]): RunTables {
   const stepOf = counts.flatMap((count, step) => Array.from({ length: count }, () => step + 1))
@@ -125,7 +129,12 @@ describe('saved run', () => {
   it('keeps whole newest steps, and says so', () => {
     const kept = keepNewest(steps([5, 4, 3]), 8)
     expect([...kept.spans.step]).toEqual([2, 2, 2, 2, 3, 3, 3])
-    expect(kept.head.kept).toEqual({ spans: 7, of: 12, steps: [2, 3], reason: 'the newest 2 steps of 3: a saved run holds at most 8 spans' })
+    expect(kept.head.kept).toEqual({
+      spans: 7,
+      of: 12,
+      steps: [2, 3],
+      reason: "the newest 2 steps of 3: a saved run holds at most 8 spans, and run.trace('step.arrow') writes all of them to a file",
+    })
     expect(keepNewest(steps([5, 4, 3]), 12).head.kept).toEqual({ spans: 12, of: 12, steps: [1, 2, 3], reason: 'everything' })
   })
 
@@ -151,6 +160,68 @@ describe('saved run', () => {
     expect(Math.max(...kept.memory.time_ns)).toBeLessThan(130)
   })
 
+  it('leaves out of the plan what the kept spans do not need, and keeps its numbers', () => {
+    const whole = fixture({ ranks: 2, layers: 2, chunks: 4, steps: 1 })
+    const newest = keepNewest({ ...whole, predicted: whole.spans }, 300)
+    const cut = withoutUnused(newest)
+    openRun(cut)
+    const predicted = newest.predicted as SpanColumns
+    const ran = new Set([...newest.spans.op, ...predicted.op])
+    const usesOf = ({ uses, names }: RunTables) =>
+      [...uses.op.keys()].filter((u) => ran.has(uses.op[u])).map((u) => `${uses.op[u]} ${names[uses.buffer[u]]} ${uses.access[u]}`)
+    const waitsOf = ({ waits }: RunTables) => [...waits.op.keys()].filter((w) => ran.has(waits.op[w])).map((w) => `${waits.op[w]} ${waits.on[w]}`)
+    expect(usesOf(cut)).toEqual(usesOf(whole))
+    expect(waitsOf(cut)).toEqual(waitsOf(whole))
+    for (const op of ran) expect(cut.listing[op]).toBe(whole.listing[op])
+    expect(cut.listing.length).toBe(whole.listing.length)
+    expect(cut.listing.filter(Boolean).length).toBeLessThan(whole.listing.length)
+    expect(Array.from(cut.memory.buffer, (buffer) => cut.names[buffer])).toEqual(Array.from(newest.memory.buffer, (buffer) => whole.names[buffer]))
+    // Memory derived from what is kept is that of the whole, as far as it goes.
+    const [a, b] = [memoryOf(cut, predicted), memoryOf(whole, predicted)]
+    const used = new Set(cut.names)
+    const rows = (memory: MemoryColumns, names: readonly string[]) =>
+      Array.from(memory.op, (op, row) => [names[memory.buffer[row]], op, memory.delta_bytes[row], memory.time_ns[row]] as const).filter(([name]) =>
+        used.has(name),
+      )
+    expect(rows(a, cut.names)).toEqual(rows(b, whole.names))
+  })
+
+  it('shortens a head of very many steps: accounts first, then the oldest', () => {
+    const accounts = Array.from({ length: 8 }, (_, rank) => ({ rank, busy_ns: {}, idle_ns: {} }))
+    const steps = Array.from({ length: 1000 }, (_, i) => ({ step: i + 1, loss: 1, accounts }))
+    const long = { ...head, steps, kept: { spans: 1, of: 1, steps: [1000], reason: 'everything' } } as unknown as RunHead
+    expect(withShorterHead(long)).toBe(long)
+    const lean = withShorterHead(long, 60_000)
+    expect([lean.steps.length, lean.steps[0].accounts.length, lean.steps[999].accounts.length, lean.kept.reason]).toEqual([1000, 0, 8, 'everything'])
+    const short = withShorterHead(long, 10_000)
+    expect(JSON.stringify(short.steps).length).toBeLessThan(10_000)
+    expect(short.steps.at(-1)?.step).toBe(1000)
+    expect(short.kept.reason).toBe(`everything; figures are those of the last ${short.steps.length} of 1000 steps`)
+  })
+
+  // Noise in every column and in every name, which no compression makes smaller.
+  it('is never larger than it may be, whatever the run', async () => {
+    const sizes = fc.record({
+      ops: fc.nat(60_000),
+      steps: fc.integer({ min: 1, max: 3000 }),
+      spans: fc.nat(60_000),
+      rows: fc.nat(60_000),
+      buffers: fc.nat(30_000),
+      uses: fc.nat(200_000),
+      seed: fc.integer(),
+    })
+    await fc.assert(
+      fc.asyncProperty(sizes, async (size) => {
+        const saved = await saveRun(noise(size))
+        expect(JSON.stringify(saved).length).toBeLessThanOrEqual(MAX_SAVED)
+        const { listing, head, spans } = await decodeSavedRun(saved)
+        expect([listing.length, head.kept.spans, head.kept.of]).toEqual([size.ops, spans.op.length, size.spans])
+        if (spans.op.length < size.spans) expect(head.kept.reason).toContain("run.trace('step.arrow')")
+      }),
+      { numRuns: 8 },
+    )
+  }, 120_000)
+
   it.each([
     ['nothing', null, 'it has no head'],
     ['another format', { head: { schema: 'speedscope' } }, 'its head is not of an fpdt.run'],
@@ -169,9 +240,47 @@ describe('saved run', () => {
     await expect(decodeSavedRun(withSpans({ encoding: 'arrow-file' }))).rejects.toThrow('not arrow-stream+gzip+base64')
     const bomb = new Blob([new Uint8Array(300 * 2 ** 20)]).stream().pipeThrough(new CompressionStream('gzip'))
     const data = Buffer.from(await new Response(bomb).arrayBuffer()).toString('base64')
-    await expect(decodeSavedRun(withSpans({ data }))).rejects.toThrow('unpacks to more than 268435456 bytes')
+    await expect(decodeSavedRun(withSpans({ data }))).rejects.toThrow('the spans table unpacks to more than what it says needs')
+    await expect(decodeSavedRun(withSpans({ data, rows: 10_000_000 }))).rejects.toThrow('it unpacks to more than 268435456 bytes')
   }, 30_000)
 })
+
+function noise(size: { ops: number; steps: number; spans: number; rows: number; buffers: number; uses: number; seed: number }): RunTables {
+  let state = size.seed
+  const random = (): number => {
+    state = (Math.imul(state, 1664525) + 1013904223) | 0
+    return (state >>> 0) / 2 ** 32
+  }
+  const noisy = <T>(spec: Record<string, ColumnType>, rows: number, below: Record<string, number> = {}): T =>
+    Object.fromEntries(
+      Object.entries(spec).map(([name, type]) => {
+        const values = Array.from({ length: rows }, () => Math.floor(random() * (below[name] ?? 200)))
+        return [name, ARRAYS[type].from(values)]
+      }),
+    ) as T
+  const index = { op: size.ops, on: size.ops, birth: size.ops, death: size.ops, buffer: size.buffers, time_ns: 2 ** 50, start_ns: 2 ** 50, duration_ns: 2 ** 50, flops: 2 ** 50, bytes: 2 ** 50, size_bytes: 2 ** 40, offset_bytes: 2 ** 40, delta_bytes: 2 ** 40, total_bytes: 2 ** 40 } // biome-ignore format: one table
+  const words = (count: number, length: number) => Array.from({ length: count }, () => Array.from({ length }, () => random().toString(36).slice(2)).join(' '))
+  const rows = (count: number): number => (size.ops > 0 && size.buffers > 0 ? count : 0)
+  const spans = noisy<SpanColumns>(SPAN_COLUMNS, size.spans, index)
+  for (let row = 0; row < size.spans; row++) spans.step[row] = 1 + Math.floor((row * size.steps) / size.spans)
+  const steps = Array.from({ length: size.steps }, (_, i) => ({
+    step: i + 1,
+    loss: random(),
+    start_ns: random(),
+    accounts: Array.from({ length: 8 }, () => ({ rank: random() })),
+  }))
+  return {
+    head: { ...head, steps } as unknown as RunHead,
+    listing: words(size.ops, 3),
+    names: words(size.buffers, 2),
+    spans,
+    memory: noisy(MEMORY_COLUMNS, rows(size.rows), index),
+    buffers: noisy(BUFFER_COLUMNS, size.buffers, index),
+    uses: noisy(USE_COLUMNS, rows(size.uses), index),
+    waits: noisy(WAIT_COLUMNS, rows(size.uses), index),
+    predicted: null,
+  }
+}
 
 function attempt<T>(run: () => T): T | FpdtError {
   try {

@@ -17,7 +17,9 @@ export async function runBundle(tables: RunTables): Promise<MimeBundle> {
   const { head } = tables
   const saved = await saveRun(tables)
   const last = head.steps.at(-1)
-  const { png } = figure(keepNewest(tables))
+  const kept = keepNewest(tables)
+  const sharp = figure(kept)
+  const png = sharp.png.length <= MOST_PNG ? sharp.png : figure(kept, { scale: 1 }).png
   return {
     [RUN_MIME]: saved,
     'image/png': Buffer.from(png).toString('base64'),

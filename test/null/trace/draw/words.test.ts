@@ -55,7 +55,7 @@ describe('words', () => {
   it('say what is kept, and nothing when that is all', () => {
     const half = tables.spans.op.length / 2
     expect(keptWords(keepNewest(tables, half).head)).toBe(
-      'Shows 4,042 of 8,084 ops, those of step 2. The newest step of 2: a saved run holds at most 4042 spans.',
+      "Shows 4,042 of 8,084 ops, those of step 2. The newest step of 2: a saved run holds at most 4042 spans, and run.trace('step.arrow') writes all of them to a file.",
     )
     expect(keptWords(keepNewest(tables, half - 1).head)).toMatch(
       /^Shows 4,0\d\d of 8,084 ops, those of step 2\. The beginning of step 2, which alone has 4042 spans/,
