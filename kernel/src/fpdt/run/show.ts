@@ -12,6 +12,9 @@ import { RUN_MIME, type RunHead, type RunTables, type StepSummary } from '../../
 import { type Spans, type StepSpans, spanTable } from '../../trace/spans.js'
 import { formatBytes } from '../sizes.js'
 
+/** Bytes of a picture, beyond which it has half the pixels: an output with `MAX_SAVED` of data stays below 5 MB. */
+const MOST_PNG = 2 ** 20
+
 /** `application/vnd.fpdt.run.v1+json`, `image/png` and `text/plain` of a run; spans of the newest steps that fit a saved notebook. */
 export async function runBundle(tables: RunTables): Promise<MimeBundle> {
   const { head } = tables
