@@ -53,7 +53,7 @@ export { drawSlots, drawSlotsPointer, layOutSlots, type SlotsLayout, slotTargetA
 export { inkFor } from './draw/theme.js'
 export { drawTriangle, drawTrianglePointer, layOutTriangle, placeOfTriangle, type TriangleLayout, triangleTargetAt } from './draw/triangle.js'
 export { drawWhere, drawWherePointer, layOutWhere, type WhereChoice, type WhereLayout, whereCellAt, whereTargetAt } from './draw/whereabouts.js'
-export { CATEGORY_WORDS } from './draw/words.js'
+export { CATEGORY_WORDS, opBrief } from './draw/words.js'
 export { chromeTrace } from './export/chrome.js'
 export { memoryCsv, spansCsv } from './export/csv.js'
 export { runSvg } from './export/svg.js'

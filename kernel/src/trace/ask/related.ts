@@ -2,7 +2,7 @@
 import { firstAfter, type Run, stackFor } from '../model/run.js'
 import { levelAt } from '../model/stack.js'
 import type { Target } from '../model/target.js'
-import { KINDS, NONE, NONE_32, PHASES, type Phase } from '../schema.js'
+import { CATEGORIES, KINDS, NONE, NONE_32, PHASES, type Phase } from '../schema.js'
 import { groupOf, lookupOf } from './lookup.js'
 import { endOf } from './waiting.js'
 
@@ -74,8 +74,11 @@ function spansOf(run: Run, op: number, rank: number): number[] {
   return [...groupOf(lookupOf(run).spansOfOp, op)].filter((row) => run.spans.rank[row] === rank)
 }
 
-/** Residencies of one value, this one among them: fetched anew it has another. */
+const WORKSPACE = CATEGORIES.indexOf('workspace')
+
+/** Residencies of one value, this one among them: fetched anew it has another. A workspace holds no value, and is called after its kernel. */
 function sameValue(run: Run, buffer: number): readonly number[] {
+  if (run.buffers.category[buffer] === WORKSPACE) return [buffer]
   return indexOf(run).byName.get(run.names[buffer]) ?? []
 }
 

@@ -3,7 +3,7 @@
  * one was late itself.
  */
 import { duration } from '../draw/format.js'
-import { opLine } from '../draw/words.js'
+import { opBrief } from '../draw/words.js'
 import { type Extent, firstAfter, type Run } from '../model/run.js'
 import { type IdleCause, KINDS, type Kind, STREAMS } from '../schema.js'
 import { causeOf } from './accounts.js'
@@ -193,5 +193,5 @@ function late(run: Run, on: number, begin: number): string {
 }
 
 function line(run: Run, row: number): string {
-  return opLine(run, run.spans.op[row]).replace(/\s*@\w+$/, '')
+  return opBrief(run, run.spans.op[row])
 }

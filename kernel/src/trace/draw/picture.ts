@@ -1,5 +1,6 @@
 /** The whole picture of a run: axis, lanes, memory. Draws, and says what it drew. */
 
+import { relatedTo } from '../ask/related.js'
 import { type Run, spanAt, stackFor } from '../model/run.js'
 import { highestAt, levelAt, type Stack, stackColumns } from '../model/stack.js'
 import type { Target } from '../model/target.js'
@@ -86,13 +87,18 @@ export function drawPointer(context: Context2D, theme: Theme, run: Run, view: Vi
   const inView = (time_ns: number): boolean => time_ns >= view.start_ns && time_ns <= view.end_ns
   const columnOf = (time_ns: number): number => Math.round(xOf(layout, view, time_ns)) + 0.5
   if (stalls) drawArrows(context, theme, arrowsOf(run, view, layout, stallsInView(run, view)), true)
+  const outlineSpan = (row: number): void => {
+    const at = layout.lanes.find(({ lane }) => lane.rank === run.spans.rank[row] && lane.stream === STREAMS[run.spans.stream[row]])
+    const { start_ns, duration_ns } = run.spans
+    const overlapsView = start_ns[row] < view.end_ns && start_ns[row] + duration_ns[row] > view.start_ns
+    if (at && overlapsView) outline(context, theme, spanRect(run, view, layout, at, row))
+  }
   for (const target of targets) {
     if (target.kind === 'span') {
       drawArrows(context, theme, arrowsOf(run, view, layout, chainOf(run, target.row)))
-      const at = layout.lanes.find(({ lane }) => lane.rank === run.spans.rank[target.row] && lane.stream === STREAMS[run.spans.stream[target.row]])
-      const { start_ns, duration_ns } = run.spans
-      const overlapsView = start_ns[target.row] < view.end_ns && start_ns[target.row] + duration_ns[target.row] > view.start_ns
-      if (at && overlapsView) outline(context, theme, spanRect(run, view, layout, at, target.row))
+      outlineSpan(target.row)
+    } else if (target.kind === 'buffer' || target.kind === 'meeting') {
+      for (const row of relatedTo(run, target).spans) outlineSpan(row)
     } else if (target.kind === 'instant' && inView(target.time_ns)) {
       const chart = layout.charts.find(({ stack }) => stack.tier === target.tier && stack.rank === target.rank)
       if (!chart) continue

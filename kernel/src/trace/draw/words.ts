@@ -44,6 +44,11 @@ export function opLine(run: Run, op: number): string {
   return run.listing[op]?.trim() || `op ${op}`
 }
 
+/** The same without its stream and without numbers of its kernel, for the inside of a sentence: `adamW weight:wPart[0] = master[0] m[0] v[0]`. */
+export function opBrief(run: Run, op: number): string {
+  return opLine(run, op).replace(/ (?:@\w+|\w+=-?[\d.]+(?:e[+-]?\d+)?)(?=\s|$)/g, '')
+}
+
 /** For the inside of a bar, longest first: the printed op without its stream; its verb and chunks; the chunks, or the verb. */
 export function barWords(run: Run, row: number): string[] {
   const { spans } = run

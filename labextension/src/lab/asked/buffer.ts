@@ -7,6 +7,7 @@ import {
   duration,
   NONE,
   NONE_32,
+  opBrief,
   READS,
   type Related,
   type Run,
@@ -17,33 +18,37 @@ import {
   WRITES,
 } from 'fpdt/trace'
 import type { Session } from '../session.js'
-import { answer, type Cell, lineOf, link, opLink, sentence, table } from './parts.js'
+import { answer, type Cell, link, opLink, sentence, table } from './parts.js'
 
 /** More users than this would not be read. */
 const MOST_SPANS = 16
+const MOST_PLACES = 12
 
 export function askedBuffer(session: Session, run: Run, target: Target & { kind: 'buffer' }): HTMLElement[] {
   const { buffer, rank } = target
   const { buffers, names } = run
   const size = buffers.size_bytes[buffer]
   const related = relatedTo(run, target)
+  // This one, and those before and after it.
+  const first = Math.max(0, related.buffers.indexOf(buffer) - MOST_PLACES / 2)
+  const places = related.buffers.slice(first, first + MOST_PLACES)
   const birth = buffers.birth[buffer]
   const [offset, end] = [buffers.offset_bytes[buffer], buffers.offset_bytes[buffer] + size]
   const life = buffers.persistent[buffer]
     ? 'It is there before the first op and after the last.'
-    : `It is there from ${birth === NONE_32 ? 'before the first op' : lineOf(run, birth)} to the end of its last user.`
+    : `It is there from ${birth === NONE_32 ? 'before the first op' : opBrief(run, birth)} to the end of its last user.`
   return [
     answer(`${names[buffer]} on the ${TIERS[buffers.tier[buffer]]}`, [
       sentence(
         `${bytes(size)} for ${CATEGORY_WORDS[CATEGORIES[buffers.category[buffer]]]}, bytes ${count(offset)} to ${count(end)} of the arena of every rank. ${life}`,
       ),
       table(
-        'Where this value has a place',
+        related.buffers.length > places.length ? `Where this value has a place, ${places.length} of ${related.buffers.length}` : 'Where this value has a place',
         ['tier', 'bytes ', 'from'],
-        related.buffers.map((other): Cell[] => [
+        places.map((other): Cell[] => [
           other === buffer ? `${TIERS[buffers.tier[other]]} (this one)` : link(session, TIERS[buffers.tier[other]], { kind: 'buffer', buffer: other, rank }),
           bytes(buffers.size_bytes[other]),
-          buffers.birth[other] === NONE_32 ? 'before the first op' : lineOf(run, buffers.birth[other]),
+          buffers.birth[other] === NONE_32 ? 'before the first op' : opBrief(run, buffers.birth[other]),
         ]),
       ),
     ]),

@@ -1,5 +1,5 @@
 /** What answers are made of: small tables, bars, and names that can be clicked. */
-import { opLine, type Run, type Target } from 'fpdt/trace'
+import { opBrief, type Run, type Target } from 'fpdt/trace'
 import { showTarget } from '../actions.js'
 import { element } from '../dom.js'
 import type { Session } from '../session.js'
@@ -21,12 +21,7 @@ export function link(session: Session, text: string, target: Target): HTMLButton
 
 /** The op of a span. */
 export function opLink(session: Session, run: Run, row: number): HTMLElement {
-  return link(session, lineOf(run, run.spans.op[row]), { kind: 'span', row })
-}
-
-/** The printed form of an op, without its stream. */
-export function lineOf(run: Run, op: number): string {
-  return opLine(run, op).replace(/\s*@\w+$/, '')
+  return link(session, opBrief(run, run.spans.op[row]), { kind: 'span', row })
 }
 
 export function answer(title: string, content: readonly (Node | null)[]): HTMLElement {

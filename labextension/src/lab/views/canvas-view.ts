@@ -120,7 +120,9 @@ export abstract class CanvasView<Laid extends { readonly height: number }> imple
       click: (point) => {
         const pinned = at(point, (...place) => this.targetAt(...place))
         const cursor_ns = at(point, (...place) => this.timeAt?.(...place) ?? null)
-        session.change(pinned?.kind === 'span' || cursor_ns === null ? { pinned } : { pinned, cursor_ns })
+        // An instant of memory is that of the height which was hit, not that of the pixel.
+        const instant = pinned?.kind === 'instant' ? pinned.time_ns : cursor_ns
+        session.change(pinned?.kind === 'span' || instant === null ? { pinned } : { pinned, cursor_ns: instant })
       },
       drag: (pixels) => at({ x: pixels, y: 0 }, (shown, laid, units) => this.drag?.(shown, laid, units)),
       zoom: (factor, point) => at(point, (shown, laid, x) => this.zoom?.(shown, laid, factor, x)) ?? false,

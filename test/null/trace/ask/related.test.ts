@@ -36,6 +36,8 @@ describe('relatedTo', () => {
     expect(new Set(buffers.map((b) => run.buffers.tier[b])).size).toBe(2)
     for (const row of rows) expect([listing[spans.op[row]].includes('k[0,1]'), spans.rank[row]]).toEqual([true, 0])
     expect(new Set(rows.map((row) => spans.step[row]))).toEqual(new Set([1, 2]))
+    const workspace = names.findIndex((name) => name.startsWith('workspace of'))
+    expect(relatedTo(run, { kind: 'buffer', buffer: workspace, rank: 0 }).buffers).toEqual([workspace])
   })
 
   it('gives what runs at an instant', () => {
