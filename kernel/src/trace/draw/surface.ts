@@ -29,7 +29,7 @@ export interface Context2D {
   strokeRect(x: number, y: number, width: number, height: number): void
   setLineDash(segments: number[]): void
   fillText(text: string, x: number, y: number): void
-  measureText(text: string): { width: number }
+  measureText(text: string): { width: number; fontBoundingBoxAscent: number }
 }
 
 export interface PixelRect {

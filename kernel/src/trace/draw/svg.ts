@@ -33,8 +33,6 @@ interface Element {
 
 /** Elements that are looked back through for one to join: a lane has fewer colours. */
 const LOOK_BACK = 24
-/** From the alphabetic base line to the middle of the line, in sizes of the font. */
-const MIDDLE = 0.35
 
 export class SvgContext implements Context2D {
   fillStyle: unknown = '#000000'
@@ -47,6 +45,9 @@ export class SvgContext implements Context2D {
   readonly #saved: State[] = []
   readonly #elements: Element[] = []
   readonly #clips: string[] = []
+  readonly #middles = new Map<string, number>()
+  /** Of the first text; others that have it need not say so. */
+  #family = ''
   #dash: readonly number[] = []
   #clip = 0
   #x = 0
@@ -56,7 +57,7 @@ export class SvgContext implements Context2D {
   #at = { x: 0, y: 0 } // end of the path so far
 
   /** `ruler` measures text: the width of words depends on fonts that only a canvas knows. */
-  constructor(private readonly ruler: Pick<Context2D, 'font' | 'measureText'>) {}
+  constructor(private readonly ruler: Pick<Context2D, 'font' | 'textBaseline' | 'measureText'>) {}
 
   // ---- state -------------------------------------------------------------------------------------------------------
 
@@ -93,7 +94,7 @@ export class SvgContext implements Context2D {
   setLineDash(segments: number[]): void {
     this.#dash = segments
   }
-  measureText(text: string): { width: number } {
+  measureText(text: string): ReturnType<Context2D['measureText']> {
     this.ruler.font = this.font
     return this.ruler.measureText(text)
   }
@@ -157,26 +158,29 @@ export class SvgContext implements Context2D {
     const { width } = this.measureText(text)
     const anchor = { center: 'middle', right: 'end', end: 'end' }[String(this.textAlign)]
     const left = anchor === 'middle' ? x - width / 2 : anchor === 'end' ? x - width : x
-    const base = this.textBaseline === 'middle' ? y + MIDDLE * size : this.textBaseline === 'top' ? y + 0.8 * size : y
+    const base = this.textBaseline === 'middle' ? y + this.#middle() : this.textBaseline === 'top' ? y + 0.8 * size : y
+    this.#family ||= family
     const attributes = [
       `x="${number(x + this.#x)}" y="${number(base + this.#y)}"`,
       // As wide as it was measured, whatever font a reader's machine takes for it: words that stood apart stay apart.
       `textLength="${number(width)}"`,
-      `font-size="${number(size)}" font-family="${escaped(family)}"`,
+      `font-size="${number(size)}"`,
+      ...(family === this.#family ? [] : [`font-family="${escaped(family)}"`]),
       ...(weight ? [`font-weight="${weight}"`] : []),
       ...(style ? [`font-style="${style}"`] : []),
       ...(anchor ? [`text-anchor="${anchor}"`] : []),
       this.#filled(),
     ]
     const box = { x: left + this.#x, y: base + this.#y - size, width, height: 1.3 * size }
-    this.#elements.push({ style: '', data: `<text ${attributes.join(' ')}>${escaped(text)}</text>`, isPath: false, box })
+    this.#elements.push({ style: '', data: `<text ${attributes.join(' ')}>${escaped(spaced(text))}</text>`, isPath: false, box })
   }
 
   /** The document. `title` and `words` are for those who hear it. */
   document(width: number, height: number, { title, words, background }: { title: string; words: string; background: string }): string {
+    const font = this.#family ? ` font-family="${escaped(this.#family)}"` : ''
     const size = `width="${number(width)}" height="${number(height)}" viewBox="0 0 ${number(width)} ${number(height)}"`
     return [
-      `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img" text-rendering="geometricPrecision" xml:space="preserve">`,
+      `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img"${font} text-rendering="geometricPrecision">`,
       `<title>${escaped(title)}</title>`,
       `<desc>${escaped(words)}</desc>`,
       ...(this.#clips.length > 0 ? [`<defs>${this.#clips.join('')}</defs>`] : []),
@@ -203,6 +207,20 @@ export class SvgContext implements Context2D {
       if (overlap(element.box, box)) break
     }
     elements.push({ style, data, isPath: true, box })
+  }
+  /** From the base line of letters up to the middle of the line: SVG's readers disagree about where a middle is. */
+  #middle(): number {
+    const known = this.#middles.get(this.font)
+    if (known !== undefined) return known
+    const { ruler } = this
+    const above = (baseline: string): number => {
+      ruler.textBaseline = baseline
+      return ruler.measureText('').fontBoundingBoxAscent
+    }
+    ruler.font = this.font
+    const middle = above('alphabetic') - above('middle')
+    this.#middles.set(this.font, middle)
+    return middle
   }
   #filled(): string {
     return [`fill="${escaped(String(this.fillStyle))}"`, ...this.#shared('fill-opacity')].join(' ')
@@ -258,6 +276,11 @@ function fontOf(font: string): { style: string; weight: string; size: number; fa
   if (!match) throw new Error(`SvgContext does not read the font ${font}`)
   const [, style = '', weight = '', size, family] = match
   return { style, weight, size: Number(size), family: /(sans-)?serif|monospace/.test(family) ? family : `${family}, sans-serif` }
+}
+
+/** Several spaces in a row are one to SVG. */
+function spaced(text: string): string {
+  return text.replace(/ {2,}/g, (spaces) => '\u00a0'.repeat(spaces.length))
 }
 
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
