@@ -29,6 +29,7 @@ import { peekAt } from '../run/peek.js'
 import { copiesInWords, runBundle, runInWords, runTables } from '../run/show.js'
 import { stepAccounts } from '../run/step-accounts.js'
 import { Stepper, type StepperEnd } from '../run/stepper.js'
+import { writeTrace } from '../run/trace-file.js'
 import { formatBytes } from '../sizes.js'
 import { type Inputs, LoadedSchedule, parameterBlock, Results, type Scalars } from './loaded-schedule.js'
 import type { SchedulePlan } from './schedule-plan.js'
@@ -227,6 +228,10 @@ export class OwnSchedule {
   tables(): RunTables {
     if (!this.#loaded) throw new FpdtError('config', 'this schedule has not run yet; run it, or ask its plan: schedule.plan.ask().')
     return runTables(this.schedule.plan, this.#loaded.native.program, this.head, this.#loaded.book.kept, this.plan.foretold)
+  }
+  /** Writes all that is kept of the runs to a file, as of a training run: `await schedule.trace('step.arrow')`. Throws FpdtError `config`, `disk`, `disk_full`. */
+  async trace(path: string): Promise<string> {
+    return writeTrace(path, this.tables())
   }
   /** Questions to what is recorded, as of a training run. Throws FpdtError `config` before the first run. */
   ask(): Answers {

@@ -37,6 +37,7 @@ import type { Start } from './start.js'
 import { stepAccounts } from './step-accounts.js'
 import { Stepper, type StepperEnd } from './stepper.js'
 import { TextPositions } from './text-positions.js'
+import { writeTrace } from './trace-file.js'
 
 const ADAMW = KERNEL_NAMES.indexOf('adamW')
 
@@ -366,6 +367,13 @@ export class TrainingRun {
   /** All that is recorded of the run, uncut: what `bundle`, `ask` and files of the run are made of. */
   tables(): RunTables {
     return runTables(this.training.plan, this.#native.program, this.head, this.#book.kept, this.plan.foretold)
+  }
+  /**
+   * Writes all that is kept of the run to a file that JupyterLab opens with a double click, and any Arrow reader reads: `await run.trace('step.arrow')`.
+   * Gives its path. A former file stays until this one is whole. Throws FpdtError `config`, `disk`, `disk_full`.
+   */
+  async trace(path: string): Promise<string> {
+    return writeTrace(path, this.tables())
   }
   /** Questions to what is recorded: `run.ask().memory('device')`, `.stalls()`, `.meetings({ layer: 0 })`, `.compare(other.ask())`. Throws FpdtError `config` before the first step. */
   ask(): Answers {
