@@ -23,12 +23,18 @@ const cache = new Map<string, CutText>()
 
 /** Tokens of a text, or of the file that a path names; the same array for the same text. Throws FpdtError `text` when there is none. */
 export function cutText(text: string): CutText {
-  if (text === '') throw new FpdtError('text', `longText('') is empty; ${WHAT_TO_GIVE}`)
-  if (text.length >= LONGEST_PATH || text.includes('\n')) return cached(text, () => ({ source: `${text.length} characters`, tokens: tokenise(text) }))
+  const { source, key, content } = findText('longText', text)
+  return cached(key, () => ({ source, tokens: tokenise(content()) }))
+}
+
+/** A text, or the file that a path names, which is not read yet. `word`: whose argument it is. Throws FpdtError `text` when there is none. */
+export function findText(word: string, text: string): { readonly source: string; readonly key: string; content(): string } {
+  if (text === '') throw new FpdtError('text', `${word}('') is empty; ${WHAT_TO_GIVE}`)
+  if (text.length >= LONGEST_PATH || text.includes('\n')) return { source: `${text.length} characters`, key: text, content: () => text }
   const path = text === BUILT_IN_TEXT && !existsSync(text) ? builtInText() : resolve(text)
   const file = statSync(path, { throwIfNoEntry: false })
-  if (!file?.isFile()) throw new FpdtError('text', `longText('${text}'): there is no file ${path}; ${WHAT_TO_GIVE}`)
-  return cached(`${path} ${file.size} ${file.mtimeMs}`, () => ({ source: text, tokens: tokenise(readText(path)) }))
+  if (!file?.isFile()) throw new FpdtError('text', `${word}('${text}'): there is no file ${path}; ${WHAT_TO_GIVE}`)
+  return { source: text, key: `${path} ${file.size} ${file.mtimeMs}`, content: () => readText(path) }
 }
 
 function readText(path: string): string {
