@@ -50,7 +50,7 @@ async function pinnedRow(at: Page): Promise<number> {
 describe('the lesson', () => {
   it('has numbered lines, and begins with the first op', async () => {
     expect(await page.locator('.jp-FPDT-algorithm li').count()).toBe(46)
-    await eventually(() => current(page)).toContain('x_i ← embed(T_i)')
+    await eventually(() => current(page)).toContain('xi ← embed(Ti)')
     expect(await told(page)).toContain('The tokens of chunk 0 become its hidden state')
   })
 
@@ -92,7 +92,7 @@ describe('the lesson', () => {
       await eventually(() => pinnedRow(page)).not.toBe(row)
       await page.waitForTimeout(40)
     }
-    expect(await current(page)).toContain('update(ô_i, lse_i, attention(q̂_i, k̂_j, v̂_j))')
+    expect(await current(page)).toContain('update(ôi, lsei, attention(q̂i, k̂j, v̂j))')
     expect(await told(page)).toMatch(/Line 13\. Query chunk \d attends to key\/value chunk \d \(the \w+ of \d\): 134.MFLOP in/)
     expect(await page.locator('.jp-FPDT-meanwhile dt').allInnerTexts()).toEqual(['fetch', 'offload', 'collective'])
     await page.locator('.jp-FPDT-lesson').scrollIntoViewIfNeeded()

@@ -36,6 +36,9 @@ export const exportMenu: PartOfToolbar = (session) => {
     note.textContent = keptWords(session.shown.run.head)
     note.hidden = note.textContent === ''
     menu.hidden = false
+    menu.classList.remove('jp-mod-leftwards')
+    const edge = node.closest('.jp-FPDT-run')?.getBoundingClientRect().right ?? window.innerWidth
+    menu.classList.toggle('jp-mod-leftwards', menu.getBoundingClientRect().right > edge)
     opener.setAttribute('aria-expanded', 'true')
     items[0].focus()
     opened = new AbortController()

@@ -23,6 +23,7 @@ import { showLive } from '../live/hub.js'
 import { isCheap, type Prediction, predict, predictedTimes } from '../plan/predict.js'
 import { Answers } from '../run/answers.js'
 import { RunControl } from '../run/control.js'
+import { exportFile } from '../run/export-file.js'
 import { Following } from '../run/following.js'
 import { ownHead } from '../run/head.js'
 import { peekAt } from '../run/peek.js'
@@ -232,6 +233,10 @@ export class OwnSchedule {
   /** Writes all that is kept of the runs to a file, as of a training run: `await schedule.trace('step.arrow')`. Throws FpdtError `config`, `disk`, `disk_full`. */
   async trace(path: string): Promise<string> {
     return writeTrace(path, this.tables())
+  }
+  /** Writes what is kept of the runs for other tools, as of a training run: `await schedule.export('step.json')`. Throws FpdtError `config`, `disk`, `disk_full`. */
+  async export(path: string): Promise<string> {
+    return exportFile(path, () => this.tables())
   }
   /** Questions to what is recorded, as of a training run. Throws FpdtError `config` before the first run. */
   ask(): Answers {

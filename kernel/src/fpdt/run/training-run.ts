@@ -23,6 +23,7 @@ import { Answers } from './answers.js'
 import { checkSave, type SaveRunOptions, saveCheckpoint } from './checkpoint.js'
 import { RunControl } from './control.js'
 import { beginPass, checkEvaluation, type EvaluateOptions, type Evaluation, lossOf, refuseUnlabelled } from './evaluation.js'
+import { exportFile } from './export-file.js'
 import { Following } from './following.js'
 import { newHead } from './head.js'
 import { sequenceShape, writeInputs } from './inputs.js'
@@ -374,6 +375,13 @@ export class TrainingRun {
    */
   async trace(path: string): Promise<string> {
     return writeTrace(path, this.tables())
+  }
+  /**
+   * Writes what is kept of the run for other tools, by the ending of the name: `await run.export('step.json')` for Perfetto, `.csv` and
+   * `.memory.csv` for tables, `.svg` and `.png` for the picture, `.arrow` as `trace` does. Gives its path. Throws FpdtError `config`, `disk`, `disk_full`.
+   */
+  async export(path: string): Promise<string> {
+    return exportFile(path, () => this.tables())
   }
   /** Questions to what is recorded: `run.ask().memory('device')`, `.stalls()`, `.meetings({ layer: 0 })`, `.compare(other.ask())`. Throws FpdtError `config` before the first step. */
   ask(): Answers {

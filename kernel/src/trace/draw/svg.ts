@@ -152,7 +152,8 @@ export class SvgContext implements Context2D {
     const box = { x: x + this.#x, y: y + this.#y, width, height }
     this.#add(this.#stroked(), rectPath(box.x, box.y, width, height), grown(box, this.lineWidth / 2))
   }
-  fillText(text: string, x: number, y: number): void {
+  fillText(words: string, x: number, y: number): void {
+    const text = spaced(legal(words))
     if (text === '') return
     const { style, weight, size, family } = fontOf(this.font)
     const { width } = this.measureText(text)
@@ -172,7 +173,7 @@ export class SvgContext implements Context2D {
       this.#filled(),
     ]
     const box = { x: left + this.#x, y: base + this.#y - size, width, height: 1.3 * size }
-    this.#elements.push({ style: '', data: `<text ${attributes.join(' ')}>${escaped(spaced(text))}</text>`, isPath: false, box })
+    this.#elements.push({ style: '', data: `<text ${attributes.join(' ')}>${escaped(text)}</text>`, isPath: false, box })
   }
 
   /** The document. `title` and `words` are for those who hear it. */
@@ -284,7 +285,11 @@ function spaced(text: string): string {
 }
 
 const ENTITIES: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
-/** Text of a payload: no markup, and none of the characters that XML does not have. */
+/** Text of a payload becomes no markup. */
 function escaped(text: string): string {
-  return text.replace(/[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/gu, '\ufffd').replace(/[&<>"']/g, (character) => ENTITIES[character])
+  return legal(text).replace(/[&<>"']/g, (character) => ENTITIES[character])
+}
+/** Without the characters that XML does not have. */
+function legal(text: string): string {
+  return text.replace(/[^\t\n\r\u{20}-\u{d7ff}\u{e000}-\u{fffd}\u{10000}-\u{10ffff}]/gu, '\ufffd')
 }

@@ -98,7 +98,7 @@ export class LessonView implements RunView {
           'ol',
           '',
           lines.map(({ id, number, indent, text, isUsed }) => {
-            const line = element('li', isUsed ? '' : 'jp-mod-unused', [element('span', '', text), element('small', '')], { value: String(number) })
+            const line = element('li', isUsed ? '' : 'jp-mod-unused', [element('span', '', typeset(text)), element('small', '')], { value: String(number) })
             line.style.setProperty('--jp-FPDT-indent', String(indent))
             if (!isUsed) line.title = 'No op of this run is this line'
             this.#byId.set(id, line)
@@ -183,12 +183,11 @@ export class LessonView implements RunView {
       if (node.lastElementChild && node.lastElementChild.textContent !== words) node.lastElementChild.textContent = words
     }
     const current = this.#lines.querySelector<HTMLElement>('[aria-current]')
-    // Its own box scrolls; the page stays where the reader has it.
-    if (current) {
-      const { offsetTop, offsetHeight } = current
-      const { scrollTop, clientHeight } = this.#lines
-      if (offsetTop < scrollTop || offsetTop + offsetHeight > scrollTop + clientHeight) this.#lines.scrollTop = offsetTop - clientHeight / 2
-    }
+    if (!current) return
+    // Its own box scrolls; the page stays where the reader has it. What comes next is below, so the line stays in the upper half.
+    const { scrollTop, clientHeight } = this.#lines
+    const at = (current.offsetTop - scrollTop) / clientHeight
+    if (at < 0.05 || at > 0.5) this.#lines.scrollTop = current.offsetTop - 0.25 * clientHeight
   }
 
   // ---- stepping ----------------------------------------------------------------------------------------------------
@@ -228,6 +227,11 @@ export class LessonView implements RunView {
     this.#play.textContent = 'Play'
     this.#play.setAttribute('aria-label', 'Play: goes from op to op by itself (y)')
   }
+}
+
+/** `x_i` with its index set lower. */
+function typeset(text: string): Node[] {
+  return text.split(/_([A-Za-z]+)/).map((part, i) => (i % 2 === 1 ? element('sub', '', part) : document.createTextNode(part)))
 }
 
 /** The other streams that the rank has in this run. */
