@@ -4,9 +4,9 @@
  */
 import { type Control, count, PHASES, type PlaceWanted, panned, READS, type Run, type RunStatus, type Target, WRITES } from 'fpdt/trace'
 import type { LiveLink } from '../live/link.js'
-import { valuesOf } from '../live/values.js'
 import { button } from './button.js'
 import { element } from './dom.js'
+import { heat } from './heat.js'
 import type { Session } from './session.js'
 
 const UNITS = ['op', 'chunk', 'layer', 'step'] as const
@@ -48,7 +48,7 @@ export class Controls {
     this.#session = session
     const go = element('button', 'jp-FPDT-button', 'Run', { type: 'submit' })
     this.#form.append('Run until', this.#phase, ...Object.values(this.#place).map(({ node }) => node), go)
-    this.#form.hidden = true
+    this.#form.hidden = this.#buffer.hidden = true
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault()
       this.#ask({ verb: 'until', place: this.#wanted() })
@@ -94,7 +94,7 @@ export class Controls {
     const { run } = this.#session.shown
     const isLive = isBound && reason === ''
     // A prediction has nothing to control, nor has a run that ended and that no kernel knows.
-    this.node.hidden = !isBound || (status === null && (run.head.origin === 'predicted' || run.head.state !== 'running'))
+    this.node.hidden = !isBound || (status === null && (run.head.origin === 'predicted' || ['done', 'stopped', 'failed'].includes(run.head.state)))
     this.panel.classList.toggle('jp-mod-live', isLive)
     const isPaused = status?.activity === 'paused' || status?.activity === 'held'
     const verbs: readonly [HTMLButtonElement, Control['verb']][] = [
@@ -144,9 +144,12 @@ export class Controls {
     const rank = pinned && 'rank' in pinned ? pinned.rank : pinned?.kind === 'span' ? this.#session.shown.run.spans.rank[pinned.row] : 0
     try {
       const peeked = await this.#link.peek(this.#buffer.value, rank, MOST_VALUES)
+      const { name, tier, shape, stride } = peeked
+      const thinned = stride.some((by) => by > 1) ? `; every ${stride[0]}. row and every ${stride[1]}. column` : ''
+      const words = { title: name, place: `${shape.join(' × ')} on the ${tier} of rank ${peeked.rank}${thinned}` }
       const close = button('Close', 'Close the values', () => this.#values.replaceChildren())
-      this.#values.replaceChildren(valuesOf(peeked, this.#session.shown.theme, Math.max(320, this.node.clientWidth - 8)), close)
-      this.#say(`${peeked.name} on the ${peeked.tier} of rank ${peeked.rank}, ${peeked.shape.join(' × ')}.`)
+      this.#values.replaceChildren(heat(peeked, words, this.#session.shown.theme, Math.max(320, Math.min(720, this.node.clientWidth - 80))), close)
+      this.#say(`${name}, ${words.place}.`)
     } catch (error) {
       this.#say(`Not shown: ${(error as Error).message}`)
     }

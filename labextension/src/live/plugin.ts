@@ -19,7 +19,8 @@ export const live: JupyterFrontEndPlugin<void> = {
         if (kernels.has(context)) return new DisposableDelegate(() => {})
         const kernel = new NotebookKernel(context as unknown as NotebookContext, (path, runs) => setLive(path, runs ? [...runs.statuses.values()] : []))
         kernels.set(context, kernel)
-        context.disposed.connect(() => {
+        // While its connection to the kernel is still there to say so.
+        context.sessionContext.disposed.connect(() => {
           kernels.delete(context)
           kernel.dispose()
         })

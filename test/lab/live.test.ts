@@ -1,0 +1,222 @@
+/** A run that goes on, on the page: in the real JupyterLab, with the real kernel, while its cell is busy. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Locator, Page } from 'playwright'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { PanelState } from '../../labextension/src/lab/panel.js'
+import { kernelStatus, type Lab, results, startLab } from './jupyterlab.js'
+
+const CELLS = [
+  `import { adamW, Device, llama } from 'fpdt'
+const device = await Device.cpu({ memory: '256 MiB', host: '256 MiB' })
+const model = llama({ layers: 4, width: 128, heads: 4, kvHeads: 2, feedForward: 256, vocab: 50257 })
+const run = await device.train(model, { sequence: 4096, chunk: 512, ranks: 2, optimizer: adamW({ rate: 1e-3 }) })`,
+  `for await (const s of run.steps('lib.dom.d.ts', 500)) console.log('step', s.step)`,
+]
+const SOON = { timeout: 15_000, interval: 50 }
+interface App {
+  commands: { execute(id: string, args?: object): Promise<unknown> }
+}
+
+let lab: Lab
+let page: Page
+const troubles: string[] = []
+
+const command = (on: Page, id: string, args: object = {}): Promise<unknown> =>
+  on.evaluate(([name, options]) => (window as unknown as { jupyterapp: App }).jupyterapp.commands.execute(name, options), [id, args] as const)
+/** What the first panel of the page shows; null while it shows none. */
+const state = (on = page): Promise<PanelState | null> =>
+  on.evaluate(() => (document.querySelector('.jp-FPDT-run') as (HTMLElement & { fpdtState: PanelState | null }) | null)?.fpdtState ?? null)
+const end = async (on = page): Promise<number> => (await state(on))?.extent.end_ns ?? -1
+const live = (on = page): Locator => on.locator('.jp-Notebook .jp-FPDT-live').first()
+const said = (on = page): Promise<string> => live(on).locator('.jp-FPDT-live-state').innerText()
+const told = (on = page): Promise<string> => live(on).locator('.jp-FPDT-live-result').innerText()
+const button = (name: string, on = page): Locator => live(on).getByRole('button', { name, exact: true })
+const grows = async (on = page): Promise<void> => {
+  const before = await end(on)
+  await expect.poll(() => end(on), SOON).toBeGreaterThan(before)
+}
+const open = async (name: string): Promise<Page> => {
+  const opened = await lab.open({ width: 1200, height: 1100 })
+  opened.on('pageerror', (error) => troubles.push(String(error)))
+  await opened.goto(`${lab.url}/lab/tree/${name}?reset`)
+  await opened.locator('.jp-Notebook').waitFor({ timeout: 60_000 })
+  return opened
+}
+const shot = async (name: string): Promise<void> => {
+  for (const theme of ['Light', 'Dark']) {
+    await command(page, 'apputils:change-theme', { theme: `JupyterLab ${theme}` })
+    await page.locator(`body[data-jp-theme-name="JupyterLab ${theme}"]`).waitFor({ state: 'attached' })
+    await expect.poll(async () => (await state())?.theme.name, SOON).toBe(theme.toLowerCase())
+    await page.screenshot({ path: join(results, `live-${name}-${theme.toLowerCase()}.png`) })
+  }
+}
+
+beforeAll(async () => {
+  lab = await startLab({ kernel: true })
+  const cells = CELLS.map((source, i) => ({ cell_type: 'code', id: `c${i}`, metadata: {}, source, outputs: [], execution_count: null }))
+  const metadata = { kernelspec: { name: 'fpdt', display_name: 'TypeScript (FPDT)', language: 'typescript' }, language_info: { name: 'typescript' } }
+  writeFileSync(join(lab.folder, 'live.ipynb'), JSON.stringify({ nbformat: 4, nbformat_minor: 5, metadata, cells }))
+  page = await open('live.ipynb')
+}, 120_000)
+afterAll(async () => {
+  await lab?.close()
+  expect(troubles).toEqual([])
+})
+
+const runAll = async (): Promise<void> => {
+  await expect.poll(() => kernelStatus(page), { timeout: 60_000, interval: 50 }).toBe('idle')
+  command(page, 'notebook:run-all-cells').catch(() => {}) // it waits for the last of them, and the page may be left before
+  await expect.poll(() => said(), { timeout: 60_000, interval: 50 }).toMatch(/^Step \d+ runs, after op \d+: /)
+}
+const line = async (): Promise<number> => Number(/after op (\d+)/.exec(await said())?.[1] ?? -1)
+const paused = () => expect.poll(() => said(), SOON).toMatch(/^Step \d+ is paused after op \d+: /)
+const reasonOf = (name: string, on = page): Promise<string | null> => button(name, on).getAttribute('title')
+const comms = (): Promise<number> =>
+  page.evaluate(async () => {
+    type Kernel = { requestCommInfo(of: object): Promise<{ content: { comms: object } }> }
+    const { jupyterapp } = window as unknown as { jupyterapp: { shell: { currentWidget: { sessionContext: { session: { kernel: Kernel } } } } } }
+    const { content } = await jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestCommInfo({ target_name: 'fpdt.runs' })
+    return Object.keys(content.comms).length
+  })
+
+describe('a run that goes on', () => {
+  it('shows its ops while the cell is busy', async () => {
+    await runAll()
+    await live().scrollIntoViewIfNeeded()
+    await grows()
+    await grows()
+    expect(await kernelStatus(page)).toBe('busy')
+    await expect.poll(() => page.locator('.jp-FPDT-status').innerText(), SOON).toMatch(/FPDT running · step \d+/)
+    await shot('running')
+  }, 90_000)
+
+  it('is held on the page alone: ops are counted, then followed again', async () => {
+    await button('Hold view').click()
+    const held = await end()
+    await expect.poll(() => live().locator('.jp-FPDT-badge').innerText(), SOON).toMatch(/^\+[\d,]+ ops$/)
+    const place = await line()
+    await expect.poll(() => line(), SOON).not.toBe(place)
+    expect(await end()).toBe(held)
+    await button('Follow').click()
+    await expect.poll(() => end(), SOON).toBeGreaterThan(held)
+  })
+
+  it('pauses at an op while the light of the kernel stays busy', async () => {
+    await button('Pause training').click()
+    await paused()
+    await expect.poll(() => told(), SOON).toMatch(/op \d+/)
+    const before = await line()
+    // Every message has its own busy and idle; the kernel says at once that the cell is busy still.
+    const lights: string[] = []
+    for (let i = 0; i < 20; i++) {
+      lights.push(await kernelStatus(page))
+      await new Promise((resolve) => setTimeout(resolve, 25))
+    }
+    expect(lights.filter((light) => light === 'busy').length).toBeGreaterThan(17)
+    expect(await line()).toBe(before)
+    expect(await button('Pause training').count()).toBe(0)
+  })
+
+  it('goes on by an op, a chunk, and until a place', async () => {
+    const unit = live().getByLabel('Unit of a step')
+    let before = await line()
+    await button('Step').click()
+    await expect.poll(() => line(), SOON).toBeGreaterThan(before)
+    await paused()
+    before = await line()
+    await unit.selectOption('chunk')
+    await button('Step').click()
+    await expect.poll(() => line(), SOON).toBeGreaterThan(before)
+    await paused()
+    await button('Run until …').click()
+    await live().getByLabel('Phase').selectOption('optimizer')
+    await live().getByRole('button', { name: 'Run', exact: true }).press('Enter')
+    await expect.poll(() => said(), SOON).toMatch(/paused after op \d+: .*optimizer/)
+    await live().getByLabel('Phase').press('Escape')
+    expect(await live().locator('.jp-FPDT-until').isVisible()).toBe(false)
+  })
+
+  it('shows values of what an op touches', async () => {
+    expect(await reasonOf('Peek')).toMatch(/Click an op/)
+    // The op that was done last, at the right edge of the lanes.
+    const { x, y, width, height } = (await state())!.picture.lanes[0]
+    await page
+      .locator('.jp-Notebook .jp-FPDT-stage')
+      .first()
+      .click({ position: { x: x + width - 2, y: y + height / 2 } })
+    const names = live().getByLabel('Value to look at')
+    await expect.poll(() => names.locator('option').count(), SOON).toBeGreaterThan(0)
+    const name = await names.inputValue()
+    await button('Peek').click()
+    await expect.poll(() => told(), SOON).toMatch(/ on the (device|host) of rank 0/)
+    expect(await told()).toContain(name)
+    expect(await live().locator('.jp-FPDT-values canvas').getAttribute('aria-label')).toMatch(/minimum/i)
+    await shot('paused')
+  })
+
+  it('a second tab follows the same run, and says the same', async () => {
+    await command(page, 'docmanager:save')
+    const second = await open('live.ipynb')
+    await expect.poll(() => said(second), SOON).toBe(await said())
+    await button('Resume training', second).click()
+    await grows(second)
+    await grows()
+    await second.context().close()
+  })
+
+  it('goes on when the page is loaded again in the middle of it', async () => {
+    await command(page, 'docmanager:save')
+    const open_ = await comms()
+    await page.reload()
+    await page.locator('.jp-Notebook').waitFor({ timeout: 60_000 })
+    await expect.poll(() => said(), { timeout: 30_000, interval: 50 }).toMatch(/^Step \d+ runs/)
+    await grows()
+    await grows()
+    expect(await kernelStatus(page)).toBe('busy')
+    expect(await comms()).toBe(open_)
+  }, 90_000)
+
+  it('a notebook that is closed lets go of the run, and finds it when it is opened again', async () => {
+    await command(page, 'docmanager:save')
+    const before = await comms()
+    await command(page, 'application:close')
+    await page.locator('.jp-Notebook').waitFor({ state: 'detached' })
+    await command(page, 'docmanager:open', { path: 'live.ipynb' })
+    await page.locator('.jp-Notebook').waitFor()
+    await expect.poll(() => said(), SOON).toMatch(/^Step \d+ runs/)
+    await grows()
+    expect(await comms()).toBe(before)
+  })
+
+  it('stops, and the cell ends', async () => {
+    await button('Stop training').click()
+    await expect.poll(() => kernelStatus(page), SOON).toBe('idle')
+    await expect.poll(() => said(), SOON).toMatch(/^Between steps|^The run has ended/)
+    expect(await button('Resume training').count()).toBe(0)
+  })
+
+  it('is lost with a restart, says so, and the next run is followed', async () => {
+    await runAll()
+    void command(page, 'notebook:restart-kernel')
+    await page.locator('.jp-Dialog').getByRole('button', { name: 'Confirm Kernel Restart' }).click()
+    await expect.poll(() => said(), SOON).toMatch(/restarted/)
+    for (const name of ['Pause training', 'Step', 'Run until …', 'Stop training', 'Peek']) {
+      expect(await button(name).getAttribute('aria-disabled'), name).toBe('true')
+      expect(await reasonOf(name), name).toMatch(/restarted/)
+    }
+    await button('Stop training').press('Enter')
+    expect(await told()).toMatch(/restarted/)
+    await shot('lost')
+    await runAll()
+    await grows()
+  }, 90_000)
+
+  it('has controls that say why they do nothing when the notebook has no kernel', async () => {
+    await command(page, 'notebook:shutdown-kernel')
+    await expect.poll(() => said(), SOON).toMatch(/no kernel/)
+    expect(await reasonOf('Pause training')).toMatch(/no kernel/)
+    expect(await button('Pause training').getAttribute('aria-disabled')).toBe('true')
+    expect(await page.locator('.jp-FPDT-status').innerText()).not.toMatch(/^FPDT running/)
+  })
+})
