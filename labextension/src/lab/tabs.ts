@@ -2,6 +2,7 @@
 import type { ILayoutRestorer, JupyterFrontEnd } from '@jupyterlab/application'
 import { MainAreaWidget, WidgetTracker } from '@jupyterlab/apputils'
 import type { DocumentRegistry } from '@jupyterlab/docregistry'
+import { Toolbar } from '@jupyterlab/ui-components'
 import { type ISignal, Signal } from '@lumino/signaling'
 import type { Widget } from '@lumino/widgets'
 import type { OpenNotebooks } from './notebooks.js'
@@ -61,7 +62,8 @@ export class RunTabs {
 
   #make(place: RunPlace): MainAreaWidget<RunTab> {
     const content = new RunTab(place, this.#notebooks, (path) => void this.#app.commands.execute('docmanager:open', { path, factory: 'Notebook' }))
-    const tab = new MainAreaWidget({ content })
+    // The toolbar that a tab has by itself leaves a button behind when it is closed.
+    const tab = new MainAreaWidget({ content, toolbar: new Toolbar() })
     tab.id = `fpdt-run-${place.run_id}-${Date.now()}`
     tab.title.closable = true
     const name = (): void => {
@@ -80,8 +82,10 @@ export class RunTabs {
       this.#notebooks.changed.disconnect(name)
       this.#notebooks.renamed.disconnect(rename)
     })
+    // The first one splits the page; others stand in the same half.
+    const beside = this.#tracker.find(({ isAttached }) => isAttached)
     void this.#tracker.add(tab)
-    this.#app.shell.add(tab, this.#area, { mode: 'split-right', activate: false })
+    this.#app.shell.add(tab, this.#area, { activate: false, ...(beside ? { mode: 'tab-after', ref: beside.id } : { mode: 'split-right' }) })
     return tab
   }
 
