@@ -38,8 +38,8 @@ export class RunControl {
 
   constructor(
     private readonly plan: Plan,
-    /** What is under control, in words: `step 3`. */
-    private readonly what: () => string,
+    /** The step under way, in words: `step 3`. */
+    private readonly stepInWords: () => string,
   ) {}
 
   /** Holds before the next op, also where nothing runs yet. Resolves when it stands, with the place in words; at once where it does. */
@@ -66,7 +66,7 @@ export class RunControl {
     if (this.#under?.kind === 'stepper') return this.#drive((stepper) => stepper.to(this.plan.listing.length - 1))
     this.#paused = false
     this.#go(Number.POSITIVE_INFINITY)
-    return `${this.what()} runs on`
+    return `${this.#what} runs on`
   }
   /** Runs on to the end of the op, chunk, layer or step that comes next, and pauses there. Calls that follow each other quickly add up. */
   async step(unit: Unit = 'op'): Promise<string> {
@@ -82,7 +82,7 @@ export class RunControl {
     this.#refuse('stop')
     await this.#begun()
     this.#refuse('stop') // it may be over
-    const what = this.what()
+    const what = this.#what
     if (this.#under?.kind === 'stepper') {
       await this.#drive((stepper) => stepper.close())
       return `${what} is closed`
@@ -259,10 +259,14 @@ export class RunControl {
     }
     return this.#where()
   }
+  get #what(): string {
+    if (this.#under?.kind === 'call') return this.#under.what
+    return this.#under?.kind === 'stepper' ? 'the stepper' : this.stepInWords()
+  }
   #where(): string {
     if (this.#under?.kind === 'stepper') return `the stepper stands after op ${this.line}: ${this.plan.words(this.line)}`
     if (!this.#under) return this.#paused ? 'paused before the next step' : 'nothing runs any more'
-    return `${this.#paused ? 'paused' : 'running'}: ${this.what()} after op ${this.#line}, ${this.plan.words(this.#line)}`
+    return `${this.#paused ? 'paused' : 'running'}: ${this.#what} after op ${this.#line}, ${this.plan.words(this.#line)}`
   }
   #refuse(verb: RunStatus['can'][number]): void {
     if (this.can.includes(verb)) return
