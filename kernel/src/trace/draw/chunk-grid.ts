@@ -14,7 +14,7 @@ export interface ChunkGrid {
 }
 
 /** How much of its colour a cell has before it is met. */
-const PALE = 0.22
+const PALE = 0.3
 
 /** The cell under a point; null beside the grid. */
 export function cellAt({ x, y, rows, columns, cellWidth, cellHeight }: ChunkGrid, atX: number, atY: number): { row: number; column: number } | null {

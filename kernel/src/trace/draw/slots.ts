@@ -39,7 +39,7 @@ export interface SlotsLayout {
 
 const ROW = 17
 const GAP = 4
-/** Of more, those that are used longest in the window are shown. */
+/** Of more, those that most chunks take by turns in the window are shown. */
 const MOST_ROWS = 12
 const NAME = 10
 
@@ -52,8 +52,8 @@ export function layOutSlots(
   plot: { readonly x: number; readonly width: number },
 ): SlotsLayout {
   const { theme } = surface
-  const used = slots.map((slot) => ({ slot, time: timeUsed(slot, view) })).filter(({ time }) => time > 0)
-  const longest = new Set([...used].sort((a, b) => b.time - a.time).slice(0, MOST_ROWS))
+  const used = slots.map((slot) => ({ slot, ...turnsIn(slot, view) })).filter(({ turns }) => turns > 0)
+  const busiest = new Set([...used].sort((a, b) => b.turns - a.turns || b.time_ns - a.time_ns).slice(0, MOST_ROWS))
   const legend = layOutLegend(
     surface,
     [
@@ -66,7 +66,7 @@ export function layOutSlots(
   )
   const tickLine = legend.height + 8
   const top = tickLine + 10
-  const rows = used.filter((each) => longest.has(each)).map(({ slot }, i) => ({ slot, letter: slotLetter(i), y: top + i * (ROW + GAP) }))
+  const rows = used.filter((each) => busiest.has(each)).map(({ slot }, i) => ({ slot, letter: slotLetter(i), y: top + i * (ROW + GAP) }))
   const end = top + rows.length * (ROW + GAP)
   const hidden = used.length - rows.length
   return { width, height: Math.max(end, top + ROW) + (hidden > 0 || rows.length === 0 ? 18 : 4), legend, tickLine, plot, rows, hidden, hiddenLine: end + 8 }
@@ -94,7 +94,7 @@ export function drawSlots(surface: Surface, run: Run, view: View, layout: SlotsL
     drawLives(surface, run, view, layout, row)
   }
   if (layout.hidden > 0)
-    write(surface, `${layout.hidden} more places are used less in this window; zoom in to see them`, plot.x, layout.hiddenLine, {
+    write(surface, `${layout.hidden} more places have fewer turns in this window; zoom in to see them`, plot.x, layout.hiddenLine, {
       role: 'note',
       colour: theme.mutedText,
     })
@@ -185,11 +185,14 @@ function firstIn(slot: Slot, view: View): number {
   return firstAfter(slot.end_ns, (end_ns) => end_ns, view.start_ns)
 }
 
-function timeUsed(slot: Slot, view: View): number {
-  let time = 0
-  for (let life = firstIn(slot, view); life < slot.buffer.length && slot.start_ns[life] < view.end_ns; life++)
-    time += Math.min(slot.end_ns[life], view.end_ns) - Math.max(slot.start_ns[life], view.start_ns)
-  return time
+/** How many live there in the window, and how long. */
+function turnsIn(slot: Slot, view: View): { turns: number; time_ns: number } {
+  const first = firstIn(slot, view)
+  let life = first
+  let time_ns = 0
+  for (; life < slot.buffer.length && slot.start_ns[life] < view.end_ns; life++)
+    time_ns += Math.min(slot.end_ns[life], view.end_ns) - Math.max(slot.start_ns[life], view.start_ns)
+  return { turns: life - first, time_ns }
 }
 
 function timeX({ plot }: SlotsLayout, view: View, time_ns: number): number {

@@ -87,6 +87,7 @@ export class ChunksView extends CanvasView<Laid> {
       ]),
     )
     this.stage.after(this.#now)
+    this.node.classList.add('jp-FPDT-chunks')
   }
 
   override update(shown: Shown, changed: Changed): void {

@@ -75,7 +75,7 @@ export class SlotsView extends CanvasView<SlotsLayout> {
     const { rows = [] } = this.laid ?? {}
     const instant_ns = this.session.instant_ns
     return {
-      caption: `Slots of rank ${window.rank} that are used longest from ${duration(window.start_ns)} to ${duration(window.end_ns)}, at ${duration(instant_ns)}`,
+      caption: `Slots of rank ${window.rank} with most turns from ${duration(window.start_ns)} to ${duration(window.end_ns)}, at ${duration(instant_ns)}`,
       columns: ['slot', 'first byte', 'size', 'chunks in the window', 'at the instant'],
       rows: rows.map(({ slot, letter }) => [
         letter,

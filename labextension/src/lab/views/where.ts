@@ -50,6 +50,7 @@ export class WhereView extends CanvasView<Laid> {
       ]),
     )
     this.stage.after(this.#now)
+    this.node.classList.add('jp-FPDT-chunks')
   }
 
   override update(shown: Shown, changed: Changed): void {

@@ -1,8 +1,9 @@
 /** Runs of generated training steps, and the ops that they are runs of: any system, loop order, prefetch, batch, loss of time. */
 import fc from 'fast-check'
 import { stepOf, type TrainOptions } from '../../../../kernel/src/fpdt/plan/training-plan.js'
+import type { ModelConfig } from '../../../../kernel/src/model/config.js'
 import { llama } from '../../../../kernel/src/model/llama.js'
-import { type Op, streamOf } from '../../../../kernel/src/schedule/ops.js'
+import type { Op } from '../../../../kernel/src/schedule/ops.js'
 import { trainingStep } from '../../../../kernel/src/schedule/step.js'
 import { SYSTEM_NAMES, SYSTEMS, type SystemName } from '../../../../kernel/src/schedule/systems.js'
 import { memoryOf } from '../../../../kernel/src/trace/memory.js'
@@ -40,30 +41,33 @@ export const anyOptions: fc.Arbitrary<RunOptions> = fc
   })
 
 /** Grouped heads: two query heads a key/value head. */
-const model = (layers: number) => llama({ layers, width: 64, heads: 4, kvHeads: 2, headSize: 16, feedForward: 96, vocab: 128 })
+export function modelOf({ layers }: RunOptions): ModelConfig {
+  return llama({ layers, width: 64, heads: 4, kvHeads: 2, headSize: 16, feedForward: 96, vocab: 128 })
+}
 
-export function anyRun({ ranks, layers, chunks, system, train }: RunOptions, steps = 1): Run {
-  return openRun(fixture({ ranks, layers, chunks, system, steps, model: model(layers), train }))
+export function anyRun(options: RunOptions, steps = 1): Run {
+  const { ranks, layers, chunks, system, train } = options
+  return openRun(fixture({ ranks, layers, chunks, system, steps, model: modelOf(options), train }))
+}
+
+export function trainOf({ chunks, ranks, system, train }: RunOptions): TrainOptions {
+  return { sequence: chunks * TOKENS, ranks, hidden: 'bf16', system, ...train }
 }
 
 /** The ops of its step; op i is line i of the listing. */
-export function opsOf({ ranks, layers, chunks, system, train }: RunOptions): Op[] {
-  return [...trainingStep(stepOf(model(layers), { sequence: chunks * TOKENS, ranks, hidden: 'bf16', system, ...train }))]
+export function opsOf(options: RunOptions): Op[] {
+  return [...trainingStep(stepOf(modelOf(options), trainOf(options)))]
 }
 
+/** Time from one op to the next where they run one after the other. */
 export const SLOT_NS = 10
 
-/** The same run with its ops one after the other: op i from 10 i to 10 (i + 1), on every rank. */
+/** The same run with its ops one after the other: op i from 10 i to 10 i + 8, on every rank. */
 export function oneAfterTheOther(run: Run): Run {
   const spans = {
     ...run.spans,
     start_ns: Float64Array.from(run.spans.op, (op) => SLOT_NS * op),
-    duration_ns: new Float64Array(run.spans.op.length).fill(SLOT_NS),
+    duration_ns: new Float64Array(run.spans.op.length).fill(SLOT_NS - 2),
   }
   return openRun({ ...run, head: { ...run.head, steps: [], peaks: [] }, spans, memory: memoryOf(run, spans) })
-}
-
-/** Ops that run: all but frees. */
-export function runs(op: Op): boolean {
-  return streamOf(op) !== null
 }
