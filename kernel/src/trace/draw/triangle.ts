@@ -197,7 +197,7 @@ function drawCells(surface: Surface, triangle: Triangle, met: number, { grid }: 
         context.restore()
       }
       const middle = rect.x + (rect.width - 1) / 2
-      write(surface, String(meeting + 1), middle, rect.y + rect.height * 0.33, { role: 'bar', size: 10, align: 'center', colour, on: fill, plate: isOver })
+      write(surface, String(meeting + 1), middle, rect.y + rect.height / 2 - 6, { role: 'bar', size: 10, align: 'center', colour, on: fill, plate: isOver })
       let times = 0
       for (let next: number = meeting; next >= 0; next = triangle.next[next]) times++
       const letter = SOURCE_LETTERS[SOURCES[triangle.source[meeting]]]
@@ -208,7 +208,7 @@ function drawCells(surface: Surface, triangle: Triangle, met: number, { grid }: 
         [`${from} ×${times}`, `${letter}×${times}`, from, letter]
           .filter((words) => times > 1 === words.includes('×'))
           .find((words) => textWidth(surface, words, SMALL) <= room) ?? letter
-      write(surface, below, middle, rect.y + rect.height * 0.7, { role: 'bar', ...SMALL, align: 'center', colour, on: fill, plate: isOver })
+      write(surface, below, middle, rect.y + rect.height / 2 + 6, { role: 'bar', ...SMALL, align: 'center', colour, on: fill, plate: isOver })
     }
   }
 }
