@@ -41,7 +41,7 @@ export interface RunSink {
   /** `head.steps` holds what is new. */
   step(head: RunHead): void
   /** The process that held the run is gone. */
-  lost(words: string): void
+  lost(): void
 }
 /** How a run stands for this page. */
 export interface Standing {
@@ -284,7 +284,7 @@ export class LiveClient<Sink extends RunSink> {
   #loseRun({ run_id, activity }: RunStatus, words: string): void {
     if (activity === 'closed') return // and so it was in its last list
     this.#over.set(run_id, words)
-    this.#followed.get(run_id)?.sink.lost(words)
+    this.#followed.get(run_id)?.sink.lost()
   }
 
   /** No timer runs and no message waits. */

@@ -25,6 +25,7 @@ export class LiveLink {
   #heard: { dispose(): void } | null = null
   #saved: RunTables
   #open: () => Run
+  #failure = ''
   #heldAt: number | null = null
   readonly #listeners = new Set<() => void>()
 
@@ -50,7 +51,7 @@ export class LiveLink {
   }
   /** Why nothing can be asked of the training, in words; empty when it can. */
   get reason(): string {
-    return this.#followed?.sink.failure || (this.#notebook?.runs?.standing(this.run_id).reason ?? NO_KERNEL)
+    return this.#failure || (this.#notebook?.runs?.standing(this.run_id).reason ?? NO_KERNEL)
   }
   /** Spans that came since the view was held; null while it is not. */
   get behind(): number | null {
@@ -119,11 +120,14 @@ export class LiveLink {
   #look(): void {
     const runs = this.#notebook?.runs
     if (!runs) this.#unfollow()
-    else if (!this.#followed && this.status && this.status.activity !== 'closed') {
+    else if (!this.#followed && !this.#failure && this.status && this.status.activity !== 'closed') {
       this.#followed = runs.follow(this.run_id)
-      this.#followed.sink.saved(this.#saved)
-      this.#heard = this.#followed.sink.onChange(() => {
-        this.#show()
+      const { sink } = this.#followed
+      sink.saved(this.#saved)
+      this.#heard = sink.onChange(() => {
+        this.#failure = sink.failure
+        if (this.#failure) this.#unfollow()
+        else this.#show()
         this.#tell()
       })
       this.#show()

@@ -100,7 +100,8 @@ export class LiveRun implements RunSink {
     const none = emptySpans()
     openRun({ head, ...plan, spans: none, memory: memoryOf(plan, none) }) // refuses what is not to be used
     if (this.#plan && this.#plan.listing.length !== plan.listing.length) this.#replace(none)
-    this.#plan ??= plan
+    this.#plan = plan // whole, as a saved one need not be
+    this.#version++
     this.#fresh = new Set()
     this.#takeHead(head)
     this.#changed()
@@ -129,14 +130,15 @@ export class LiveRun implements RunSink {
     this.#changed()
   }
 
-  lost(words: string): void {
+  lost(): void {
     if (!this.#head) return
-    this.#head = { ...this.#head, state: 'lost', message: words }
+    this.#head = { ...this.#head, state: 'lost' }
     this.#changed()
   }
 
-  /** What a saved output says of the run: its finished steps, where fewer of their spans have come. */
+  /** What a saved output says of the run: its finished steps, where fewer of their spans have come. One that was saved before the first step foretells it. */
   saved(tables: RunTables): void {
+    if (tables.head.origin === 'predicted') return
     const mine = countsOf(this.#spans.from(0))
     const theirs = countsOf(tables.spans)
     const newest = [...new Set([...mine.keys(), ...theirs.keys()])].sort((a, b) => b - a).slice(0, this.limits().steps)
