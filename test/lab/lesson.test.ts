@@ -34,7 +34,7 @@ async function open(name: string): Promise<Page> {
   await openWithoutKernel(lab, opened, name)
   await opened.locator('.jp-FPDT-stage[data-fpdt-drawn]').first().waitFor()
   await opened.getByRole('button', { name: /^Lesson/ }).click()
-  await opened.locator('.jp-FPDT-lesson').waitFor()
+  await opened.locator('.jp-FPDT-algorithm li').first().waitFor()
   return opened
 }
 const stateOf = (at: Page): Promise<PanelState> =>

@@ -145,7 +145,7 @@ export class Controls {
     try {
       const peeked = await this.#link.peek(this.#buffer.value, rank, MOST_VALUES)
       const { name, tier, shape, stride } = peeked
-      const thinned = stride.some((by) => by > 1) ? `; every ${stride[0]}. row and every ${stride[1]}. column` : ''
+      const thinned = stride.some((by) => by > 1) ? `; each cell stands for ${stride[0]} × ${stride[1]} values` : ''
       const words = { title: name, place: `${shape.join(' × ')} on the ${tier} of rank ${peeked.rank}${thinned}` }
       const close = button('Close', 'Close the values', () => this.#values.replaceChildren())
       this.#values.replaceChildren(heat(peeked, words, this.#session.shown.theme, Math.max(320, Math.min(720, this.node.clientWidth - 80))), close)

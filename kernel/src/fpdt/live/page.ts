@@ -6,7 +6,7 @@ import type { RunControl } from '../run/control.js'
 import type { Target } from '../run/places.js'
 import { Follower } from './follower.js'
 import type { LiveRun } from './live-run.js'
-import { strided } from './peeked.js'
+import { thinned } from './peeked.js'
 import { readPageMessage, requestOf } from './requests.js'
 
 export class Page {
@@ -68,7 +68,7 @@ export class Page {
       case 'peek': {
         const run = this.#run(message)
         if (!run.control.standsInStep) throw new FpdtError('control', 'values can be looked at while a step is paused or a stepper is held; pause it first.')
-        const { values, ...rest } = strided(run.peek(message.name, message.rank), message.most)
+        const { values, ...rest } = thinned(run.peek(message.name, message.rank), message.most)
         this.#send({ op: 'peeked', request: message.request, ...rest }, [values])
         return undefined
       }

@@ -1,19 +1,18 @@
-/** A value as a page can draw it: its rows, thinned out to as many numbers as it asked for. */
+/** A value as a page can draw it: its rows, reduced to as many numbers as it asked for. */
 import type { KernelMessage } from '../../trace/live/messages.js'
+import { gridOf } from '../../trace/model/grid.js'
 import type { Peek } from '../run/peek.js'
 
 type Peeked = Omit<Extract<KernelMessage, { op: 'peeked' }>, 'op' | 'request'> & { readonly values: Uint8Array }
 
-/** Every n-th row and column, alike as far as that goes: the last dimension makes the columns, all others the rows. */
-export function strided({ name, tier, rank, shape, values }: Peek, most: number): Peeked {
+/** Of each block of rows and columns the value that stands out most: the last dimension makes the columns, all others the rows. */
+export function thinned({ name, tier, rank, shape, values }: Peek, most: number): Peeked {
   const width = shape.at(-1) ?? 1
   const height = values.length / width
   const [down, across] = stridesOf(height, width, most)
-  const [rows, columns] = [Math.ceil(height / down), Math.ceil(width / across)]
-  const kept = new Float32Array(rows * columns)
-  for (let row = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++) kept[row * columns + column] = values[row * down * width + column * across]
-  return { name, tier, rank, shape, rows, columns, stride: [down, across], values: new Uint8Array(kept.buffer) }
+  const grid = gridOf(values, [height, width], { rows: Math.ceil(height / down), columns: Math.ceil(width / across) })
+  const kept = Float32Array.from(grid.values)
+  return { name, tier, rank, shape, rows: grid.cellRows, columns: grid.cellColumns, stride: grid.block, values: new Uint8Array(kept.buffer) }
 }
 
 function stridesOf(height: number, width: number, most: number): readonly [number, number] {

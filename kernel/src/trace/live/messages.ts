@@ -46,7 +46,7 @@ export type PageMessage =
   | { readonly op: 'follow' | 'unfollow'; readonly run_id: string }
   | { readonly op: 'ack'; readonly run_id: string; readonly seq: number }
   | { readonly op: 'control'; readonly run_id: string; readonly request: number; readonly do: Control }
-  /** Values of a buffer where it stands, while the run is paused: its rows cut to at most `most` numbers, by striding. */
+  /** Values of a buffer where it stands, while the run is paused: at most `most` numbers, reduced by blocks. */
   | { readonly op: 'peek'; readonly run_id: string; readonly request: number; readonly name: string; readonly rank: number; readonly most: number }
 
 /** Where a run stands. */
@@ -91,7 +91,7 @@ export type KernelMessage =
   | { readonly op: 'done'; readonly request: number; readonly words: string }
   /** `request` is -1 where what is refused had none. */
   | { readonly op: 'refused'; readonly request: number; readonly words: string }
-  /** Buffer: f32 values, row by row. `shape`: of the whole value; `rows` x `columns`: of what is sent; every `stride`-th of it. */
+  /** Buffer: f32 values, row by row. `shape`: of the whole value; `rows` x `columns`: of what is sent, each the value of a block of `stride` that stands out most (`grid.ts`). */
   | {
       readonly op: 'peeked'
       readonly request: number
