@@ -67,7 +67,7 @@ export function headlines(comparison: Comparison): string[] {
     ...said(row('Peak of device'), 'Peak of device memory'),
     ...said(row('Peak of host'), 'Peak of host memory'),
     ...said(row('Arenas', 'device arena'), 'Device arena'),
-    ...said(row('Overlap', 'beside it'), 'Copies that compute does not hide'),
+    ...said(row('Copies', 'not under compute'), 'Copies that compute does not hide'),
     ...(sameOps
       ? [`Both have the same ops: ${counted(ops.length, 'op')} took another time, and ${order}.`]
       : ['The two have different ops; they are compared by phase, layer and kernel.']),

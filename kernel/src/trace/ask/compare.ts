@@ -4,12 +4,12 @@
  *
  *   duration     = compute by family + compute standing still by cause
  *   compute      = by phase and layer = by kernel
- *   copies       = under compute + beside it
+ *   copies       = under compute + not under compute
  *   peak         = bytes by category at that instant
  *
  * Two runs of one listing are compared op by op besides. Comparing in the other order gives the same rows with a and b exchanged.
  */
-import { placeWords } from '../draw/words.js'
+import { CATEGORY_WORDS, placeWords } from '../draw/words.js'
 import type { Run } from '../model/run.js'
 import { CATEGORIES, FAMILIES, IDLE_CAUSES, KINDS, NONE, PHASES, type RankAccount, STREAMS, type StepSummary, TIERS, type Tier } from '../schema.js'
 import { copyTime } from './accounts.js'
@@ -227,7 +227,8 @@ function groupsOf(a: Counted, b: Counted): DifferenceGroup[] {
   ].filter(({ parts }) => parts.length > 0)
 }
 
-function speed({ side: { step: a } }: Counted, { side: { step: b } }: Counted): DifferenceGroup {
+function speed(left: Counted, right: Counted): DifferenceGroup {
+  const [a, b] = [left.side.step, right.side.step]
   const parts: Difference[] = [{ name: 'duration', unit: 'time', best: 'less', a: a.duration_ns, b: b.duration_ns }]
   if (a.tokens > 0 || b.tokens > 0) {
     parts.push({ name: 'tokens', unit: 'count', best: 'neither', a: a.tokens, b: b.tokens })
@@ -238,7 +239,9 @@ function speed({ side: { step: a } }: Counted, { side: { step: b } }: Counted): 
     parts.push({ name: 'tokens a second', unit: 'rate', best: 'more', a: rate(a), b: rate(b) })
   }
   if (a.mfu !== null || b.mfu !== null) parts.push({ name: 'MFU', unit: 'share', best: 'more', a: a.mfu, b: b.mfu })
-  return { title: 'Speed', hint: 'Of the whole step, all ranks.', total: null, parts }
+  const hidden: Difference = { name: 'hidden share of copies', unit: 'share', best: 'more', a: hiddenShare(left), b: hiddenShare(right) }
+  if (hidden.a !== null || hidden.b !== null) parts.push(hidden)
+  return { title: 'Speed', hint: `Of the whole step, all ranks; the hidden share is that of ${ranksInWords(left, right)}.`, total: null, parts }
 }
 
 /** Busy by family, idle by cause: the duration. */
@@ -267,21 +270,25 @@ const IDLE_WORDS = {
 
 /** Copies between tiers, under compute or not. */
 function overlap(a: Counted, b: Counted): DifferenceGroup {
-  const copied = ({ account }: Counted): number | null => (account ? copyTime(account) : null)
-  const hidden = ({ account }: Counted): number | null => account?.hidden_copy_ns ?? null
-  const beside = (one: Counted): number | null => minus(copied(one), hidden(one))
-  const total: Difference = { name: 'time of copies', unit: 'time', best: 'less', a: copied(a), b: copied(b) }
-  if (!total.a && !total.b) return { title: 'Overlap', hint: '', total: null, parts: [] }
-  const share = (one: Counted): number | null => (copied(one) ? (hidden(one) as number) / (copied(one) as number) : null)
+  const [copiedA, copiedB] = [copied(a), copied(b)]
+  const beside = (one: Counted): number | null => (one.account ? copyTime(one.account) - one.account.hidden_copy_ns : null)
+  const parts: Difference[] = [
+    { name: 'under compute', unit: 'time', best: 'neither', a: a.account?.hidden_copy_ns ?? null, b: b.account?.hidden_copy_ns ?? null },
+    { name: 'not under compute', unit: 'time', best: 'less', a: beside(a), b: beside(b) },
+  ]
   return {
-    title: `Overlap (${percentOf(share(a))} and ${percentOf(share(b))} of the copies lie under compute)`,
-    hint: 'Copies between device, host and disk that ran while compute ran, and those that did not.',
-    total,
-    parts: [
-      { name: 'under compute', unit: 'time', best: 'neither', a: hidden(a), b: hidden(b) },
-      { name: 'beside it', unit: 'time', best: 'less', a: beside(a), b: beside(b) },
-    ],
+    title: 'Copies',
+    hint: `Between device, host and disk, while compute ran and while it did not, ${ranksInWords(a, b)}.`,
+    total: { name: 'time of copies', unit: 'time', best: 'less', a: copiedA, b: copiedB },
+    parts: copiedA || copiedB ? parts : [],
   }
+}
+
+function copied({ account }: Counted): number | null {
+  return account ? copyTime(account) : null
+}
+function hiddenShare(one: Counted): number | null {
+  return one.account && copied(one) ? one.account.hidden_copy_ns / copyTime(one.account) : null
 }
 
 function moves(a: Counted, b: Counted): DifferenceGroup {
@@ -305,7 +312,7 @@ const MOVE_WORDS = {
 function peak(tier: Tier, a: Counted, b: Counted): DifferenceGroup[] {
   const [highest, other] = [a, b].map(({ side }) => peakOf(side, tier))
   if (highest.bytes === 0 && other.bytes === 0) return []
-  const parts = tallied(highest.made, other.made, 'bytes', 'less', (category) => CATEGORIES[category] ?? 'held from before')
+  const parts = tallied(highest.made, other.made, 'bytes', 'less', (category) => CATEGORY_WORDS[CATEGORIES[category] ?? 'earlier'])
   const total: Difference = { name: 'peak', unit: 'bytes', best: 'less', a: highest.bytes, b: other.bytes }
   return [{ title: `Peak of ${tier} memory`, hint: `Most bytes alive at once in the step, ${ranksInWords(a, b)}, and what they were.`, total, parts }]
 }
@@ -401,12 +408,6 @@ function unlessNothing(row: Difference): Difference[] {
 function sumOf(name: string, unit: Unit, best: Difference['best'], parts: readonly Difference[]): Difference {
   const sum = (side: 'a' | 'b'): number => parts.reduce((total, part) => total + (part[side] as number), 0)
   return { name, unit, best, a: sum('a'), b: sum('b') }
-}
-function minus(a: number | null, b: number | null): number | null {
-  return a === null || b === null ? null : a - b
-}
-function percentOf(share: number | null): string {
-  return share === null ? 'unknown' : `${(100 * share).toFixed(1)} %`
 }
 function ranksInWords(a: Counted, b: Counted): string {
   return a.side.rank === b.side.rank ? `rank ${a.side.rank}` : `rank ${a.side.rank} and rank ${b.side.rank}`

@@ -62,8 +62,7 @@ export class CurvesView extends CanvasView<CurvesLayout> {
 
   override update(shown: Shown, changed: Changed): void {
     this.#weight.value = this.#smoothing.value
-    const mfu = curvesOf(shown.run.head).find(({ name }) => name === 'mfu')
-    this.#formula.textContent = mfu?.hint ?? ''
+    if (changed.has('run')) this.#formula.textContent = shown.run.head.steps.findLast(({ mfu }) => mfu !== null)?.mfu_formula ?? ''
     super.update(shown, changed)
   }
 
