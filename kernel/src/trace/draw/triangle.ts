@@ -48,6 +48,8 @@ const LARGEST_CELL = 44
 /** From this size on a cell has room for words. */
 const ROOMY_CELL = 26
 const ROOMY_CHUNKS = 16
+/** Narrower cells bear no hatch: nobody could tell it from the cells, and clipping it to 512 rows takes longer than all else. */
+const HATCHED_CELL = 2
 const SMALL = { size: 9, bold: true }
 export function layOutTriangle(surface: Surface, triangle: Triangle, width: number): TriangleLayout {
   const { theme } = surface
@@ -85,7 +87,7 @@ export function drawTriangle(surface: Surface, triangle: Triangle, time_ns: numb
   })
   for (const [code, source] of SOURCES.entries()) {
     const kind = SOURCE_HATCHES[source]
-    if (kind) hatch(surface.context, full[code], kind, inkFor(fills[code]))
+    if (kind && layout.grid.cellWidth >= HATCHED_CELL) hatch(surface.context, full[code], kind, inkFor(fills[code]))
   }
   if (layout.grid.cellWidth >= 5) drawSeams(surface.context, theme, layout.grid)
   drawNever(surface, triangle, layout)
