@@ -4,6 +4,7 @@ import { ICommandPalette } from '@jupyterlab/apputils'
 import { ISettingRegistry } from '@jupyterlab/settingregistry'
 import { IStatusBar } from '@jupyterlab/statusbar'
 import { addCommands } from './lab/commands.js'
+import { files } from './lab/file-viewer.js'
 import { OpenNotebooks } from './lab/notebooks.js'
 import { followSettings } from './lab/settings.js'
 import { onLive, standingOf } from './lab/status.js'
@@ -48,4 +49,4 @@ function addStatus(statusBar: IStatusBar, notebooks: OpenNotebooks, tabs: RunTab
   statusBar.registerStatusItem(ID, { item, align: 'middle', rank: 900, isActive: () => item.standing !== null, activeStateChanged: item.shownChanged })
 }
 
-export default [plugin, live]
+export default [plugin, live, files]

@@ -6,6 +6,7 @@
  *   npm run bench -- attention gemm   these
  *   npm run bench -- gemm --threads 1
  *   npm run bench -- pytorch --write  the table goes into README too
+ *   npm run bench -- widgets          runs of up to a million spans, drawn in headless Chromium
  *   npm run bench -- length           the longest sequence in the same device memory
  *   npm run bench -- long             64 K, 256 K and 1 M tokens: a quarter of an hour or more
  */
@@ -29,6 +30,7 @@ const subjects = {
     await setup({ only: ['python-test'] })
     await (await import('./kernel.mjs')).kernel()
   },
+  widgets: async () => (await import('./widgets.mjs')).widgets(),
   length: async () => (await import('./length.mjs')).length(),
   long: async () => (await import('./long.mjs')).long(),
 }

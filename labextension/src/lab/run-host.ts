@@ -1,6 +1,7 @@
 /** A place for one run: decodes a payload and shows its panel, or says in words why it cannot. */
 import type { Message } from '@lumino/messaging'
 import { PanelLayout, Widget } from '@lumino/widgets'
+import type { RunTables } from 'fpdt/trace'
 import type { LiveRow } from '../live/row.js'
 import { page } from './page.js'
 import type { RunPanel } from './panel.js'
@@ -22,13 +23,18 @@ export class RunHost extends Widget {
   }
 
   /** Called for the first payload and for every update; the panel stays, so zoom and selection do too. */
-  async showPayload(payload: unknown): Promise<void> {
+  showPayload(payload: unknown): Promise<void> {
+    return this.showTables(async () => (await import('fpdt/trace')).decodeSavedRun(payload))
+  }
+
+  /** The same for tables from wherever they come; what `read` throws is said in words. */
+  protected async showTables(read: () => Promise<RunTables>): Promise<void> {
     // Decoding takes its time: of two payloads that come fast, the later one must win.
     const turn = ++this.#turn
     const isCurrent = (): boolean => turn === this.#turn && !this.isDisposed
     try {
-      const [{ decodeSavedRun, openRun }, { RunPanel }, { LiveRow }] = await Promise.all([import('fpdt/trace'), import('./panel.js'), import('../live/row.js')])
-      const tables = await decodeSavedRun(payload)
+      const [{ openRun }, { RunPanel }, { LiveRow }] = await Promise.all([import('fpdt/trace'), import('./panel.js'), import('../live/row.js')])
+      const tables = await read()
       if (!isCurrent()) return
       const run = openRun(tables)
       this.say(null)
