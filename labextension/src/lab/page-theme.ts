@@ -10,11 +10,22 @@ export function pageTheme(node: HTMLElement): Theme {
   })
 }
 
-/** Calls back after the page's theme has changed, until disposed. A renderer gets no theme manager, so the page is watched. */
-export function onThemeChange(callback: () => void): { dispose(): void } {
-  const observer = new MutationObserver(callback)
-  observer.observe(document.body, { attributes: true, attributeFilter: ['data-jp-theme-name', 'data-jp-theme-light'] })
-  return { dispose: () => observer.disconnect() }
+/**
+ * Calls back after the page's theme has changed, until disposed. A renderer gets no theme manager, and JupyterLab names a new theme on
+ * the page before its style sheet is there; so a hair of an element watches the colours themselves: when they change, its transition ends.
+ */
+export function onThemeChange(node: HTMLElement, callback: () => void): { dispose(): void } {
+  const probe = document.createElement('span')
+  probe.className = 'jp-FPDT-theme-probe'
+  probe.setAttribute('aria-hidden', 'true')
+  probe.addEventListener('transitionend', callback)
+  node.append(probe)
+  return {
+    dispose: () => {
+      probe.removeEventListener('transitionend', callback)
+      probe.remove()
+    },
+  }
 }
 
 /** A variable as `rgb(…)`: the variable itself may say it in any of CSS' ways, a computed colour says it in one. */

@@ -153,9 +153,15 @@ export class RunPanel extends Widget {
   protected override onAfterAttach(message: Message): void {
     super.onAfterAttach(message)
     // JupyterLab attaches an output more than once; colours are known from the first time on.
-    this.#themes ??= onThemeChange(() => this.#readTheme())
+    this.#themes ??= onThemeChange(this.node, () => this.#readTheme())
     this.#readTheme()
     use(this)
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message)
+    // What is not rendered has no transitions.
+    this.#readTheme()
   }
 
   #actions(): ToolbarActions {
