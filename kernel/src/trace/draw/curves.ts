@@ -35,7 +35,11 @@ export interface Curve {
 
 /** The curves that have a value at all. */
 export function curvesOf({ steps }: RunHead): Curve[] {
-  const values = (of: (step: StepSummary) => number | null): Float64Array => Float64Array.from(steps, (step) => of(step) ?? Number.NaN)
+  const values = (of: (step: StepSummary) => number | null): Float64Array => {
+    const found = new Float64Array(steps.length)
+    for (let i = 0; i < steps.length; i++) found[i] = of(steps[i]) ?? Number.NaN
+    return found
+  }
   const formula = steps.findLast(({ mfu_formula }) => mfu_formula)?.mfu_formula ?? ''
   const curves: Curve[] = [
     {
@@ -127,6 +131,8 @@ export interface CurvesLayout {
   readonly charts: readonly CurveChart[]
   readonly axis: CurveAxis
   readonly places: Float64Array
+  /** Pixels of each step from the left edge of any chart. */
+  readonly offsets: Float64Array
   /** Of the axis, left and right. */
   readonly from: number
   readonly to: number
@@ -158,7 +164,17 @@ export function layOutCurves(surface: Surface, head: RunHead, axis: CurveAxis, w
   const [from, to] = [places[0] ?? 0, places.at(-1) ?? 1]
   // Of one step the axis would have no length: its dot stands in the middle.
   const margin = from === to ? 0.5 : 0
-  return { width, height: Math.ceil(curves.length / columns) * (TITLE + HEIGHT + FOOT), charts, axis, places, from: from - margin, to: to + margin }
+  const perPlace = (charts[0]?.width ?? 0) / (to - from + 2 * margin)
+  return {
+    width,
+    height: Math.ceil(curves.length / columns) * (TITLE + HEIGHT + FOOT),
+    charts,
+    axis,
+    places,
+    offsets: places.map((place) => (place - from + margin) * perPlace),
+    from: from - margin,
+    to: to + margin,
+  }
 }
 
 function scaleOf({ values, least, tick }: Curve): Pick<CurveChart, 'low' | 'high' | 'ticks'> {
@@ -236,7 +252,7 @@ export function stepAtPoint(layout: CurvesLayout, x: number, y: number): number 
 }
 
 export function curveX(layout: CurvesLayout, chart: CurveChart, index: number): number {
-  return chart.x + ((layout.places[index] - layout.from) / (layout.to - layout.from)) * chart.width
+  return chart.x + layout.offsets[index]
 }
 export function curveY(chart: CurveChart, value: number): number {
   return chart.y + chart.height - ((value - chart.low) / (chart.high - chart.low)) * chart.height
@@ -302,11 +318,11 @@ function trace(surface: Surface, layout: CurvesLayout, chart: CurveChart, values
 
 /** Steps of one pixel column become its first, lowest, highest and last value: at most four points a column, whatever the number of steps. */
 function tracePart({ context }: Surface, layout: CurvesLayout, chart: CurveChart, values: Float64Array, from: number, to: number): void {
-  const pixelOf = (index: number): number => Math.floor(curveX(layout, chart, index))
+  const { offsets } = layout
   for (let first = from, next = from; first <= to; first = next) {
-    const pixel = pixelOf(first)
+    const end = Math.floor(offsets[first]) + 1
     let [low, high] = [first, first]
-    for (next = first + 1; next <= to && pixelOf(next) === pixel; next++) {
+    for (next = first + 1; next <= to && offsets[next] < end; next++) {
       if (values[next] < values[low]) low = next
       if (values[next] > values[high]) high = next
     }
