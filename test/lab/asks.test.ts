@@ -64,10 +64,11 @@ async function shoot(at: Page, name: string): Promise<void> {
     ['JupyterLab Light', 'light'],
   ]) {
     await setTheme(at, theme)
-    await at
-      .locator('.jp-FPDT-run')
-      .first()
-      .screenshot({ path: join(results, `${name}-${suffix}.png`) })
+    // What is scrolled away is drawn when it comes into view.
+    const whole = at.locator('.jp-FPDT-run').first()
+    await whole.evaluate((node) => node.scrollIntoView())
+    await expect.poll(() => at.locator('.jp-FPDT-stage').first().getAttribute('data-fpdt-theme')).toBe(suffix)
+    await whole.screenshot({ path: join(results, `${name}-${suffix}.png`) })
     await accessible(at, '.jp-FPDT-run')
   }
 }
