@@ -17,6 +17,7 @@ import {
   triangleOf,
 } from '../../../../kernel/src/trace/ask/meetings.js'
 import { openRun, type Run } from '../../../../kernel/src/trace/model/run.js'
+import { selectRows } from '../../../../kernel/src/trace/spans.js'
 import { fixture } from '../fixture.js'
 import { anyOptions, anyRun, opsOf } from './any-run.js'
 
@@ -215,9 +216,5 @@ describe('meetings', () => {
 
 /** A run of which only some spans are known. */
 function cut(run: Run, kept: (row: number) => boolean): Run {
-  const rows = [...run.spans.op.keys()].filter(kept)
-  const spans = Object.fromEntries(
-    Object.entries(run.spans).map(([name, column]) => [name, column.constructor.from(rows, (row: number) => column[row])]),
-  ) as unknown as Run['spans']
-  return openRun({ ...run, spans })
+  return openRun({ ...run, spans: selectRows(run.spans, kept) })
 }
