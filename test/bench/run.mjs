@@ -31,6 +31,7 @@ const subjects = {
     await (await import('./kernel.mjs')).kernel()
   },
   widgets: async () => (await import('./widgets.mjs')).widgets(),
+  live: async () => (await import('./live.mjs')).live(),
   length: async () => (await import('./length.mjs')).length(),
   long: async () => (await import('./long.mjs')).long(),
 }
