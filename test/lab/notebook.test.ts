@@ -43,6 +43,22 @@ it('Notebook 7 runs cells and draws results, runs of a training and progress bar
   await page.screenshot({ path: join(results, 'notebook.png') })
 }, 60_000)
 
+it('Notebook 7 has the views, keys and commands of a run, and opens it in a panel of its own', async () => {
+  const panel = page.locator('.jp-OutputArea .jp-FPDT-run').first()
+  await panel.locator('.jp-FPDT-stage').first().focus()
+  await page.keyboard.press('9')
+  await panel.locator('.jp-FPDT-view[data-view="ops"] tbody tr').first().waitFor()
+  await page.keyboard.press('9')
+  await panel.locator('.jp-FPDT-view[data-view="ops"]').waitFor({ state: 'detached' })
+  await panel.getByRole('button', { name: /^Open in tab/ }).click()
+  await page.locator('.jp-FPDT-tab .jp-FPDT-stage[data-fpdt-drawn]').first().waitFor()
+  await page.screenshot({ path: join(results, 'notebook-tab.png') })
+  await page.evaluate(() => {
+    const { shell } = (window as unknown as { jupyterapp: { shell: { widgets(area: string): Iterable<{ close(): void }> } } }).jupyterapp
+    for (const widget of [...shell.widgets('down')]) widget.close()
+  })
+}, 60_000)
+
 it('Notebook 7 completes a name and explains it', async () => {
   await cell(3).locator('.cm-content').click()
   await page.keyboard.press('Control+End')

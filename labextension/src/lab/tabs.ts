@@ -66,6 +66,8 @@ export class RunTabs {
     const tab = new MainAreaWidget({ content, toolbar: new Toolbar() })
     tab.id = `fpdt-run-${place.run_id}-${Date.now()}`
     tab.title.closable = true
+    // The area below a notebook is as high as what is in it wants to be, which is nothing.
+    if (this.#area === 'down') tab.addClass('jp-FPDT-below')
     const name = (): void => {
       const { path, run_id } = content.place
       tab.title.label = `Run in ${path.split('/').at(-1)}`
