@@ -91,10 +91,11 @@ describe('a page that follows', () => {
     deaf.acknowledges = false
     deaf.follow(run)
     page.follow(run)
-    await finished('for await (const _ of run.steps(text, 3));')
-    await setTimeout(200)
+    while (deaf.seqs(run).length < CREDIT) await finished('await run.step(text)')
+    await finished('await run.step(text)')
+    await setTimeout(500)
     expect(deaf.seqs(run).length).toBe(CREDIT)
-    expect(page.seqs(run).length).toBeGreaterThan(CREDIT)
+    await eventually(() => page.seqs(run).length > CREDIT)
     const tables = await saved()
     deaf.acknowledges = true
     deaf.acknowledge(run)

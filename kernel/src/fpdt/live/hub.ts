@@ -7,6 +7,9 @@ import { BATCH_MS, LIVE_TARGET, type RunStatus } from '../../trace/live/messages
 import { type LiveRun, statusOf } from './live-run.js'
 import { Page } from './page.js'
 
+/** Of the main thread's time, while something runs: telling pages of it takes no more, as long as they still hear of it SLOWEST_MS later. */
+const MOST_SHARE = 0.01
+const SLOWEST_MS = 250
 /** Pages that are loaded again leave their comm behind. Who is closed here and still there opens another. */
 const MOST_PAGES = 32
 
@@ -15,7 +18,7 @@ const pages = new Map<Comm, Page>()
 let isRegistered = false
 let isListNew = false
 let timer: NodeJS.Timeout | undefined
-let last_ms = Number.NEGATIVE_INFINITY
+let next_ms = 0 // when pages may be told again
 
 /** Shows a run to pages, until the returned function is called. */
 export function showLive(run: LiveRun): () => void {
@@ -57,15 +60,17 @@ function changed(): void {
 /** Something is to be sent: at once, or when the time has come. */
 function wake(): void {
   if (timer || pages.size === 0) return
-  timer = setTimeout(send, Math.max(0, last_ms + BATCH_MS - performance.now()))
+  timer = setTimeout(send, Math.max(0, next_ms - performance.now()))
   timer.unref()
 }
 function send(): void {
   timer = undefined
-  last_ms = performance.now()
+  const began_ms = performance.now()
   if (isListNew) tellAll()
   let more = false
   for (const page of pages.values()) more = page.send() || page.isWatching || more
+  const isBusy = [...runs.values()].some(({ control }) => control.activity === 'running')
+  next_ms = began_ms + Math.max(BATCH_MS, isBusy ? Math.min(SLOWEST_MS, (performance.now() - began_ms) / MOST_SHARE) : 0)
   if (more) wake()
 }
 function tellAll(): void {
