@@ -48,6 +48,7 @@ const shot = async (name: string): Promise<void> => {
     await command(page, 'apputils:change-theme', { theme: `JupyterLab ${theme}` })
     await page.locator(`body[data-jp-theme-name="JupyterLab ${theme}"]`).waitFor({ state: 'attached' })
     await expect.poll(async () => (await state())?.theme.name, SOON).toBe(theme.toLowerCase())
+    await page.locator('#jupyterlab-splash').waitFor({ state: 'detached' })
     await page.screenshot({ path: join(results, `live-${name}-${theme.toLowerCase()}.png`) })
   }
 }

@@ -3,6 +3,7 @@
  * now stays where it is and says why: on its own when it is pointed at, in the line below when it is pressed.
  */
 import { type Control, count, PHASES, type PlaceWanted, panned, READS, type Run, type RunStatus, type Target, WRITES } from 'fpdt/trace'
+import type { Peeked } from '../live/incoming.js'
 import type { LiveLink } from '../live/link.js'
 import { button } from './button.js'
 import { element } from './dom.js'
@@ -35,6 +36,7 @@ export class Controls {
   readonly node = element('div', 'jp-FPDT-live')
   readonly #ends: { dispose(): void }[]
   #names = ''
+  #peeked: Peeked | null = null
 
   readonly #link: LiveLink
   readonly #session: Session
@@ -80,6 +82,7 @@ export class Controls {
       link.onChange(() => this.#update()),
       session.onChange((_, changed) => {
         if (changed.has('pinned')) this.#update()
+        if (changed.has('theme')) this.#drawValues()
       }),
     ]
     this.#update()
@@ -118,7 +121,7 @@ export class Controls {
             ? 'Click an op or a buffer in the picture first.'
             : ''),
     )
-    this.#state.textContent = reason || stateOf(status)
+    this.#state.textContent = this.#state.title = reason || stateOf(status)
   }
 
   /** The values of what is picked: a buffer, or what an op writes and reads. */
@@ -144,15 +147,25 @@ export class Controls {
     const rank = pinned && 'rank' in pinned ? pinned.rank : pinned?.kind === 'span' ? this.#session.shown.run.spans.rank[pinned.row] : 0
     try {
       const peeked = await this.#link.peek(this.#buffer.value, rank, MOST_VALUES)
-      const { name, tier, shape, stride } = peeked
-      const thinned = stride.some((by) => by > 1) ? `; each cell stands for ${stride[0]} × ${stride[1]} values` : ''
-      const words = { title: name, place: `${shape.join(' × ')} on the ${tier} of rank ${peeked.rank}${thinned}` }
-      const close = button('Close', 'Close the values', () => this.#values.replaceChildren())
-      this.#values.replaceChildren(heat(peeked, words, this.#session.shown.theme, Math.max(320, Math.min(720, this.node.clientWidth - 80))), close)
-      this.#say(`${name}, ${words.place}.`)
+      this.#peeked = peeked
+      this.#drawValues()
+      this.#say(`${peeked.name}, ${placeOf(peeked)}.`)
     } catch (error) {
       this.#say(`Not shown: ${(error as Error).message}`)
     }
+  }
+
+  #drawValues(): void {
+    const peeked = this.#peeked
+    this.#values.replaceChildren()
+    if (!peeked) return
+    const close = button('Close', 'Close the values', () => {
+      this.#peeked = null
+      this.#drawValues()
+      this.#peek.focus()
+    })
+    const width = Math.max(320, Math.min(720, this.node.clientWidth - 80))
+    this.#values.replaceChildren(heat(peeked, { title: peeked.name, place: placeOf(peeked) }, this.#session.shown.theme, width), close)
   }
 
   #toggleHold(): void {
@@ -186,6 +199,11 @@ function namesOf({ names, uses, spans }: Run, pinned: Target): string[] {
   const of = (access: number): string[] =>
     [...uses.op.keys()].flatMap((use) => (uses.op[use] === spans.op[pinned.row] && uses.access[use] & access ? [names[uses.buffer[use]]] : []))
   return [...new Set([...of(WRITES), ...of(READS)].map((value) => value.replace(/@\w+$/, '')))]
+}
+
+function placeOf({ shape, tier, rank, stride }: Peeked): string {
+  const thinned = stride.some((by) => by > 1) ? `; one of every ${stride[0]} rows and ${stride[1]} columns` : ''
+  return `${shape.join(' × ')} on the ${tier} of rank ${rank}${thinned}`
 }
 
 function stateOf(status: RunStatus | null): string {

@@ -143,7 +143,10 @@ export class LiveRun implements RunSink {
     const theirs = countsOf(tables.spans)
     const newest = [...new Set([...mine.keys(), ...theirs.keys()])].sort((a, b) => b - a).slice(0, this.limits().steps)
     const isOver = new Set(tables.head.steps.map(({ step }) => step))
-    const better = new Set(newest.filter((step) => isOver.has(step) && (theirs.get(step) ?? 0) > (mine.get(step) ?? 0)))
+    // What is on its way comes behind what has come: a step of which spans may still arrive is left to them.
+    const onItsWay = Math.max(...this.#fresh)
+    const isMissing = (step: number): boolean => (theirs.get(step) ?? 0) > (mine.get(step) ?? 0)
+    const better = new Set(newest.filter((step) => isOver.has(step) && (this.#fresh.size === 0 || step < onItsWay) && isMissing(step)))
     this.#plan ??= tables
     for (const step of better) this.#known.set(step, { attempt: this.#known.get(step)?.attempt ?? -1, of: theirs.get(step) as number })
     if (better.size > 0) {

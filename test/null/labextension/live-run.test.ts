@@ -113,6 +113,27 @@ describe('a run as it arrives', () => {
     expect(run.run!.spans).toEqual(before.spans)
   })
 
+  it('a saved output that is ahead of what comes leaves it to come', () => {
+    const run = began()
+    takes(run, 1)
+    const second = ofStep(2)
+    run.spans(
+      2,
+      1,
+      9,
+      selectRows(second, (row) => row < 9),
+    )
+    run.saved(TABLES)
+    run.spans(
+      2,
+      1,
+      second.op.length,
+      selectRows(second, (row) => row >= 9),
+    )
+    expect(run.run!.spans).toEqual(selectRows(TABLES.spans, (row) => TABLES.spans.step[row] <= 2))
+    expect(run.failure).toBe('')
+  })
+
   it('tells no more often than the limits say, and once more when memory has caught up', () => {
     const run = began()
     let told = 0
