@@ -10,6 +10,7 @@ import {
   BUFFER_COLUMNS,
   CATEGORIES,
   FAMILIES,
+  IDLE_CAUSES,
   KINDS,
   MEMORY_COLUMNS,
   NONE_32,
@@ -211,9 +212,22 @@ function checkHead(head: RunHead): void {
     mfu: 'number or null',
     mfu_formula: 'string',
   })
+  for (const [i, step] of head.steps.entries()) checkAccounts(step.accounts, `steps[${i}].accounts`)
   const { spans, of, steps, reason } = head.kept ?? {}
   if (typeof spans !== 'number' || typeof of !== 'number' || !Array.isArray(steps) || typeof reason !== 'string')
     throw broken('head.kept does not say what was kept')
+}
+
+function checkAccounts(accounts: unknown, name: string): void {
+  if (!Array.isArray(accounts)) throw broken(`head.${name} is not a list`)
+  const number = (value: unknown, what: string): void => {
+    if (!Number.isFinite(value)) throw broken(`head.${name}${what} is not a number`)
+  }
+  for (const [i, account] of accounts.entries()) {
+    for (const field of ['rank', 'hidden_copy_ns', 'exposed_copy_ns'] as const) number(account?.[field], `[${i}].${field}`)
+    for (const stream of STREAMS) number(account.busy_ns?.[stream], `[${i}].busy_ns.${stream}`)
+    for (const cause of IDLE_CAUSES) number(account.idle_ns?.[cause], `[${i}].idle_ns.${cause}`)
+  }
 }
 
 function checkTable(name: string, table: Record<string, ArrayLike<number>>, spec: Record<string, string>, finite: readonly string[], key = 'op'): void {

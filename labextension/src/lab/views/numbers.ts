@@ -109,16 +109,9 @@ function stepShown({ run, window }: Shown): StepSummary | undefined {
   return run.head.steps.reduce<StepSummary | undefined>((best, step) => (best && inView(best) > inView(step) ? best : step), undefined)
 }
 
-/** Those of the head, which comes out of a file; counted here where it has none. */
+/** Those of the head; counted here where it has none. */
 function accountsFor(run: Run, step: StepSummary): readonly RankAccount[] {
-  const { accounts } = step
-  const isNumber = (value: unknown): boolean => typeof value === 'number' && Number.isFinite(value)
-  const isWhole = (account: RankAccount | null): boolean =>
-    isNumber(account?.rank) &&
-    [account?.hidden_copy_ns, account?.exposed_copy_ns].every(isNumber) &&
-    STREAMS.every((stream) => isNumber(account?.busy_ns?.[stream])) &&
-    IDLE_CAUSES.every((cause) => isNumber(account?.idle_ns?.[cause]))
-  if (Array.isArray(accounts) && accounts.length > 0 && accounts.every(isWhole)) return accounts
+  if (step.accounts.length > 0) return step.accounts
   return run.spans.step.includes(step.step) ? accountsOf(run, step, run.head.device?.backend ?? '') : []
 }
 

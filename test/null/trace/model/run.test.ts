@@ -4,7 +4,7 @@ import { FpdtError } from '../../../../kernel/src/errors.js'
 import { summaryWords } from '../../../../kernel/src/trace/draw/words.js'
 import { openRun } from '../../../../kernel/src/trace/model/run.js'
 import type { RunTables } from '../../../../kernel/src/trace/schema.js'
-import { MEMORY_COLUMNS, SPAN_COLUMNS } from '../../../../kernel/src/trace/schema.js'
+import { BUFFER_COLUMNS, MEMORY_COLUMNS, SPAN_COLUMNS, USE_COLUMNS, WAIT_COLUMNS } from '../../../../kernel/src/trace/schema.js'
 import { fixture } from '../fixture.js'
 
 const whole = fixture({ ranks: 2, layers: 1, chunks: 2, steps: 1 })
@@ -78,10 +78,21 @@ describe('run', () => {
     )
   })
 
+  it.each([
+    ['no list', null, 'steps[0].accounts is not a list'],
+    ['nothing', [null], 'steps[0].accounts[0].rank is not a number'],
+    ['words', [{ rank: 0, hidden_copy_ns: 1, exposed_copy_ns: 1, busy_ns: { compute: '<b>1</b>' } }], 'steps[0].accounts[0].busy_ns.compute is not a number'],
+  ])('refuses accounts of %s', (_, accounts, words) => {
+    expect(reason(({ head }) => Object.assign(head.steps[0], { accounts }))).toContain(words)
+  })
+
   it('draws or says why, for any numbers in any column', () => {
     const column = fc.oneof(
       fc.constantFrom(...Object.keys(SPAN_COLUMNS).map((name) => ['spans', name] as const)),
       fc.constantFrom(...Object.keys(MEMORY_COLUMNS).map((name) => ['memory', name] as const)),
+      fc.constantFrom(...Object.keys(BUFFER_COLUMNS).map((name) => ['buffers', name] as const)),
+      fc.constantFrom(...Object.keys(USE_COLUMNS).map((name) => ['uses', name] as const)),
+      fc.constantFrom(...Object.keys(WAIT_COLUMNS).map((name) => ['waits', name] as const)),
     )
     fc.assert(
       fc.property(column, fc.nat(), fc.oneof(fc.double(), fc.integer(), fc.constantFrom(Infinity, -Infinity, 1e300)), ([table, name], row, value) => {
