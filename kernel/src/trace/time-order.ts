@@ -19,6 +19,8 @@ export function inTimeOrder(times_ns: Float64Array, compare: (a: number, b: numb
     if (time > most) most = time
     order[i] = i
   }
+  // A whole number, so that the whole parts of all times stay what they are.
+  least = Math.floor(least)
   let sorted = new Uint32Array(count)
   const digits = new Uint16Array(count)
   for (let unit = 1; most - least >= unit; unit *= 2 ** DIGIT) {
