@@ -72,7 +72,7 @@ describe('an executed notebook', () => {
   it.each(['JupyterLab Light', 'JupyterLab Dark'])(
     'is drawn in %s at 1200 px with no kernel: every lane, tier, budget and peak, no label cut or overlapping',
     async (theme) => {
-      const page = await lab.open({ width: 1200, height: 1600 })
+      const page = await lab.open({ width: 1200, height: 3400 }) // all in view: what is not is not drawn
       await openWithoutKernel(lab, page, 'executed.ipynb')
       await page.evaluate(
         (name) =>
