@@ -1,14 +1,14 @@
 /** Memory of one rank on one tier: categories stacked over the timeline's axis, the budget as a line, the peak marked. */
 
 import type { Run } from '../model/run.js'
-import { levelsAfter, stackColumns } from '../model/stack.js'
+import { levelsAfter, type StackColumns, stackColumns } from '../model/stack.js'
 import type { View } from '../model/view.js'
 import type { Tier } from '../schema.js'
-import { bytes } from './format.js'
+import { bytes } from '../words/format.js'
+import { opLine } from '../words/run.js'
 import { type ChartLayout, type Layout, xOf, yOf } from './layout.js'
 import { dash } from './legend.js'
 import { inRuns, line, overlaps, type PixelRect, type Surface, type TextStyle, textRect, write } from './surface.js'
-import { opLine } from './words.js'
 
 export interface DrawnChart extends PixelRect {
   readonly rank: number
@@ -16,7 +16,7 @@ export interface DrawnChart extends PixelRect {
   readonly top_bytes: number
   readonly categories: readonly string[]
   readonly budget: { readonly bytes: number; readonly y: number; readonly toScale: boolean } | null
-  /** Null while the peak is outside the window. */
+  /** Null where the run does not come to its peak in the window. */
   readonly peak: { readonly bytes: number; readonly x: number; readonly y: number; readonly words: string } | null
 }
 
@@ -31,9 +31,10 @@ export function drawChart(surface: Surface, run: Run, view: View, layout: Layout
     write(surface, label, chart.x - 8, y, { role: 'tick', align: 'right', colour: theme.mutedText })
   }
   const title = write(surface, chart.title, chart.x, chart.y - 9, { role: 'chart', bold: true })
-  drawStack(surface, view, chart)
+  const columns = stackColumns(stack, view.start_ns, view.end_ns, chart.width)
+  drawStack(surface, chart, columns)
   const budget = drawBudget(surface, chart, title)
-  const peak = drawPeak(surface, run, view, layout, chart, budget?.label ?? null)
+  const peak = drawPeak(surface, run, view, layout, chart, columns, budget?.label ?? null)
   return {
     rank: stack.rank,
     tier: stack.tier,
@@ -52,10 +53,9 @@ export function drawChart(surface: Surface, run: Run, view: View, layout: Layout
  * Each pixel column shows the instant of its highest total; what it does not hold all the time is paler. Category by category,
  * neighbours of one height as one: a canvas takes as long for a change of colour as for many rectangles.
  */
-function drawStack(surface: Surface, view: View, chart: ChartLayout): void {
+function drawStack(surface: Surface, chart: ChartLayout, { high, low }: StackColumns): void {
   const { context, theme } = surface
   const { stack, width } = chart
-  const { high, low } = stackColumns(stack, view.start_ns, view.end_ns, width)
   const count = stack.categories.length
   const floor = chart.y + chart.height
   /** tops[c * width + x]: upper edge of category c in a column; that of the category below where it is too thin to be seen. */
@@ -136,11 +136,21 @@ function drawBudget(surface: Surface, chart: ChartLayout, title: PixelRect): { b
   }
 }
 
-function drawPeak(surface: Surface, run: Run, view: View, layout: Layout, chart: ChartLayout, taken: PixelRect | null): DrawnChart['peak'] {
+/** The first peak in view: every step of a training comes to the same height. */
+function drawPeak(
+  surface: Surface,
+  run: Run,
+  view: View,
+  layout: Layout,
+  chart: ChartLayout,
+  { high }: StackColumns,
+  taken: PixelRect | null,
+): DrawnChart['peak'] {
   const { context, theme } = surface
   const { stack } = chart
   const size = stack.totals[stack.peak]
-  const time_ns = stack.peak === 0 ? view.start_ns : stack.times_ns[stack.peak - 1]
+  const peak = high.find((event) => stack.totals[event] === size) ?? stack.peak
+  const time_ns = peak === 0 ? view.start_ns : stack.times_ns[peak - 1]
   if (size === 0 || time_ns < view.start_ns || time_ns > view.end_ns) return null
   const x = xOf(layout, view, time_ns)
   const y = yOf(chart, size)
@@ -151,7 +161,7 @@ function drawPeak(surface: Surface, run: Run, view: View, layout: Layout, chart:
   context.arc(x, y, 4, 0, 2 * Math.PI)
   context.fill()
   context.stroke()
-  const row = stack.peak === 0 ? undefined : stack.rows[stack.peak - 1]
+  const row = peak === 0 ? undefined : stack.rows[peak - 1]
   const line = row === undefined ? '' : opLine(run, run.memory.op[row]).replace(/\s*@\w+$/, '')
   // The op that made the peak is named if there is room for it, else at least its verb, else the bytes alone.
   for (const words of [`peak ${bytes(size)} · ${line}`, `peak ${bytes(size)} · ${line.split(/\s/, 1)[0]}`, `peak ${bytes(size)}`]) {
