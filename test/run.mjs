@@ -18,20 +18,28 @@ const reports = join(cache, 'reports')
 /** What set-up, lint and all suites of `npm test` may take together. */
 const LIMIT_MINUTES = 15
 
-/** Suites by what they need. Only those that need nothing share the machine: the others use all cores, or measure time. `apart`: not of `npm test`. */
+/** Suites by what they need. `together`: how many files share the machine; those of the addon use all cores themselves. `apart`: not of `npm test`. */
 const suites = {
-  null: { needs: 'nothing but TypeScript', files: ['test/null/'], minutes: 6, together: true },
-  backend: { needs: 'the addon', files: ['test/backend/'], minutes: 5, together: false },
-  step: { needs: 'the addon, torch and transformers', files: ['test/step/'], minutes: 12, together: false },
-  kernel: { needs: 'Jupyter', files: ['test/kernel/'], minutes: 6, together: false },
-  lab: { needs: 'JupyterLab and a browser', files: ['test/lab/'], minutes: 8, together: false },
-  long: { needs: 'the addon, and minutes', files: ['test/long/'], minutes: 30, together: false, apart: true },
+  null: { needs: 'nothing but TypeScript', files: ['test/null/'], minutes: 8, together: Number.POSITIVE_INFINITY },
+  backend: { needs: 'the addon', files: ['test/backend/'], minutes: 5, together: 1 },
+  step: { needs: 'the addon, torch and transformers', files: ['test/step/'], minutes: 12, together: 1 },
+  kernel: { needs: 'Jupyter', files: ['test/kernel/'], minutes: 8, together: 2 },
+  lab: { needs: 'JupyterLab and a browser', files: ['test/lab/'], minutes: 12, together: 2 },
+  long: { needs: 'the addon, and minutes', files: ['test/long/'], minutes: 30, together: 1, apart: true },
 }
 
 /** Runs one suite. A file that cannot be loaded, an error outside a test and a timeout each count as one failure. */
 async function runSuite(name, { files, minutes, together }) {
   const report = join(reports, `${name}.json`)
-  const args = ['run', ...files, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...(together ? [] : ['--no-file-parallelism'])]
+  const args = [
+    'run',
+    ...files,
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+    ...(together === 1 ? ['--no-file-parallelism'] : []),
+    ...(together === 2 ? ['--maxWorkers=2'] : []),
+  ]
   const env = { ...process.env, CI: 'true', CHROMIUM: findChromium() ?? '' }
   const code = await follow(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), ...args], { minutes, env })
   if (code === 'timeout' || !existsSync(report)) {

@@ -20,10 +20,10 @@ import {
   type Value,
   value,
 } from '../../kernel/src/fpdt/index.js'
-import { facts, summaryWords } from '../../kernel/src/trace/draw/words.js'
 import { openRun } from '../../kernel/src/trace/model/run.js'
 import { decodeSavedRun } from '../../kernel/src/trace/saved.js'
 import { KINDS, RUN_MIME, STREAMS } from '../../kernel/src/trace/schema.js'
+import { facts, summaryWords } from '../../kernel/src/trace/words/run.js'
 
 const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', disk: '64 MiB', threads: 2 })
 afterAll(() => device.close())

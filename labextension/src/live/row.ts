@@ -1,7 +1,7 @@
 /** What makes a panel live: the link to its kernel, and below its toolbar the row of controls. */
 import type { Run, RunTables } from 'fpdt/trace'
-import { Controls } from '../lab/controls.js'
 import type { RunPanel } from '../lab/panel.js'
+import { Controls } from './controls.js'
 import { LiveLink } from './link.js'
 import type { NotebookKernel } from './notebook-kernel.js'
 

@@ -15,17 +15,17 @@
 import { DISPLAY_ID, type MimeBundle, TO_MIME } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import { largestInWords } from '../../plan/words.js'
-import { duration } from '../../trace/draw/format.js'
 import type { RunHead, RunTables, StepSummary, Tier } from '../../trace/schema.js'
 import type { Spans } from '../../trace/spans.js'
+import { duration } from '../../trace/words/format.js'
 import type { Device } from '../device.js'
 import { showLive } from '../live/hub.js'
 import { isCheap, type Prediction, predict, predictedTimes } from '../plan/predict.js'
 import { Answers } from '../run/answers.js'
 import { RunControl } from '../run/control.js'
 import { exportFile } from '../run/export-file.js'
-import { Following } from '../run/following.js'
 import { ownHead } from '../run/head.js'
+import { NotebookPicture } from '../run/notebook-picture.js'
 import { peekAt } from '../run/peek.js'
 import { copiesInWords, runBundle, runInWords, runTables } from '../run/show.js'
 import { stepAccounts } from '../run/step-accounts.js'
@@ -125,7 +125,7 @@ export class OwnSchedule {
   /** Pauses, runs on, steps and stops what is under way. */
   readonly control: RunControl
   readonly #closers: (() => void)[] = []
-  readonly #picture: Following
+  readonly #picture: NotebookPicture
   #loaded: LoadedSchedule | undefined
   #stepper: Stepper<Results> | undefined
   #done = 0
@@ -140,7 +140,7 @@ export class OwnSchedule {
     this.#device = device
     this.plan = new PlannedSchedule(schedule, device)
     this.head = ownHead(schedule, device.description, 'measured')
-    this.#picture = new Following(this.head.run_id, () => this.bundle())
+    this.#picture = new NotebookPicture(this.head.run_id, () => this.bundle())
     this.control = new RunControl(schedule.plan, () => `run ${this.#done + 1}`)
   }
 

@@ -24,11 +24,11 @@ import { checkSave, type SaveRunOptions, saveCheckpoint } from './checkpoint.js'
 import { RunControl } from './control.js'
 import { beginPass, checkEvaluation, type EvaluateOptions, type Evaluation, lossOf, refuseUnlabelled } from './evaluation.js'
 import { exportFile } from './export-file.js'
-import { Following } from './following.js'
 import { newHead } from './head.js'
 import { sequenceShape, writeInputs } from './inputs.js'
 import { interruptible } from './interrupt.js'
 import { whereNotFinite } from './not-finite.js'
+import { NotebookPicture } from './notebook-picture.js'
 import { type ParameterValues, readGradients, readGroup, readParameters, writeConstants, writeGroup } from './parameters.js'
 import { peekAt } from './peek.js'
 import { StepProgress } from './progress.js'
@@ -71,7 +71,7 @@ export class TrainingRun {
   #settled: Promise<unknown> = Promise.resolve() // until nothing of an interrupted call runs any more
   #arenaAllocations = 0
   readonly #progress: StepProgress
-  readonly #picture: Following
+  readonly #picture: NotebookPicture
   #closed = false
 
   private constructor(
@@ -88,7 +88,7 @@ export class TrainingRun {
     this.#source = source
     this.plan = new PlannedRun(training, device)
     this.head = newHead(training, device.description, 'measured')
-    this.#picture = new Following(this.head.run_id, () => this.bundle())
+    this.#picture = new NotebookPicture(this.head.run_id, () => this.bundle())
     this.#progress = new StepProgress(native.program, `${this.head.run_id}/progress`)
     for (const row of this.head.tiers) row.allocated_bytes = native.allocated(row.tier)
     this.#book = new SpanBook(native)

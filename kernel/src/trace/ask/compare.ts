@@ -9,9 +9,10 @@
  *
  * Two runs of one listing are compared op by op besides. Comparing in the other order gives the same rows with a and b exchanged.
  */
-import { CATEGORY_WORDS, placeWords } from '../draw/words.js'
+
 import type { Run } from '../model/run.js'
 import { CATEGORIES, FAMILIES, IDLE_CAUSES, KINDS, NONE, PHASES, type RankAccount, STREAMS, type StepSummary, TIERS, type Tier } from '../schema.js'
+import { CATEGORY_WORDS, placeWords } from '../words/run.js'
 import { copyTime } from './accounts.js'
 
 export type Unit = 'time' | 'bytes' | 'share' | 'rate' | 'count' | 'flops'

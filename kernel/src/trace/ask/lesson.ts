@@ -1,10 +1,11 @@
 /**
  * What happens at an op, in a sentence with its numbers, and the ways from op to op: a lesson told by a run that was recorded.
  */
-import { bytes, duration, flops } from '../draw/format.js'
-import { opLine } from '../draw/words.js'
+
 import { firstAfter, type Run, spanAt } from '../model/run.js'
 import { KINDS, NONE, PHASES, STREAMS, type Stream } from '../schema.js'
+import { bytes, duration, flops } from '../words/format.js'
+import { opLine } from '../words/run.js'
 import { type LineId, lineOf } from './algorithm.js'
 import { valueName } from './value-name.js'
 

@@ -2,10 +2,11 @@
  * What kept an op waiting, in one sentence: the op whose end it began after, what that one brought or gave free, and why that
  * one was late itself.
  */
-import { duration } from '../draw/format.js'
-import { opBrief } from '../draw/words.js'
+
 import { type Extent, firstAfter, type Run } from '../model/run.js'
 import { type IdleCause, KINDS, type Kind, STREAMS } from '../schema.js'
+import { duration } from '../words/format.js'
+import { opBrief } from '../words/run.js'
 import { causeOf } from './accounts.js'
 import { lookupOf, spanOf } from './lookup.js'
 import { stepsIn } from './steps.js'

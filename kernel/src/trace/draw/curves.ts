@@ -11,7 +11,7 @@
  */
 import { copyTime } from '../ask/accounts.js'
 import type { RunHead, StepSummary } from '../schema.js'
-import { count, duration, percent } from './format.js'
+import { count, duration, percent } from '../words/format.js'
 import { line, type PixelRect, type Surface, textWidth, write } from './surface.js'
 import { roundTicks, type Tick } from './ticks.js'
 

@@ -11,8 +11,8 @@
  * kind of eye, as lightness alone tells them apart. What is not finite has a colour that is on no scale, and is counted.
  */
 import type { Grid } from '../model/grid.js'
+import { count as counted } from '../words/format.js'
 import { hexOf, inkOn, mix, parseColour, type Rgb } from './colour.js'
-import { count as counted } from './format.js'
 import { line, type PixelRect, type Surface, textWidth, write } from './surface.js'
 import type { Theme } from './theme.js'
 

@@ -16,11 +16,11 @@ import { type Lane, type Run, stackFor } from '../model/run.js'
 import type { Stack } from '../model/stack.js'
 import type { View } from '../model/view.js'
 import { CATEGORIES, FAMILIES, type Family, TIERS } from '../schema.js'
+import { CATEGORY_WORDS } from '../words/run.js'
 import { type LegendEntry, type LegendLayout, layOutLegend } from './legend.js'
 import { type PixelRect, type Surface, textWidth } from './surface.js'
 import { HATCHES } from './theme.js'
 import { byteTicks, type Tick } from './ticks.js'
-import { CATEGORY_WORDS } from './words.js'
 
 export interface LaneLayout extends PixelRect {
   readonly lane: Lane

@@ -1,10 +1,10 @@
 /** A picture of a run that stands alone, as a file does: title, figures and notes above it, a margin around it. */
 import type { Run } from '../model/run.js'
 import type { View } from '../model/view.js'
+import { facts, keptWords, stateWords } from '../words/run.js'
 import { layOut } from './layout.js'
 import { draw, type Picture } from './picture.js'
 import { type Surface, textWidth, write } from './surface.js'
-import { facts, keptWords, stateWords } from './words.js'
 
 export interface Sheet {
   /** CSS pixels. */

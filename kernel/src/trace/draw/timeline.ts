@@ -3,13 +3,13 @@
 import type { Run } from '../model/run.js'
 import type { View } from '../model/view.js'
 import { FAMILIES, type Family } from '../schema.js'
+import { percent } from '../words/format.js'
+import { barWords } from '../words/run.js'
 import { type Bar, type Coverage, coverageOf } from './coverage.js'
-import { percent } from './format.js'
 import { type Hatch, hatch } from './hatch.js'
 import { type LaneLayout, type Layout, xOf } from './layout.js'
 import { inRuns, type PixelRect, type Surface, textWidth, write } from './surface.js'
 import { HATCHES, inkFor } from './theme.js'
-import { barWords } from './words.js'
 
 export interface DrawnLane extends PixelRect {
   readonly rank: number

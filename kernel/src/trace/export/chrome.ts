@@ -8,10 +8,11 @@
  * doubles lose nothing. Spans of one thread nest or stand apart, as viewers demand: one that does neither is an
  * asynchronous event. Format: "Trace Event Format", Google, 2016.
  */
-import { keptWords } from '../draw/words.js'
+
 import type { Lane, Run } from '../model/run.js'
 import { levelsAfter } from '../model/stack.js'
 import { CATEGORIES, FAMILIES, KINDS, NONE, PHASES, STREAMS } from '../schema.js'
+import { keptWords } from '../words/run.js'
 import { journeys } from './journeys.js'
 import { inPieces } from './pieces.js'
 

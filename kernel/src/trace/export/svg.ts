@@ -3,9 +3,9 @@ import { sheetOf } from '../draw/sheet.js'
 import type { Context2D, Surface } from '../draw/surface.js'
 import { SvgContext } from '../draw/svg.js'
 import type { Theme } from '../draw/theme.js'
-import { summaryWords } from '../draw/words.js'
 import type { Run } from '../model/run.js'
 import type { View } from '../model/view.js'
+import { summaryWords } from '../words/run.js'
 
 /** `ruler`: a canvas context, which measures the words. */
 export function runSvg(ruler: Context2D, theme: Theme, run: Run, view: View, width: number): string {

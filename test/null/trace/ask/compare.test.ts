@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { betterOf, type Comparison, compareRuns, type Difference, differenceOf } from '../../../../kernel/src/trace/ask/compare.js'
-import { betterWords, differenceWords, headlines } from '../../../../kernel/src/trace/ask/compare-words.js'
-import { predictedRun } from '../../../../kernel/src/trace/model/predicted.js'
+import { predictedRun } from '../../../../kernel/src/trace/ask/predicted.js'
 import { openRun, type Run } from '../../../../kernel/src/trace/model/run.js'
 import { decodeSavedRun, keepNewest, saveRun } from '../../../../kernel/src/trace/saved.js'
 import { type RunTables, STREAMS, TIERS } from '../../../../kernel/src/trace/schema.js'
+import { betterWords, differenceWords, headlines } from '../../../../kernel/src/trace/words/compare.js'
 import { fixture } from '../fixture.js'
 
 const small = { layers: 1, chunks: 4, steps: 2 }

@@ -4,7 +4,6 @@ import { meetingAt, meetingsOf, SOURCES, type Triangle, triangleOf } from '../..
 import { slotsOf } from '../../../../kernel/src/trace/ask/slots.js'
 import { ON, stateAt, whereabouts } from '../../../../kernel/src/trace/ask/whereabouts.js'
 import { cellRect, paleOf, tickStep } from '../../../../kernel/src/trace/draw/chunk-grid.js'
-import { cellWords, meetingWords, slotLetter, stateInWords } from '../../../../kernel/src/trace/draw/chunk-words.js'
 import {
   type Context2D,
   contrastOf,
@@ -20,6 +19,7 @@ import {
 import { drawSlots, layOutSlots, slotTargetAt } from '../../../../kernel/src/trace/draw/slots.js'
 import { drawTriangle, drawTrianglePointer, layOutTriangle, triangleTargetAt } from '../../../../kernel/src/trace/draw/triangle.js'
 import { drawWhere, layOutWhere, whereTargetAt } from '../../../../kernel/src/trace/draw/whereabouts.js'
+import { cellWords, meetingWords, slotLetter, stateInWords } from '../../../../kernel/src/trace/words/chunks.js'
 import { fixture } from '../fixture.js'
 
 const run = openRun(fixture({ steps: 1 }))

@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { FpdtError } from '../../../../kernel/src/errors.js'
-import { summaryWords } from '../../../../kernel/src/trace/draw/words.js'
 import { openRun } from '../../../../kernel/src/trace/model/run.js'
 import type { RunTables } from '../../../../kernel/src/trace/schema.js'
 import { BUFFER_COLUMNS, MEMORY_COLUMNS, SPAN_COLUMNS, USE_COLUMNS, WAIT_COLUMNS } from '../../../../kernel/src/trace/schema.js'
+import { summaryWords } from '../../../../kernel/src/trace/words/run.js'
 import { fixture } from '../fixture.js'
 
 const whole = fixture({ ranks: 2, layers: 1, chunks: 2, steps: 1 })

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { byteRate, bytes, count, counted, duration, flopRate, percent } from '../../../../kernel/src/trace/draw/format.js'
 import { byteTicks, timeTicks } from '../../../../kernel/src/trace/draw/ticks.js'
+import { byteRate, bytes, count, counted, duration, flopRate, percent } from '../../../../kernel/src/trace/words/format.js'
 
 const plain = (text: string): string => text.replaceAll('\u202f', ' ')
 

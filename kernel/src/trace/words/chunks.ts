@@ -3,10 +3,10 @@
 import { type Arrival, arrivalsOf, type Copy, meetingsOf, type Triangle } from '../ask/meetings.js'
 import { livesAt, type Slot } from '../ask/slots.js'
 import { type Cell, COPIES, COPYING, type CopyKind, ON, partAt, stateAt, type ValueRow, WRITTEN } from '../ask/whereabouts.js'
+import { placeOfTriangle } from '../draw/triangle.js'
 import type { Run } from '../model/run.js'
 import { NONE, TIERS } from '../schema.js'
 import { bytes, counted, duration } from './format.js'
-import { placeOfTriangle } from './triangle.js'
 
 /** `query chunk 3 met key/value chunk 1 in forward of layer 2: 8th of 36 meetings, at 12.3 ms for 1.20 ms`, and a line for each way its operands came. */
 export function meetingWords(run: Run, triangle: Triangle, q: number, kv: number): string[] {

@@ -6,7 +6,7 @@ const UPDATE_MS = 2000
 /** What is over sooner shows its end alone: to draw takes about a tenth of a second, of cores that compute. */
 const BEGIN_MS = 250
 
-export class Following {
+export class NotebookPicture {
   #shown = false
   #drawn_ms = 0
   #next: NodeJS.Timeout | undefined

@@ -1,8 +1,9 @@
 /** The prediction that a run carries, as a run of its own: what draws, asks and compares runs takes it like any other. */
-import { accountsOf } from '../ask/accounts.js'
+
 import { memoryOf, peaksOf } from '../memory.js'
+import { openRun, type Run } from '../model/run.js'
 import type { RunHead, SpanColumns, StepSummary } from '../schema.js'
-import { openRun, type Run } from './run.js'
+import { accountsOf } from './accounts.js'
 
 const made = new WeakMap<Run, Run>()
 

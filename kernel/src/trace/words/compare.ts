@@ -1,6 +1,7 @@
 /** A comparison in words and figures, as tables and sentences show them. */
-import { bytes, count, counted, duration, flops, percent } from '../draw/format.js'
-import { betterOf, type Comparison, type Difference, differenceOf, type Unit } from './compare.js'
+
+import { betterOf, type Comparison, type Difference, differenceOf, type Unit } from '../ask/compare.js'
+import { bytes, count, counted, duration, flops, percent } from './format.js'
 
 const NONE_KNOWN = '–'
 

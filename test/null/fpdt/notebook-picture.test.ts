@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { DISPLAY_HOST, type DisplayHost } from '../../../kernel/src/display.js'
-import { Following } from '../../../kernel/src/fpdt/run/following.js'
+import { NotebookPicture } from '../../../kernel/src/fpdt/run/notebook-picture.js'
 
 const world = globalThis as { [DISPLAY_HOST]?: DisplayHost | undefined }
 const before = world[DISPLAY_HOST]
@@ -11,7 +11,7 @@ function notebook(rest: Pick<DisplayHost, 'wordsOnly'> = {}): boolean[] {
   world[DISPLAY_HOST] = { ...rest, display: (_, options) => void updates.push(options?.update === true), onInterrupt: () => () => {} }
   return updates
 }
-const picture = (): Following => new Following('run', async () => ({ 'text/plain': 'run' }))
+const picture = (): NotebookPicture => new NotebookPicture('run', async () => ({ 'text/plain': 'run' }))
 
 beforeEach(() => {
   vi.useFakeTimers()

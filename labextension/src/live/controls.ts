@@ -3,12 +3,12 @@
  * now stays where it is and says why: on its own when it is pointed at, in the line below when it is pressed.
  */
 import { type Control, count, PHASES, type PlaceWanted, panned, READS, type Run, type RunStatus, type Target, WRITES } from 'fpdt/trace'
-import type { Peeked } from '../live/incoming.js'
-import type { LiveLink } from '../live/link.js'
-import { button } from './button.js'
-import { element } from './dom.js'
-import { heat } from './heat.js'
-import type { Session } from './session.js'
+import { button } from '../lab/button.js'
+import { element } from '../lab/dom.js'
+import { heat } from '../lab/heat.js'
+import type { Session } from '../lab/session.js'
+import type { Peeked } from './incoming.js'
+import type { LiveLink } from './link.js'
 
 const UNITS = ['op', 'chunk', 'layer', 'step'] as const
 /** Values of a buffer that are asked for. */

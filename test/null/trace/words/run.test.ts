@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { facts, keptWords, openRun, opWords, placeWords, stateWords, summaryWords } from '../../../../kernel/src/trace/draw/index.js'
-import { barWords } from '../../../../kernel/src/trace/draw/words.js'
 import { keepNewest } from '../../../../kernel/src/trace/saved.js'
+import { barWords } from '../../../../kernel/src/trace/words/run.js'
 import { fixture } from '../fixture.js'
 
 const tables = fixture()
