@@ -127,13 +127,16 @@ function rankOf({ ranks }: Run, rank: number): number {
   return ranks.includes(rank) ? rank : (ranks[0] ?? 0)
 }
 
-/** The first part of the titles that differs; of equal titles what else tells the runs apart. */
+/** The first part of the titles that differs, or the first setting (`prefetch 1`, `prefetch 0`); of equal ones what else tells the runs apart. */
 function sideNames(a: Run, b: Run, stepA: StepSummary, stepB: StepSummary): [string, string] {
   if (a.head.origin !== b.head.origin && a.head.title === b.head.title) return [a.head.origin, b.head.origin]
   const [partsA, partsB] = [a, b].map(({ head }) => head.title.split(' · '))
   const first = partsA.findIndex((part, i) => part !== partsB[i])
   if (first >= 0 && partsB[first] !== undefined) return [partsA[first], partsB[first]]
   if (a.head.title !== b.head.title) return [a.head.title, b.head.title]
+  const [settingsA, settingsB] = [a, b].map(({ head }): Readonly<Record<string, string | number>> => head.sequence)
+  const setting = Object.keys(settingsA).find((name) => settingsA[name] !== settingsB[name])
+  if (setting) return [`${setting} ${settingsA[setting]}`, `${setting} ${settingsB[setting]}`]
   if (a.head.run_id !== b.head.run_id && a.head.created !== b.head.created) return [`run of ${when(a)}`, `run of ${when(b)}`]
   return stepA.step === stepB.step ? ['first', 'second'] : [`step ${stepA.step}`, `step ${stepB.step}`]
 }
