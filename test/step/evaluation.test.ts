@@ -138,8 +138,9 @@ describe('an evaluation', () => {
     const { duration_ns } = await run.step(text)
     await run.step(text)
     expect(Math.abs(run.times(1).duration_ns - duration_ns)).toBeLessThan(2)
-    expect(run.times().hiddenCopyShare).toBeGreaterThanOrEqual(0)
-    expect(run.times().hiddenCopyShare).toBeLessThanOrEqual(1)
+    const share = run.times().hiddenCopyShare as number
+    expect(share).toBeGreaterThanOrEqual(0)
+    expect(share).toBeLessThanOrEqual(1)
     expect(() => run.times(3)).toThrow(/step 3 is not kept; steps 1 to 2 are/)
     await run.close()
   })

@@ -4,7 +4,7 @@ import type { TrainingRun } from '../fpdt/run/training-run.js'
 import type { StepSummary } from '../trace/schema.js'
 import type { Terminal } from './terminal.js'
 
-/** What `--json` prints for a step. Bytes are of one rank; times are the device's. */
+/** What `--json` prints for a step. Bytes are of one rank; times are the device's. The hidden share of copies is null where there were none. */
 export function stepAsJson(run: TrainingRun, summary: StepSummary, evaluationLoss?: number): object {
   const { step, loss, gradient_norm, tokens, tokens_per_second, mfu, mfu_formula, duration_ns } = summary
   const { hiddenCopyShare, exposedCopy_ns } = run.times(step)

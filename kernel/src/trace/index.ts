@@ -1,9 +1,9 @@
 /** `fpdt/trace`: the format of a run, its codecs and its drawing. Imports nothing of Node and nothing of the engine. */
 
-export { accountsOf, copyTime, type TimeSummary, timesOf } from './ask/accounts.js'
+export { accountsOf, hiddenShare, type TimeSummary, timesOf } from './ask/accounts.js'
 export { type AlgorithmLine, type AlgorithmPart, algorithmOf, type LineId, lineOf } from './ask/algorithm.js'
 export { betterOf, type Comparison, compareRuns, type Difference, type DifferenceGroup, differenceOf, type OpDifference, type Side } from './ask/compare.js'
-export { atOnce, computeAt, doing, lessonWords, type Running, STEP_UNITS, stepFrom, type Unit } from './ask/lesson.js'
+export { atOnce, computeAt, doing, lessonWords, type Running, stepFrom } from './ask/lesson.js'
 export { spanOf } from './ask/lookup.js'
 export {
   type Arrival,
@@ -63,6 +63,7 @@ export { highestAt } from './model/stack.js'
 export { decodeSavedRun, keepNewest, MAX_SPANS, saveRun } from './saved.js'
 export * from './schema.js'
 export { joinColumns, selectRows } from './spans.js'
+export { type PlaceWanted, UNITS, type Unit } from './units.js'
 export { arrivalsInWords, cellWords, meetingWords, nextChange, slotWords, stateInWords } from './words/chunks.js'
 export { amount, betterWords, differenceWords, headlines } from './words/compare.js'
 export { CATEGORY_WORDS, opBrief } from './words/run.js'

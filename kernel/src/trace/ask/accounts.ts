@@ -17,8 +17,6 @@ import { COPY_STREAMS, IDLE_CAUSES, type IdleCause, type RankAccount, STREAMS, t
 import type { Linked } from './lookup.js'
 import { endOf, lastWait, streamOf, type Wait } from './waiting.js'
 
-const COPIES: readonly Stream[] = COPY_STREAMS
-
 /** What time is laid to while an op of that stream is waited for; `compute` is what other streams may wait for. */
 const CAUSES: Readonly<Record<Stream, IdleCause | 'compute'>> = {
   compute: 'compute',
@@ -52,7 +50,7 @@ export function accountsOf(tables: Linked, step: Pick<StepSummary, 'step' | 'sta
       const account: RankAccount = { rank, busy_ns: zeros(STREAMS), idle_ns: zeros(IDLE_CAUSES), hidden_copy_ns: 0, exposed_copy_ns: 0 }
       for (const [code, rows] of streams.entries()) account.busy_ns[STREAMS[code]] = lengthOf(intervals(rows))
       const computing = intervals(streams[0])
-      for (const [code, rows] of streams.entries()) if (COPIES.includes(STREAMS[code])) account.hidden_copy_ns += covered(intervals(rows), computing)
+      for (const [code, rows] of streams.entries()) if (isCopying(STREAMS[code])) account.hidden_copy_ns += covered(intervals(rows), computing)
       let until = begin
       for (const row of streams[0]) {
         layGap(account, until, inStep(spans.start_ns[row]), row)
@@ -109,7 +107,7 @@ export function accountsOf(tables: Linked, step: Pick<StepSummary, 'step' | 'sta
   }
   function lay(account: RankAccount, cause: IdleCause | 'compute', time_ns: number, row: number): void {
     account.idle_ns[cause === 'compute' ? 'nothing' : cause] += time_ns
-    if (COPIES.includes(streamOf(spans, row))) account.exposed_copy_ns += time_ns
+    if (isCopying(streamOf(spans, row))) account.exposed_copy_ns += time_ns
   }
 }
 
@@ -122,26 +120,39 @@ export interface TimeSummary {
   readonly exposedCopy_ns: number
   /** Mean over ranks: compute stands still and waits for a collective, or for ranks that have not reached it. */
   readonly exposedCollective_ns: number
-  /** Share of the time of copies between tiers that lies under compute: 1 = all hidden. 1 when there are none. */
-  readonly hiddenCopyShare: number
+  /** Share of the time of copies between tiers that lies under compute: 1 = all hidden. Null where nothing was copied. */
+  readonly hiddenCopyShare: number | null
 }
 
 export function timesOf({ start_ns, duration_ns, accounts }: Pick<StepSummary, 'start_ns' | 'duration_ns' | 'accounts'>): TimeSummary {
   const mean = (of: (account: RankAccount) => number): number => accounts.reduce((sum, one) => sum + of(one), 0) / Math.max(1, accounts.length)
-  const copying = mean(copyTime)
   return {
     start_ns,
     duration_ns,
     ranks: accounts,
     exposedCopy_ns: mean(({ exposed_copy_ns }) => exposed_copy_ns),
     exposedCollective_ns: mean(({ idle_ns }) => idle_ns.collective),
-    hiddenCopyShare: copying > 0 ? mean(({ hidden_copy_ns }) => hidden_copy_ns) / copying : 1,
+    hiddenCopyShare: hiddenShare(accounts),
   }
+}
+
+/** Time of copies that lies under compute / time of copies, of all these ranks together; null where they copied nothing. */
+export function hiddenShare(accounts: readonly RankAccount[]): number | null {
+  let [hidden, copied] = [0, 0]
+  for (const account of accounts) {
+    hidden += account.hidden_copy_ns
+    copied += copyTime(account)
+  }
+  return copied > 0 ? hidden / copied : null
 }
 
 /** Time in which a rank copied between tiers, summed over streams. */
 export function copyTime({ busy_ns }: RankAccount): number {
   return COPY_STREAMS.reduce((sum, stream) => sum + busy_ns[stream], 0)
+}
+
+function isCopying(stream: Stream): boolean {
+  return (COPY_STREAMS as readonly Stream[]).includes(stream)
 }
 
 type Interval = readonly [from: number, to: number]

@@ -13,7 +13,7 @@
 import type { Run } from '../model/run.js'
 import { CATEGORIES, FAMILIES, IDLE_CAUSES, KINDS, NONE, PHASES, type RankAccount, STREAMS, type StepSummary, TIERS, type Tier } from '../schema.js'
 import { CATEGORY_WORDS, placeWords } from '../words/run.js'
-import { copyTime } from './accounts.js'
+import { copyTime, hiddenShare } from './accounts.js'
 
 export type Unit = 'time' | 'bytes' | 'share' | 'rate' | 'count' | 'flops'
 /** A figure of both sides; null where a side does not know it. */
@@ -243,7 +243,8 @@ function speed(left: Counted, right: Counted): DifferenceGroup {
     parts.push({ name: 'tokens a second', unit: 'rate', best: 'more', a: rate(a), b: rate(b) })
   }
   if (a.mfu !== null || b.mfu !== null) parts.push({ name: 'MFU', unit: 'share', best: 'more', a: a.mfu, b: b.mfu })
-  const hidden: Difference = { name: 'hidden share of copies', unit: 'share', best: 'more', a: hiddenShare(left), b: hiddenShare(right) }
+  const hiddenOf = ({ account }: Counted): number | null => hiddenShare(account ? [account] : [])
+  const hidden: Difference = { name: 'hidden share of copies', unit: 'share', best: 'more', a: hiddenOf(left), b: hiddenOf(right) }
   if (hidden.a !== null || hidden.b !== null) parts.push(hidden)
   return { title: 'Speed', hint: `Of the whole step, all ranks; the hidden share is that of ${ranksInWords(left, right)}.`, total: null, parts }
 }
@@ -290,9 +291,6 @@ function overlap(a: Counted, b: Counted): DifferenceGroup {
 
 function copied({ account }: Counted): number | null {
   return account ? copyTime(account) : null
-}
-function hiddenShare(one: Counted): number | null {
-  return one.account && copied(one) ? one.account.hidden_copy_ns / copyTime(one.account) : null
 }
 
 function moves(a: Counted, b: Counted): DifferenceGroup {

@@ -9,7 +9,7 @@
  * The line is the smoothed value, what was measured lies pale below it. However many steps there are, each pixel column shows
  * the lowest and the highest value of its steps, so no spike is lost. A step without a value leaves a gap.
  */
-import { copyTime } from '../ask/accounts.js'
+import { hiddenShare } from '../ask/accounts.js'
 import type { RunHead, StepSummary } from '../schema.js'
 import { count, duration, percent } from '../words/format.js'
 import { line, type PixelRect, type Surface, textWidth, write } from './surface.js'
@@ -61,7 +61,15 @@ export function curvesOf({ steps }: RunHead): Curve[] {
       tick: scaled,
     },
     { name: 'mfu', title: 'MFU', hint: formula, values: values(({ mfu }) => mfu), least: [0, 0], words: percent, tick: percentTick },
-    { name: 'hidden', title: 'hidden share of copies', hint: HIDDEN_HINT, values: values(hiddenShare), least: [0, 1], words: percent, tick: percentTick },
+    {
+      name: 'hidden',
+      title: 'hidden share of copies',
+      hint: HIDDEN_HINT,
+      values: values(({ accounts }) => hiddenShare(accounts)),
+      least: [0, 1],
+      words: percent,
+      tick: percentTick,
+    },
     {
       name: 'duration',
       title: 'time of a run',
@@ -76,15 +84,6 @@ export function curvesOf({ steps }: RunHead): Curve[] {
   return curves.filter(({ values: found }) => found.some((value) => !Number.isNaN(value)))
 }
 const HIDDEN_HINT = 'Time of copies between tiers that lies under compute / time of copies, all ranks together.'
-
-function hiddenShare({ accounts }: StepSummary): number | null {
-  let [hidden, copied] = [0, 0]
-  for (const account of accounts) {
-    hidden += account.hidden_copy_ns
-    copied += copyTime(account)
-  }
-  return copied > 0 ? hidden / copied : null
-}
 
 function percentTick(share: number): string {
   return `${Number((100 * share).toPrecision(4))} %`

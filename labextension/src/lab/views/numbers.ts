@@ -4,8 +4,8 @@
  */
 import {
   accountsOf,
-  copyTime,
   duration,
+  hiddenShare,
   IDLE_CAUSES,
   type IdleCause,
   inkFor,
@@ -123,7 +123,7 @@ function numbers(step: StepSummary, accounts: readonly RankAccount[], theme: The
     ['compute, a rank', share(compute_ns), 'Time in which the compute stream ran an op, mean over ranks.'],
     ['exposed copies, a rank', share(exposedCopy_ns), `${EXPOSED} Mean over ranks.`],
     ['waits for collectives, a rank', share(exposedCollective_ns), `${CAUSE_WORDS.collective.hint} Mean over ranks.`],
-    ['hidden share of copies', percent(hiddenCopyShare), HIDDEN],
+    ['hidden share of copies', shareOrNone(hiddenCopyShare), HIDDEN],
   ]
   return [
     element(
@@ -186,20 +186,21 @@ function proof(parts: readonly Part[], total: number, wall_ns: number): string {
   return total === wall_ns ? `${sum}, the step's wall time, to the nanosecond.` : `${sum}, which is not the step's wall time of ${exact(wall_ns)} ms.`
 }
 
+function shareOrNone(share: number | null): string {
+  return share === null ? 'no copies' : percent(share)
+}
+
 function busyTable(accounts: readonly RankAccount[]): HTMLElement {
   const used = STREAMS.filter((stream) => accounts.some(({ busy_ns }) => busy_ns[stream] > 0))
   const shown = table(
     'Time in which each stream ran an op, and what of the copies could be seen',
     ['rank ', ...used.map((stream) => `${stream} `), 'exposed copies ', 'hidden share '],
-    accounts.map((account) => {
-      const copies = copyTime(account)
-      return [
-        String(account.rank),
-        ...used.map((stream) => duration(account.busy_ns[stream])),
-        duration(account.exposed_copy_ns),
-        copies > 0 ? percent(account.hidden_copy_ns / copies) : 'no copies',
-      ]
-    }),
+    accounts.map((account) => [
+      String(account.rank),
+      ...used.map((stream) => duration(account.busy_ns[stream])),
+      duration(account.exposed_copy_ns),
+      shareOrNone(hiddenShare([account])),
+    ]),
   )
   const [exposed, hidden] = [...shown.querySelectorAll('th')].slice(-2)
   exposed.title = EXPOSED
