@@ -77,7 +77,6 @@ describe('run file', () => {
 
   it('is drawn or refused in words, whatever words of it are overwritten', () => {
     const word = fc.constantFrom(0, 1, 0x7fffffff, 0xffffffff, 0x10000000, 0x3f800000)
-    const started = performance.now()
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(bytes.length / 4 - 1), word), { minLength: 1, maxLength: 4 }), (changes) => {
         const hostile = bytes.slice()
@@ -87,7 +86,6 @@ describe('run file', () => {
       }),
       { numRuns: 500 },
     )
-    expect(performance.now() - started).toBeLessThan(30_000)
   }, 60_000)
 
   it('is drawn or refused in words, whatever bytes of its heads of messages are overwritten', () => {
