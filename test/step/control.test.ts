@@ -1,15 +1,16 @@
 /** Control of a running step: it stands where it is told to, and computes what it would have computed. */
 import { setTimeout } from 'node:timers/promises'
 import fc from 'fast-check'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { Device } from '../../kernel/src/fpdt/device.js'
 import { ops, value } from '../../kernel/src/fpdt/index.js'
 import { random } from '../../kernel/src/fpdt/own/tensor.js'
-import { endOfUnit, UNITS } from '../../kernel/src/fpdt/run/places.js'
+import type { RunControl } from '../../kernel/src/fpdt/run/control.js'
 import type { TrainingRun } from '../../kernel/src/fpdt/run/training-run.js'
+import { endOfUnit } from '../../kernel/src/fpdt/run/units.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { decodeSavedRun } from '../../kernel/src/trace/saved.js'
-import { KINDS, PHASES, RUN_MIME, type RunTables } from '../../kernel/src/trace/schema.js'
+import { RUN_MIME, type RunTables } from '../../kernel/src/trace/schema.js'
 import { randomTokens } from './harness.js'
 
 const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', threads: 2 })
@@ -24,6 +25,8 @@ const last = plan.listing.length - 1
 await plain.close()
 
 const tablesOf = async (run: TrainingRun): Promise<RunTables> => decodeSavedRun((await run.bundle())[RUN_MIME])
+/** Until a step or run that was begun in a pause stands before its first op. */
+const begun = (control: RunControl): Promise<void> => vi.waitFor(() => expect([control.standsInStep, control.line]).toEqual([true, -1]))
 /** What a promise came to. */
 const outcome = (work: Promise<unknown>): Promise<unknown> =>
   work.then(
@@ -39,8 +42,8 @@ describe('a step under control', () => {
     expect(await control.pause()).toBe('paused before the next step')
     expect([control.activity, control.can]).toEqual(['paused', ['resume']])
     const stepping = run.step(text)
-    await setTimeout(20)
-    expect([control.activity, control.line]).toEqual(['paused', -1])
+    await begun(control)
+    expect(control.activity).toBe('paused')
     for (const unit of ['op', 'op', 'chunk', 'chunk', 'layer', 'op', 'layer'] as const) {
       const expected = endOfUnit(plan, control.line, unit)
       expect(await control.step(unit)).toBe(`paused: step 1 after op ${expected}, ${plan.words(expected)}`)
@@ -64,7 +67,7 @@ describe('a step under control', () => {
       if (number === 1) {
         await run.control.pause()
         const stepping = run.step(text)
-        await setTimeout(10)
+        await begun(run.control)
         await run.control.until({ phase: 'backward' })
         await setTimeout(300)
         await run.control.resume()
@@ -144,7 +147,7 @@ describe('a step under control', () => {
     await expect(run.control.resume()).rejects.toMatchObject({ code: 'control', message: 'resume cannot be done now: it is not paused.' })
     await run.control.pause()
     const dropped = outcome(run.step(text))
-    await setTimeout(10)
+    await begun(run.control)
     await run.control.step('layer')
     await run.control.stop()
     expect(await dropped).toBe('stopped')
@@ -152,7 +155,7 @@ describe('a step under control', () => {
 
     await run.control.pause()
     const completed = outcome(run.step(text))
-    await setTimeout(10)
+    await begun(run.control)
     await run.control.until({ phase: 'optimizer' })
     expect(run.control.line).toBeGreaterThan(firstUpdate)
     await run.control.stop()
@@ -166,7 +169,7 @@ describe('a step under control', () => {
     const run = await train()
     await run.control.pause()
     const stepping = outcome(run.step(text))
-    await setTimeout(10)
+    await begun(run.control)
     const on = outcome(run.control.step('chunk'))
     await run.close()
     expect(await stepping).toBe('stopped')
@@ -182,12 +185,18 @@ describe('a stepper under control', () => {
     expect([control.activity, control.line, control.can]).toEqual(['held', -1, ['resume', 'step', 'until', 'stop']])
     await control.step('chunk')
     expect(stepper.line).toBe(endOfUnit(plan, -1, 'chunk'))
+    const asked = new Promise<unknown[]>((resolve) => {
+      const unwatch = control.watch(() => {
+        if (!stepper.isMoving) return
+        unwatch()
+        const { activity, can } = control
+        resolve([activity, can, control.step('op').catch((error: unknown) => error)])
+      })
+    })
     const driven = stepper.until({ phase: 'loss' })
-    await setTimeout(0)
-    if (stepper.isMoving) {
-      expect([control.activity, control.can]).toEqual(['running', []])
-      await expect(control.step('op')).rejects.toMatchObject({ code: 'control', message: /a cell runs the stepper/ })
-    }
+    const [activity, can, refused] = await asked
+    expect([activity, can]).toEqual(['running', []])
+    expect(await refused).toMatchObject({ code: 'control', message: 'step cannot be done now: a cell runs the stepper; interrupt the cell, or wait for it.' })
     await driven
     await control.resume()
     expect([stepper.line, control.activity]).toEqual([last, 'held'])
@@ -214,47 +223,17 @@ describe('a schedule of the user’s own', () => {
     const expected = (await schedule.run(inputs)).get('gate').data
     await schedule.control.pause()
     const running = schedule.run(inputs)
-    await setTimeout(10)
+    await begun(schedule.control)
     await schedule.control.step('op')
     expect([schedule.control.line, schedule.control.activity]).toEqual([0, 'paused'])
     await schedule.control.resume()
     expect((await running).get('gate').data).toEqual(expected)
     await schedule.control.pause()
     const stopped = outcome(schedule.run(inputs))
-    await setTimeout(10)
+    await begun(schedule.control)
     await schedule.control.stop()
     expect(await stopped).toBe('stopped')
     expect((await schedule.run(inputs)).get('gate').data).toEqual(expected)
     await schedule.close()
-  })
-})
-
-describe('units', () => {
-  const { entries } = plan
-  const compute = KINDS.indexOf('compute')
-  /** Places of what is computed on the way to a line. */
-  const placesTo = (from: number, to: number, tags: readonly ArrayLike<number>[]): Set<string> =>
-    new Set(
-      [...Array(entries.length).keys()].flatMap((e) =>
-        entries.op[e] > from && entries.op[e] <= to && entries.kind[e] === compute ? [tags.map((tag) => tag[e]).join()] : [],
-      ),
-    )
-
-  it('end where the next begins: each goes through one place, and all of them through the step', () => {
-    for (const unit of UNITS) {
-      let line = -1
-      let count = 0
-      while (line < last) {
-        const end = endOfUnit(plan, line, unit)
-        expect(end).toBeGreaterThan(line)
-        if (unit === 'op') expect([...entries.op].filter((op) => op > line && op <= end).length).toBeLessThanOrEqual(1)
-        if (unit === 'layer') expect(placesTo(line, end, [entries.phase, entries.layer]).size).toBeLessThanOrEqual(1)
-        if (unit === 'chunk') expect(placesTo(line, end, [entries.phase, entries.layer, entries.q]).size).toBeLessThanOrEqual(1)
-        line = end
-        count++
-      }
-      if (unit === 'step') expect(count).toBe(1)
-      if (unit === 'layer') expect(count).toBeGreaterThan(PHASES.length)
-    }
   })
 })

@@ -2,7 +2,7 @@
  * What a reader can ask of a training that runs: pause, step, run until, stop; hold the view; look at values. What cannot be asked
  * now stays where it is and says why: on its own when it is pointed at, in the line below when it is pressed.
  */
-import { type Control, count, PHASES, type PlaceWanted, panned, READS, type Run, type RunStatus, type Target, WRITES } from 'fpdt/trace'
+import { type Control, count, PHASES, type PlaceWanted, panned, READS, type Run, type RunStatus, type Target, UNITS, type Unit, WRITES } from 'fpdt/trace'
 import { button } from '../lab/button.js'
 import { element } from '../lab/dom.js'
 import { heat } from '../lab/heat.js'
@@ -10,7 +10,6 @@ import type { Session } from '../lab/session.js'
 import type { Peeked } from './incoming.js'
 import type { LiveLink } from './link.js'
 
-const UNITS = ['op', 'chunk', 'layer', 'step'] as const
 /** Values of a buffer that are asked for. */
 const MOST_VALUES = 16_384
 
@@ -20,7 +19,7 @@ export class Controls {
     'Unit of a step',
     UNITS.map((unit) => [unit, unit]),
   )
-  readonly #step = action('Step', () => this.#ask({ verb: 'step', unit: this.#unit.value as (typeof UNITS)[number] }))
+  readonly #step = action('Step', () => this.#ask({ verb: 'step', unit: this.#unit.value as Unit }))
   readonly #until = action('Run until …', () => this.#toggleForm())
   readonly #stop = action('Stop training', () => this.#ask({ verb: 'stop' }))
   readonly #hold = action('Hold view', () => this.#toggleHold())
@@ -185,7 +184,8 @@ export class Controls {
 
   #wanted(): PlaceWanted {
     const numbers = Object.entries(this.#place).flatMap(([key, { field }]) => (field.value === '' ? [] : [[key, Number(field.value)]]))
-    return { ...(this.#phase.value ? { phase: this.#phase.value } : {}), ...Object.fromEntries(numbers) }
+    const phase = PHASES.find((known) => known === this.#phase.value)
+    return { ...(phase ? { phase } : {}), ...Object.fromEntries(numbers) }
   }
 
   #say(words: string): void {

@@ -3,7 +3,6 @@ import type { Comm } from '../../comm/index.js'
 import { FpdtError } from '../../errors.js'
 import { type Control, type KernelMessage, LIVE_VERSION, type PageMessage, type RunStatus } from '../../trace/live/messages.js'
 import type { RunControl } from '../run/control.js'
-import type { Target } from '../run/places.js'
 import { Follower } from './follower.js'
 import type { LiveRun } from './live-run.js'
 import { thinned } from './peeked.js'
@@ -95,6 +94,6 @@ async function perform(control: RunControl, asked: Control): Promise<string> {
     case 'step':
       return control.step(asked.unit)
     case 'until':
-      return control.until(asked.place as Target)
+      return control.until(asked.place)
   }
 }

@@ -1,8 +1,8 @@
 /** What a page sent, checked: comms carry what anybody wrote into them. */
 import { FpdtError } from '../../errors.js'
-import type { Control, PageMessage, PlaceWanted } from '../../trace/live/messages.js'
+import type { Control, PageMessage } from '../../trace/live/messages.js'
 import { PHASES } from '../../trace/schema.js'
-import { UNITS } from '../run/places.js'
+import { PLACE_TAGS, type PlaceWanted, UNITS } from '../../trace/units.js'
 
 /** Most values of one `peek`. */
 export const MOST_VALUES = 2 ** 20
@@ -59,7 +59,7 @@ function readControl(control: Json): Control {
 }
 
 function readPlace(place: Json): PlaceWanted {
-  for (const name of Object.keys(place)) if (!['phase', 'layer', 'q', 'kv'].includes(name)) throw wrong(`a place has no ${shown(name)}`)
+  for (const name of Object.keys(place)) if (!PLACE_TAGS.some((tag) => tag === name)) throw wrong(`a place has no ${shown(name)}`)
   const phase = PHASES.find((known) => known === place.phase)
   if (place.phase !== undefined && !phase) throw wrong(`phase ${shown(place.phase)} is not one of ${PHASES.join(', ')}`)
   const numbers = (['layer', 'q', 'kv'] as const).flatMap((name) => (place[name] === undefined ? [] : [[name, whole(place, name)]]))

@@ -14,8 +14,9 @@ import { FpdtError } from '../../errors.js'
 import type { NativeStep, Reached } from '../../execute/native.js'
 import type { Plan } from '../../plan/plan.js'
 import type { RunStatus } from '../../trace/live/messages.js'
-import { endOfPlace, endOfUnit, type Target, UNITS, type Unit } from './places.js'
+import { type PlaceWanted, UNITS, type Unit } from '../../trace/units.js'
 import type { Stepper } from './stepper.js'
+import { endOfPlace, endOfUnit } from './units.js'
 
 /** `step`: a step under control. `call`: what can only be stopped. */
 type Under = { readonly kind: 'step' } | { readonly kind: 'stepper'; readonly stepper: Stepper<unknown> } | { readonly kind: 'call'; readonly what: string }
@@ -74,8 +75,8 @@ export class RunControl {
     return this.#to('step', (line) => endOfUnit(this.plan, line, unit))
   }
   /** Runs on until all that is computed at a place is done, and pauses there: `until({ phase: 'backward', layer: 1 })`. */
-  async until(target: Target): Promise<string> {
-    return this.#to('until', (line) => endOfPlace(this.plan, line, target))
+  async until(place: PlaceWanted): Promise<string> {
+    return this.#to('until', (line) => endOfPlace(this.plan, line, place))
   }
   /** Ends what is under way as the notebook's interrupt does: its promise rejects with FpdtError `stopped`. A stepper is closed. */
   async stop(): Promise<string> {

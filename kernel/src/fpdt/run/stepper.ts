@@ -3,10 +3,11 @@ import { FpdtError } from '../../errors.js'
 import type { NativeStep } from '../../execute/native.js'
 import type { Value } from '../../schedule/values.js'
 import type { StepSummary } from '../../trace/schema.js'
+import type { PlaceWanted } from '../../trace/units.js'
 import type { TrainingPlan } from '../plan/training-plan.js'
 import { interruptible } from './interrupt.js'
 import { type Peek, peekAt } from './peek.js'
-import { endOfPlace, type Target } from './places.js'
+import { endOfPlace } from './units.js'
 
 /** How a stepper ended. */
 export type StepperEnd = 'completed' | 'dropped'
@@ -70,9 +71,9 @@ export class Stepper<Result = StepSummary> {
    * Runs until everything that is computed at a place is done: up to and with the last compute op there.
    * `until({ phase: 'backward', layer: 1, q: 3, kv: 2 })`: query chunk 3 has met key/value chunk 2 in the backward.
    */
-  async until(target: Target): Promise<string> {
+  async until(place: PlaceWanted): Promise<string> {
     await this.#running
-    return this.to(endOfPlace(this.steppable.plan, this.#line, target))
+    return this.to(endOfPlace(this.steppable.plan, this.#line, place))
   }
 
   /** Values of a buffer where it stands now: on the device when it is there, else on the host. Throws FpdtError `not_resident`. */

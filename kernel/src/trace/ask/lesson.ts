@@ -4,6 +4,7 @@
 
 import { firstAfter, type Run, spanAt } from '../model/run.js'
 import { KINDS, NONE, PHASES, STREAMS, type Stream } from '../schema.js'
+import { isSameUnit, type Unit } from '../units.js'
 import { bytes, duration, flops } from '../words/format.js'
 import { opLine } from '../words/run.js'
 import { type LineId, lineOf } from './algorithm.js'
@@ -262,19 +263,15 @@ export function computeAt(run: Run, rank: number, time_ns: number): number {
 
 // ---- from op to op -------------------------------------------------------------------------------------------------
 
-export const STEP_UNITS = ['op', 'chunk', 'layer', 'step'] as const
-export type Unit = (typeof STEP_UNITS)[number]
-
 /** The first span of compute of the next (or the previous) op, chunk, layer or step, on the same rank; null beyond the last. */
 export function stepFrom(run: Run, row: number, unit: Unit, by: 1 | -1): number | null {
   const { spans } = run
   const lane = run.lanes.find(({ rank, stream }) => rank === spans.rank[row] && stream === 'compute')
   if (!lane) return null
-  const keyOf = (other: number): string => placeKey(run, other, unit)
   const at = firstAfter(lane.rows, (other) => spans.start_ns[other], spans.start_ns[row]) - 1
   const leave = (from: number): number => {
     let i = from
-    while (i >= 0 && i < lane.rows.length && keyOf(lane.rows[i]) === keyOf(lane.rows[from])) i += by
+    while (i >= 0 && i < lane.rows.length && isSameUnit(spans, lane.rows[i], lane.rows[from], unit)) i += by
     return i
   }
   let next = leave(at)
@@ -282,13 +279,4 @@ export function stepFrom(run: Run, row: number, unit: Unit, by: 1 | -1): number 
   // Back is to the beginning of what comes before, not to its end.
   if (by < 0) next = leave(next) + 1
   return lane.rows[next]
-}
-
-/** What stays the same within a unit. */
-function placeKey({ spans }: Run, row: number, unit: Unit): string {
-  const step = spans.step[row]
-  if (unit === 'step') return String(step)
-  if (unit === 'op') return `${step} ${spans.op[row]}`
-  const layer = `${step} ${spans.phase[row]} ${spans.layer[row]}`
-  return unit === 'layer' ? layer : `${layer} ${spans.q[row]} ${spans.q[row] === NONE ? spans.kv[row] : ''}`
 }

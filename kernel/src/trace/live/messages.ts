@@ -21,6 +21,7 @@
  * output of a run. A run that is closed is said to be so once, and is in no later list.
  */
 import type { RunHead, RunState } from '../schema.js'
+import type { PlaceWanted, Unit } from '../units.js'
 
 export const LIVE_TARGET = 'fpdt.runs'
 export const LIVE_VERSION = 1
@@ -29,17 +30,10 @@ export const CREDIT = 16
 /** Least time between two messages of spans of one run. */
 export const BATCH_MS = 50
 
-/** A place in the algorithm; what is not named matches anything. */
-export interface PlaceWanted {
-  readonly phase?: string
-  readonly layer?: number
-  readonly q?: number
-  readonly kv?: number
-}
 /** Of the training, not of the view. `step` runs on to the end of the op, chunk, layer or step that comes next, and pauses there. */
 export type Control =
   | { readonly verb: 'pause' | 'resume' | 'stop' }
-  | { readonly verb: 'step'; readonly unit: 'op' | 'chunk' | 'layer' | 'step' }
+  | { readonly verb: 'step'; readonly unit: Unit }
   | { readonly verb: 'until'; readonly place: PlaceWanted }
 
 export type PageMessage =

@@ -15,6 +15,7 @@ import {
   type Run,
   STREAMS,
   stepFrom,
+  UNITS,
   type Unit,
 } from 'fpdt/trace'
 import { showTarget } from '../actions.js'
@@ -26,13 +27,6 @@ import type { Changed, KeyWords, RunView, Session, Shown } from '../session.js'
 const PLAY_MS = 700
 /** Of a schedule of the reader's own: lines of its listing above and below the op. */
 const AROUND = 12
-
-const STEPS: readonly { readonly unit: Unit; readonly words: string }[] = [
-  { unit: 'op', words: 'op' },
-  { unit: 'chunk', words: 'chunk' },
-  { unit: 'layer', words: 'layer' },
-  { unit: 'step', words: 'step' },
-]
 
 export class LessonView implements RunView {
   readonly name = 'lesson'
@@ -53,12 +47,12 @@ export class LessonView implements RunView {
   constructor(session: Session) {
     this.#session = session
     this.#play = button('Play', 'Play: goes from op to op by itself (y)', () => this.#togglePlay())
-    const steps = STEPS.map(({ unit, words }) =>
+    const steps = UNITS.map((unit) =>
       element(
         'div',
         'jp-FPDT-group',
-        [button('‹', `‹ Previous ${words}`, () => this.#step(unit, -1)), element('span', '', words), button('›', `› Next ${words}`, () => this.#step(unit, 1))],
-        { role: 'group', 'aria-label': `By ${words}` },
+        [button('‹', `‹ Previous ${unit}`, () => this.#step(unit, -1)), element('span', '', unit), button('›', `› Next ${unit}`, () => this.#step(unit, 1))],
+        { role: 'group', 'aria-label': `By ${unit}` },
       ),
     )
     this.node = element('div', 'jp-FPDT-lesson', [

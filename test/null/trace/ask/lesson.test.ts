@@ -2,9 +2,10 @@ import { describe, expect, it } from 'vitest'
 import { adamW } from '../../../../kernel/src/fpdt/plan/optimizer.js'
 import { gpt } from '../../../../kernel/src/model/gpt.js'
 import { algorithmOf, lineOf, orderOf } from '../../../../kernel/src/trace/ask/algorithm.js'
-import { atOnce, computeAt, lessonWords, type STEP_UNITS, stepFrom } from '../../../../kernel/src/trace/ask/lesson.js'
+import { atOnce, computeAt, lessonWords, stepFrom } from '../../../../kernel/src/trace/ask/lesson.js'
 import { openRun, type Run } from '../../../../kernel/src/trace/model/run.js'
 import { KINDS, NONE, PHASES, STREAMS } from '../../../../kernel/src/trace/schema.js'
+import type { Unit } from '../../../../kernel/src/trace/units.js'
 import { type FixtureOptions, fixture } from '../fixture.js'
 
 const plain = (text: string): string => text.replaceAll('\u202f', ' ')
@@ -151,7 +152,7 @@ describe('from op to op', () => {
 
   it('steps to the beginning of the next chunk, layer and step, and to the beginning of the one before', () => {
     const { spans } = two
-    const places = (unit: (typeof STEP_UNITS)[number]): string[] => {
+    const places = (unit: Unit): string[] => {
       const told: string[] = []
       for (let row: number | null = compute(two, 0)[0] as number; row !== null; row = stepFrom(two, row, unit, 1))
         told.push(`${spans.step[row]} ${PHASES[spans.phase[row] as number]} ${spans.layer[row] === NONE ? '-' : spans.layer[row]}`)
