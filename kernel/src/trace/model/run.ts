@@ -4,23 +4,9 @@
  * Knows nothing of canvases, pages or encodings. Everything here is computed once per payload; what depends on the window
  * in view is in `coverage.ts` and `stack.ts`.
  */
-import { FpdtError } from '../../errors.js'
 import type { Family, Kind, MemoryColumns, RunHead, RunTables, SpanColumns, Tier } from '../schema.js'
-import {
-  BUFFER_COLUMNS,
-  CATEGORIES,
-  FAMILIES,
-  IDLE_CAUSES,
-  KINDS,
-  MEMORY_COLUMNS,
-  NONE_32,
-  PHASES,
-  SPAN_COLUMNS,
-  STREAMS,
-  TIERS,
-  USE_COLUMNS,
-  WAIT_COLUMNS,
-} from '../schema.js'
+import { FAMILIES, KINDS, STREAMS, TIERS } from '../schema.js'
+import { broken, checkRun } from './check.js'
 import { type Lane, laneOf } from './lane.js'
 import { firstAfter } from './search.js'
 import { type Stack, stackOf } from './stack.js'
@@ -47,15 +33,7 @@ export interface Run extends RunTables {
 /** Throws FpdtError 'payload' for tables that break the format: nothing is drawn from numbers that mean nothing. */
 export function openRun(tables: RunTables): Run {
   const { head, spans, memory } = tables
-  checkHead(head)
-  checkTable('span', spans, SPAN_COLUMNS, ['start_ns', 'duration_ns', 'flops', 'bytes'])
-  checkTable('memory', memory, MEMORY_COLUMNS, ['time_ns', 'delta_bytes', 'total_bytes'])
-  checkCodes('span', 'stream', spans.stream, STREAMS.length)
-  checkCodes('span', 'kind', spans.kind, KINDS.length)
-  checkCodes('span', 'phase', spans.phase, PHASES.length)
-  checkCodes('memory', 'tier', memory.tier, TIERS.length)
-  checkCodes('memory', 'category', memory.category, CATEGORIES.length)
-  checkPlan(tables)
+  checkRun(tables)
   const families = familiesOf(head, spans)
   const lanes = lanesOf(spans, families)
   const stacks = stacksOf(memory)
@@ -176,128 +154,4 @@ function extentOf(head: RunHead, lanes: readonly Lane[], spans: SpanColumns, mem
   }
   if (!(end > start)) return { start_ns: Number.isFinite(start) ? start : 0, end_ns: (Number.isFinite(start) ? start : 0) + 1e6 }
   return { start_ns: start, end_ns: end }
-}
-
-/** The fields that drawing reads. A head comes out of a file that anyone may have written. */
-function checkHead(head: RunHead): void {
-  const list = (value: unknown, name: string, fields: Record<string, 'number' | 'string' | 'number or null'>): void => {
-    if (!Array.isArray(value)) throw broken(`head.${name} is not a list`)
-    for (const [i, item] of value.entries()) {
-      for (const [field, type] of Object.entries(fields)) {
-        const found = (item as Record<string, unknown> | null)?.[field]
-        if (type === 'number or null' && found === null) continue
-        if (typeof found !== type.split(' ')[0] || Number.isNaN(found)) throw broken(`head.${name}[${i}].${field} is not a ${type}`)
-      }
-    }
-  }
-  if (typeof head !== 'object' || head === null) throw broken('it has no head')
-  for (const field of ['title', 'origin', 'state', 'message'] as const) if (typeof head[field] !== 'string') throw broken(`head.${field} is not text`)
-  list(head.codes?.kernels, 'codes.kernels', { name: 'string', family: 'string' })
-  list(head.tiers, 'tiers', {
-    tier: 'string',
-    predicted_bytes: 'number',
-    allocated_bytes: 'number or null',
-    measured_bytes: 'number or null',
-    budget_bytes: 'number or null',
-  })
-  list(head.peaks, 'peaks', { tier: 'string', bytes: 'number', time_ns: 'number', words: 'string' })
-  for (const peak of head.peaks) list(peak.buffers, 'peaks[].buffers', { name: 'string', bytes: 'number', category: 'string' })
-  list(head.steps, 'steps', {
-    step: 'number',
-    start_ns: 'number',
-    duration_ns: 'number',
-    tokens: 'number',
-    tokens_per_second: 'number',
-    loss: 'number or null',
-    mfu: 'number or null',
-    mfu_formula: 'string',
-  })
-  for (const [i, step] of head.steps.entries()) checkAccounts(step.accounts, `steps[${i}].accounts`)
-  const { spans, of, steps, reason } = head.kept ?? {}
-  if (typeof spans !== 'number' || typeof of !== 'number' || !Array.isArray(steps) || typeof reason !== 'string')
-    throw broken('head.kept does not say what was kept')
-}
-
-function checkAccounts(accounts: unknown, name: string): void {
-  if (!Array.isArray(accounts)) throw broken(`head.${name} is not a list`)
-  const number = (value: unknown, what: string): void => {
-    if (!Number.isFinite(value)) throw broken(`head.${name}${what} is not a number`)
-  }
-  for (const [i, account] of accounts.entries()) {
-    for (const field of ['rank', 'hidden_copy_ns', 'exposed_copy_ns'] as const) number(account?.[field], `[${i}].${field}`)
-    for (const stream of STREAMS) number(account.busy_ns?.[stream], `[${i}].busy_ns.${stream}`)
-    for (const cause of IDLE_CAUSES) number(account.idle_ns?.[cause], `[${i}].idle_ns.${cause}`)
-  }
-}
-
-function checkTable(name: string, table: Record<string, ArrayLike<number>>, spec: Record<string, string>, finite: readonly string[], key = 'op'): void {
-  const rows = table[key]?.length
-  for (const column of Object.keys(spec)) {
-    if (table[column]?.length !== rows)
-      throw broken(`its ${name} table has ${table[column]?.length ?? 'no'} rows in column ${column} and ${rows ?? 'none'} in column ${key}`)
-  }
-  for (const column of finite) {
-    const values = table[column]
-    for (let row = 0; row < values.length; row++) {
-      const value = values[row]
-      if (!Number.isFinite(value) || (value < 0 && column !== 'delta_bytes')) throw broken(`${column} of ${name} row ${row} is ${value}`)
-    }
-  }
-}
-
-function checkCodes(table: string, column: string, codes: Uint8Array, known: number): void {
-  for (let row = 0; row < codes.length; row++) {
-    if (codes[row] >= known)
-      throw broken(`${column} of ${table} row ${row} is code ${codes[row]}, and only ${known} are known; it may come from a newer version`)
-  }
-}
-
-/** Every index of one table into another, so that nothing looks outside. */
-function checkPlan({ listing, names, buffers, uses, waits, spans, memory, predicted }: RunTables): void {
-  checkTable('buffer', buffers, BUFFER_COLUMNS, ['offset_bytes', 'size_bytes'], 'tier')
-  checkTable('use', uses, USE_COLUMNS, [])
-  checkTable('wait', waits, WAIT_COLUMNS, [])
-  checkCodes('buffer', 'tier', buffers.tier, TIERS.length)
-  checkCodes('buffer', 'category', buffers.category, CATEGORIES.length)
-  if (names.length !== buffers.tier.length) throw broken(`it has ${buffers.tier.length} buffers and ${names.length} names for them`)
-  const ops = listing.length
-  checkIndices('use', 'op', uses.op, ops)
-  checkIndices('use', 'buffer', uses.buffer, names.length)
-  checkIndices('wait', 'op', waits.op, ops)
-  checkIndices('wait', 'on', waits.on, ops)
-  checkIndices('buffer', 'birth', buffers.birth, ops)
-  checkIndices('span', 'op', spans.op, ops)
-  checkIndices('memory', 'op', memory.op, ops)
-  checkIndices('memory', 'buffer', memory.buffer, names.length)
-  if (predicted) {
-    checkTable('predicted span', predicted, SPAN_COLUMNS, ['start_ns', 'duration_ns', 'flops', 'bytes'])
-    checkCodes('predicted span', 'stream', predicted.stream, STREAMS.length)
-    checkCodes('predicted span', 'kind', predicted.kind, KINDS.length)
-    checkCodes('predicted span', 'phase', predicted.phase, PHASES.length)
-    checkIndices('predicted span', 'op', predicted.op, ops)
-    checkPrediction(predicted, spans)
-  }
-}
-
-/** A prediction is drawn below lanes, of which a step can have no more. */
-function checkPrediction(predicted: SpanColumns, spans: SpanColumns): void {
-  const most = spans.rank.reduce((greatest, rank) => Math.max(greatest, rank), 0)
-  const last = new Map<number, number>()
-  for (let row = 0; row < predicted.op.length; row++) {
-    if (spans.op.length > 0 && predicted.rank[row] > most)
-      throw broken(`predicted span ${row} is of rank ${predicted.rank[row]}, and ranks to ${most} have run`)
-    const key = predicted.rank[row] * STREAMS.length + predicted.stream[row]
-    if (predicted.start_ns[row] < (last.get(key) ?? 0)) throw broken(`predicted span ${row} starts before the one before it of the same rank and stream`)
-    last.set(key, predicted.start_ns[row])
-  }
-}
-
-function checkIndices(table: string, column: string, indices: Uint32Array, count: number): void {
-  for (let row = 0; row < indices.length; row++) {
-    if (indices[row] >= count && indices[row] !== NONE_32) throw broken(`${column} of ${table} row ${row} is ${indices[row]}, and there are ${count}`)
-  }
-}
-
-function broken(reason: string): FpdtError {
-  return new FpdtError('payload', `this run cannot be drawn: ${reason}`)
 }

@@ -80,7 +80,7 @@ describe('run', () => {
 
   it.each([
     ['no list', null, 'steps[0].accounts is not a list'],
-    ['nothing', [null], 'steps[0].accounts[0].rank is not a number'],
+    ['nothing', [null], 'steps[0].accounts[0] is not an object'],
     ['words', [{ rank: 0, hidden_copy_ns: 1, exposed_copy_ns: 1, busy_ns: { compute: '<b>1</b>' } }], 'steps[0].accounts[0].busy_ns.compute is not a number'],
   ])('refuses accounts of %s', (_, accounts, words) => {
     expect(reason(({ head }) => Object.assign(head.steps[0], { accounts }))).toContain(words)
