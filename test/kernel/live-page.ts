@@ -1,6 +1,7 @@
 /** A page as the kernel sees it: a comm of `fpdt.runs`, and what came over it. */
 import { randomUUID } from 'node:crypto'
 import { decodeTable } from '../../kernel/src/trace/codec.js'
+import { linesOf, MOST_LINES } from '../../kernel/src/trace/lines.js'
 import { CREDIT, type KernelMessage, LIVE_TARGET, LIVE_VERSION, type RunStatus } from '../../kernel/src/trace/live/messages.js'
 import type { PlanTables, SpanColumns, StepSummary } from '../../kernel/src/trace/schema.js'
 import { joinColumns } from '../../kernel/src/trace/spans.js'
@@ -123,7 +124,7 @@ export class LivePage {
   }
   plan(run_id: string): PlanTables {
     const [{ buffers }] = this.#ofRun('plan', run_id)
-    const [listing, names] = buffers.map((bytes) => new TextDecoder().decode(bytes).split('\n'))
+    const [listing, names] = buffers.slice(0, 2).map((bytes) => linesOf(new TextDecoder().decode(bytes), MOST_LINES) ?? [])
     const [buffersTable, uses, waits] = buffers.slice(2).map((bytes) => Uint8Array.from(bytes))
     return { listing, names, buffers: decodeTable('buffers', buffersTable), uses: decodeTable('uses', uses), waits: decodeTable('waits', waits) }
   }

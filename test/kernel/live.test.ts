@@ -101,7 +101,7 @@ describe('a page that follows', () => {
     deaf.acknowledge(run)
     await eventually(() => deaf.rows(run) === page.rows(run))
     expect(deaf.spans(run)).toEqual(page.spans(run))
-    expect(page.rows(run)).toBe(Math.min(MOST_BEHIND, tables.spans.op.length))
+    expect(page.rows(run)).toBe(Math.min(MOST_BEHIND, tables.head.kept.of))
     deaf.follow(run)
     await eventually(() => deaf.of('plan').length === 2 && deaf.rows(run) === page.rows(run))
     expect(deaf.spans(run)).toEqual(page.spans(run))

@@ -10,12 +10,10 @@
  */
 import { FpdtError } from '../errors.js'
 import { decodeTables, encodeTable, type FoundTable } from './codec.js'
-import { linesOf, textOf } from './lines.js'
+import { linesOf, MOST_LINES, textOf } from './lines.js'
 import { RUN_SCHEMA, RUN_VERSION, type RunHead, type RunTables } from './schema.js'
 
 const PARTS = ['spans', 'memory', 'buffers', 'uses', 'waits', 'predicted'] as const
-/** Ops and buffers that are listed: more than are ever planned op by op, and fewer than would fill a page's memory with empty lines. */
-const MOST_LINES = 2 ** 22
 
 /** The streams of a file, made one at a time. `head.kept` says that this is everything, or of how much it was cut before. */
 export function* encodeRunFile(tables: RunTables): Generator<Uint8Array, void, undefined> {

@@ -43,8 +43,8 @@ export interface RunSink {
   /** The process that held the run is gone. */
   lost(): void
 }
-/** How a run stands for this page. */
-export interface Standing {
+/** Whether this page can ask anything of a run. */
+export interface Reach {
   /** What the kernel said last; null where it does not know the run. */
   readonly status: RunStatus | null
   /** Why nothing can be asked of the run, in words; empty when it can. */
@@ -115,7 +115,7 @@ export class LiveClient<Sink extends RunSink> {
   get statuses(): ReadonlyMap<string, RunStatus> {
     return this.#statuses
   }
-  standing(run_id: string): Standing {
+  reach(run_id: string): Reach {
     const status = this.#statuses.get(run_id) ?? null
     const reason =
       this.#followed.get(run_id)?.broken ||

@@ -7,6 +7,8 @@ import {
   decodeTable,
   type KernelMessage,
   LIVE_VERSION,
+  linesOf,
+  MOST_LINES,
   type PlanTables,
   type RunHead,
   type RunState,
@@ -50,8 +52,8 @@ export function readMessage(data: unknown, buffers: Buffers): Incoming {
     case 'plan': {
       if (message.seq !== 1) wrong(`a plan has seq ${String(message.seq).slice(0, 20)}, not 1`)
       const plan = {
-        listing: linesOf(buffer(0)),
-        names: linesOf(buffer(1)),
+        listing: listOf(buffer(0), 'listing'),
+        names: listOf(buffer(1), 'names'),
         buffers: decodeTable('buffers', buffer(2)),
         uses: decodeTable('uses', buffer(3)),
         waits: decodeTable('waits', buffer(4)),
@@ -127,9 +129,8 @@ function bytesOf(buffer: ArrayBuffer | ArrayBufferView): Uint8Array {
   if (buffer.byteLength > MOST_BYTES) wrong(`a buffer has ${buffer.byteLength} bytes, more than ${MOST_BYTES}`)
   return buffer instanceof ArrayBuffer ? new Uint8Array(buffer) : new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.byteLength)
 }
-function linesOf(bytes: Uint8Array): readonly string[] {
-  const whole = new TextDecoder().decode(bytes)
-  return whole === '' ? [] : whole.split('\n')
+function listOf(bytes: Uint8Array, name: string): readonly string[] {
+  return linesOf(new TextDecoder().decode(bytes), MOST_LINES) ?? wrong(`${name} has more than ${MOST_LINES} lines`)
 }
 
 function record(value: unknown, name: string): Record<string, unknown> {

@@ -9,8 +9,8 @@ import type { Peeked } from './incoming.js'
 import { LIMITS, LiveRun } from './live-run.js'
 import type { NotebookKernel } from './notebook-kernel.js'
 
-/** What a panel takes and tells. */
-export interface Panel {
+/** What draws a run. */
+export interface RunDisplay {
   setRun(newest: () => Run): void
 }
 
@@ -30,7 +30,7 @@ export class LiveLink {
   readonly #listeners = new Set<() => void>()
 
   constructor(
-    private readonly panel: Panel,
+    private readonly display: RunDisplay,
     saved: RunTables,
     open: () => Run,
   ) {
@@ -47,11 +47,11 @@ export class LiveLink {
   }
   /** What the kernel said last of the run; null where it does not have it. */
   get status(): RunStatus | null {
-    return this.#notebook?.runs?.standing(this.run_id).status ?? null
+    return this.#notebook?.runs?.reach(this.run_id).status ?? null
   }
   /** Why nothing can be asked of the training, in words; empty when it can. */
   get reason(): string {
-    return this.#failure || (this.#notebook?.runs?.standing(this.run_id).reason ?? NO_KERNEL)
+    return this.#failure || (this.#notebook?.runs?.reach(this.run_id).reason ?? NO_KERNEL)
   }
   /** Spans that came since the view was held; null while it is not. */
   get behind(): number | null {
@@ -76,7 +76,7 @@ export class LiveLink {
     this.#saved = saved
     this.#open = open
     if (this.#followed) this.#followed.sink.saved(saved)
-    else this.panel.setRun(open)
+    else this.display.setRun(open)
     // Its kernel may have begun to answer since it was asked.
     if (!this.status) this.#notebook?.runs?.wake()
     this.#look()
@@ -137,7 +137,7 @@ export class LiveLink {
 
   #show(): void {
     const sink = this.#followed?.sink
-    if (sink && this.#heldAt === null) this.panel.setRun(() => sink.run ?? this.#open())
+    if (sink && this.#heldAt === null) this.display.setRun(() => sink.run ?? this.#open())
   }
   #tell(): void {
     for (const listener of [...this.#listeners]) listener()

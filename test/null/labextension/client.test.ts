@@ -103,13 +103,13 @@ describe('a page and a kernel', () => {
     const page = client(kernel)
     page.wake()
     await soon(10)
-    expect(page.standing(ID).reason).toMatch(/does not have this run/)
+    expect(page.reach(ID).reason).toMatch(/does not have this run/)
     kernel.isThere = true
     kernel.add(TABLES)
     page.wake()
     page.wake()
     await soon(2000)
-    expect(page.standing(ID)).toMatchObject({ reason: '', status: { activity: 'running' } })
+    expect(page.reach(ID)).toMatchObject({ reason: '', status: { activity: 'running' } })
     expect(kernel.comms).toBe(2)
   })
 
@@ -122,7 +122,7 @@ describe('a page and a kernel', () => {
     kernel.restart()
     await expect(asked).rejects.toThrow(/restarted/)
     await soon()
-    expect(page.standing(ID)).toEqual({ status: null, reason: expect.stringMatching(/restarted/) })
+    expect(page.reach(ID)).toEqual({ status: null, reason: expect.stringMatching(/restarted/) })
     expect(run.run?.head.state).toBe('lost')
     expect(run.run?.spans.op.length).toBe(9)
     await expect(page.control(ID, { verb: 'pause' })).rejects.toThrow(/restarted/)
@@ -135,7 +135,7 @@ describe('a page and a kernel', () => {
     kernel.run('next', 3)
     await soon()
     expect(sink.run?.spans.op.length).toBe(3)
-    expect(page.standing(ID).reason).toMatch(/restarted/)
+    expect(page.reach(ID).reason).toMatch(/restarted/)
   })
 
   it('a process that dies closes the comm: its runs are lost', async () => {
@@ -144,7 +144,7 @@ describe('a page and a kernel', () => {
     kernel.isThere = false
     kernel.closeFromHere()
     await soon(3000)
-    expect(page.standing(ID).reason).toMatch(/process .* is gone/)
+    expect(page.reach(ID).reason).toMatch(/process .* is gone/)
     expect(run.run?.head.state).toBe('lost')
   })
 
@@ -156,7 +156,7 @@ describe('a page and a kernel', () => {
     kernel.closeFromHere()
     kernel.run(ID, 9)
     await soon(3000)
-    expect(page.standing(ID).reason).toBe('')
+    expect(page.reach(ID).reason).toBe('')
     expect(run.run?.spans.op).toEqual(TABLES.spans.op.subarray(0, 18))
   })
 
@@ -164,11 +164,11 @@ describe('a page and a kernel', () => {
     const { kernel, page } = following()
     await soon()
     kernel.connectionStatusChanged.emit('connecting')
-    expect(page.standing(ID).reason).toMatch(/lost its connection/)
+    expect(page.reach(ID).reason).toMatch(/lost its connection/)
     kernel.runs.clear()
     kernel.connectionStatusChanged.emit('connected')
     await soon()
-    expect(page.standing(ID).reason).toMatch(/process .* is gone/)
+    expect(page.reach(ID).reason).toMatch(/process .* is gone/)
   })
 
   it('answers find their requests, refusals reject in the words of the kernel', async () => {
@@ -193,7 +193,7 @@ describe('a page and a kernel', () => {
     await soon()
     kernel.sayAnything(message)
     await soon()
-    expect(page.standing(ID).reason).toMatch(words)
+    expect(page.reach(ID).reason).toMatch(words)
     expect(kernel.openComms).toBe(0)
   })
 
@@ -208,7 +208,7 @@ describe('a page and a kernel', () => {
     kernel.run(ID, 0)
     kernel.sayAnything({ ...message, status: kernel.status(ID) }, buffer ? [buffer] : [])
     await soon()
-    expect(page.standing(ID).reason).toMatch(words)
+    expect(page.reach(ID).reason).toMatch(words)
     expect(sent(kernel, 'unfollow').length).toBe(1)
     kernel.run(ID, 5)
     await soon()
@@ -270,7 +270,7 @@ describe('a channel that loses, repeats and reorders', () => {
         const { ran } = kernel.runs.get(ID)!
         expect(run.run?.spans.start_ns).toEqual(TABLES.spans.start_ns.subarray(0, ran))
         expect(run.run?.spans.op).toEqual(TABLES.spans.op.subarray(0, ran))
-        expect(page.standing(ID).reason).toBe('')
+        expect(page.reach(ID).reason).toBe('')
         page.dispose()
         expect(vi.getTimerCount()).toBe(0)
       }),

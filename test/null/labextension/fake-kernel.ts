@@ -3,6 +3,7 @@
  * it says goes through a channel that tests may make lose, repeat and reorder messages.
  */
 import { encodeTable } from '../../../kernel/src/trace/codec.js'
+import { textOf } from '../../../kernel/src/trace/lines.js'
 import { CREDIT, type KernelMessage, LIVE_VERSION, type PageMessage, type RunStatus } from '../../../kernel/src/trace/live/messages.js'
 import type { RunTables } from '../../../kernel/src/trace/schema.js'
 import { selectRows } from '../../../kernel/src/trace/spans.js'
@@ -176,7 +177,7 @@ export class FakeKernel implements KernelLike {
     const { tables } = run
     if (message.op === 'follow') {
       run.page = { seq: 1, acknowledged: 0, sent: 0 }
-      const text = (lines: readonly string[]): Uint8Array => new TextEncoder().encode(lines.join('\n'))
+      const text = (lines: readonly string[]): Uint8Array => new TextEncoder().encode(textOf(lines))
       this.say({ op: 'plan', run_id: message.run_id, seq: 1, head: { ...tables.head, peaks: [], steps: [] }, predicted: false }, [
         text(tables.listing),
         text(tables.names),

@@ -4,12 +4,13 @@
  */
 import type { Comm } from '../../comm/index.js'
 import { encodeTable } from '../../trace/codec.js'
+import { textOf } from '../../trace/lines.js'
 import { CREDIT, type KernelMessage } from '../../trace/live/messages.js'
 import { planTables } from '../../trace/plan-tables.js'
 import type { RunHead } from '../../trace/schema.js'
 import { joinColumns, type Spans, spanTable } from '../../trace/spans.js'
 import type { Chapter } from '../run/span-book.js'
-import { type LiveRun, statusOf } from './live-run.js'
+import { type FollowedRun, statusOf } from './followed-run.js'
 
 /** Of a message of spans, about 200 KB. */
 export const MOST_ROWS = 4096
@@ -28,12 +29,12 @@ export class Follower {
 
   /** Sends the plan. */
   constructor(
-    readonly run: LiveRun,
+    readonly run: FollowedRun,
     private readonly comm: Comm,
   ) {
     const { head, plan, program } = run
     const tables = planTables(plan)
-    const lines = (text: readonly string[]): Uint8Array => new TextEncoder().encode(text.join('\n'))
+    const lines = (list: readonly string[]): Uint8Array => new TextEncoder().encode(textOf(list))
     const predicted = run.predicted()
     const buffers = [
       lines(tables.listing),

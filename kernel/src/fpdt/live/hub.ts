@@ -4,7 +4,7 @@
  */
 import { COMM_HOST, type Comm, onComm } from '../../comm/index.js'
 import { BATCH_MS, LIVE_TARGET, type RunStatus } from '../../trace/live/messages.js'
-import { type LiveRun, statusOf } from './live-run.js'
+import { type FollowedRun, statusOf } from './followed-run.js'
 import { Page } from './page.js'
 
 /** Of the main thread's time, while something runs: telling pages of it takes no more, as long as they still hear of it SLOWEST_MS later. */
@@ -13,7 +13,7 @@ const SLOWEST_MS = 250
 /** Pages that are loaded again leave their comm behind. Who is closed here and still there opens another. */
 const MOST_PAGES = 32
 
-const runs = new Map<string, LiveRun>()
+const runs = new Map<string, FollowedRun>()
 const pages = new Map<Comm, Page>()
 let isRegistered = false
 let isListNew = false
@@ -21,7 +21,7 @@ let timer: NodeJS.Timeout | undefined
 let next_ms = 0 // when pages may be told again
 
 /** Shows a run to pages, until the returned function is called. */
-export function showLive(run: LiveRun): () => void {
+export function showLive(run: FollowedRun): () => void {
   if (!(COMM_HOST in globalThis)) return () => {}
   register()
   const { run_id } = run.head

@@ -3,8 +3,8 @@ import type { Comm } from '../../comm/index.js'
 import { FpdtError } from '../../errors.js'
 import { type Control, type KernelMessage, LIVE_VERSION, type PageMessage, type RunStatus } from '../../trace/live/messages.js'
 import type { RunControl } from '../run/control.js'
+import type { FollowedRun } from './followed-run.js'
 import { Follower } from './follower.js'
-import type { LiveRun } from './live-run.js'
 import { thinned } from './peeked.js'
 import { readPageMessage, requestOf } from './requests.js'
 
@@ -14,7 +14,7 @@ export class Page {
   /** `runs`: those that there are, by id. `wake`: there is something to send. */
   constructor(
     private readonly comm: Comm,
-    private readonly runs: ReadonlyMap<string, LiveRun>,
+    private readonly runs: ReadonlyMap<string, FollowedRun>,
     private readonly wake: () => void,
   ) {}
 
@@ -73,7 +73,7 @@ export class Page {
       }
     }
   }
-  #run({ run_id }: { readonly run_id: string }): LiveRun {
+  #run({ run_id }: { readonly run_id: string }): FollowedRun {
     const run = this.runs.get(run_id)
     if (!run) throw new FpdtError('request', `no run ${JSON.stringify(run_id).slice(0, 60)} is open in this kernel.`)
     return run

@@ -64,7 +64,7 @@ export interface RunStatus {
 
 export type KernelMessage =
   | { readonly op: 'runs'; readonly version: number; readonly runs: readonly RunStatus[] }
-  /** Buffers: listing and names (UTF-8 lines), then the tables buffers, uses, waits, and predicted spans where `predicted`. The head has all steps so far, and no peaks: pages find them (`memory.ts`). */
+  /** Buffers: listing and names (`lines.ts`, UTF-8), then the tables buffers, uses, waits, and predicted spans where `predicted`. The head has all steps so far, and no peaks: pages find them (`memory.ts`). */
   | { readonly op: 'plan'; readonly run_id: string; readonly seq: number; readonly head: RunHead; readonly predicted: boolean }
   /**
    * Buffer: a spans table, of one step, whose times count from the start of the run. `of`: spans of the step so far, these among

@@ -8,7 +8,7 @@ import type { RunControl } from '../run/control.js'
 import type { Peek } from '../run/peek.js'
 import type { SpanBook } from '../run/span-book.js'
 
-export interface LiveRun {
+export interface FollowedRun {
   readonly head: RunHead
   readonly plan: Plan
   readonly program: Program
@@ -20,7 +20,7 @@ export interface LiveRun {
   readonly peek: (name: string, rank: number) => Peek
 }
 
-export function statusOf({ head, plan, book, control }: LiveRun): RunStatus {
+export function statusOf({ head, plan, book, control }: FollowedRun): RunStatus {
   const line = control.activity === 'running' ? book.line(plan) : control.line
   const last = head.steps.at(-1)
   return {
