@@ -29,10 +29,11 @@ export class RunControl {
   #moving = false // native work is under way
   #series = 0 // loops over steps that are under way
   #halted = false // the step ends where it stands
-  #driving = false // the stepper runs because it was asked to here
+  #drives = 0 // calls that run the stepper because it was asked to here
   #closed = false
   #native: NativeStep | undefined
   #wake: (() => void) | undefined // of a step that stands still
+  readonly #between: ((isOver: boolean) => void)[] = [] // what is to be done between two ops of the step that moves
   readonly #standing = new Set<() => void>() // of calls that wait until it does
   readonly #stops = new Set<() => void>()
   readonly #watchers = new Set<() => void>()
@@ -114,7 +115,7 @@ export class RunControl {
     if (under?.kind === 'call') return ['stop']
     if (under?.kind === 'stepper') {
       if (!under.stepper.isMoving) return ['resume', 'step', 'until', 'stop']
-      return this.#driving ? ['pause', 'stop'] : []
+      return this.#drives > 0 ? ['pause', 'step', 'until', 'stop'] : []
     }
     const more = under || this.#series > 0 ? (['step', 'until', 'stop'] as const) : []
     if (!this.#paused) return ['pause', ...more]
@@ -154,11 +155,13 @@ export class RunControl {
         const reached = await native.run(parameters, goal)
         this.#moving = false
         this.#line = Math.max(this.#line, reached.stopped ? reached.line : goal)
+        if (this.#line < last) for (const work of this.#between.splice(0)) work(this.#halted)
       }
       return { line: this.#line, stopped: this.#line < last }
     } finally {
       this.#moving = false
       this.#under = undefined
+      for (const work of this.#between.splice(0)) work(true)
       this.#told()
     }
   }
@@ -213,15 +216,35 @@ export class RunControl {
 
   async #to(verb: 'step' | 'until', lineAfter: (line: number) => number): Promise<string> {
     this.#refuse(verb)
-    if (this.#under?.kind === 'stepper') return this.#drive((stepper) => stepper.to(lineAfter(stepper.line)))
-    await this.#begun()
-    if (!this.#paused) await this.pause()
-    await this.#begun()
-    this.#refuse(verb) // it may be over
-    const goal = lineAfter(Math.max(this.#line, this.#goal))
-    this.#go(goal)
+    if (this.#under?.kind === 'stepper') return this.#drive((stepper) => stepper.move(lineAfter))
+    const pauseThere = (): void => {
+      const goal = lineAfter(this.#paused ? Math.max(this.#line, this.#goal) : this.#line) // throws, and the step goes on as it did
+      this.#paused = true
+      this.#go(goal)
+    }
+    do {
+      await this.#begun()
+      this.#refuse(verb) // it may be over
+    } while (!(await this.#betweenOps(pauseThere)))
     await this.#stands()
     return this.#where()
+  }
+  /** Does something where it is certain which op is the next. Resolves to false, and does nothing, when the step was over before. */
+  #betweenOps(work: () => void): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const attempt = (isOver: boolean): void => {
+        try {
+          if (!isOver) work()
+          resolve(!isOver)
+        } catch (error) {
+          reject(error)
+        }
+      }
+      const isOnItsWay = this.#moving && !(this.#paused && this.#goal > this.#line)
+      if (!isOnItsWay) return attempt(false)
+      this.#between.push(attempt)
+      this.#native?.cancel()
+    })
   }
   #go(goal: number): void {
     this.#goal = goal
@@ -249,13 +272,13 @@ export class RunControl {
   async #drive<T>(work: (stepper: Stepper<unknown>) => Promise<T>): Promise<string> {
     const stepper = this.#under?.kind === 'stepper' ? this.#under.stepper : undefined
     if (!stepper) return this.#where()
-    this.#driving = true
+    this.#drives++
     try {
       await work(stepper)
     } catch (error) {
       if (!(error instanceof FpdtError && error.code === 'stopped')) throw error // it was paused on its way
     } finally {
-      this.#driving = false
+      this.#drives--
       this.changed()
     }
     return this.#where()
@@ -279,7 +302,7 @@ export class RunControl {
     if (under?.kind === 'call') return `${under.what} is under way, which can only be stopped`
     if (under?.kind === 'stepper') {
       if (!under.stepper.isMoving) return 'the stepper stands still'
-      return this.#driving ? 'the stepper is on its way; pause it first' : 'a cell runs the stepper; interrupt the cell, or wait for it'
+      return this.#drives > 0 ? 'the stepper is on its way; pause it first' : 'a cell runs the stepper; interrupt the cell, or wait for it'
     }
     return verb === 'resume' ? 'it is not paused' : 'no step is under way; run one in a cell'
   }
