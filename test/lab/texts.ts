@@ -1,6 +1,6 @@
 /** Texts of a page with their colours, as they come out on what lies below them. */
 import type { Locator } from 'playwright'
-import { hexOf, parseColour, type Rgb } from '../../kernel/src/trace/draw/index.js'
+import { hexOf, parseColour, type Rgb } from '../../kernel/src/trace/draw/colour.js'
 
 export interface ShownText {
   readonly text: string

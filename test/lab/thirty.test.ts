@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import type { Locator, Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { contrastOf } from '../../kernel/src/trace/draw/index.js'
+import { contrastOf } from '../../kernel/src/trace/draw/theme.js'
 import { kernelStatus, type Lab, results, startLab } from './jupyterlab.js'
 import { textsOf } from './texts.js'
 

@@ -1,6 +1,6 @@
 import { loadImage } from '@napi-rs/canvas'
 import { describe, expect, it } from 'vitest'
-import { DARK_PAGE } from '../../../kernel/src/trace/draw/index.js'
+import { DARK_PAGE } from '../../../kernel/src/trace/draw/theme.js'
 import { figure } from '../../../kernel/src/trace/figure.js'
 import { fixture } from './fixture.js'
 

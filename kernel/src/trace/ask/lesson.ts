@@ -5,10 +5,12 @@
 import { firstAfter, type Run, spanAt } from '../model/run.js'
 import { KINDS, NONE, PHASES, STREAMS, type Stream } from '../schema.js'
 import { isSameUnit, type Unit } from '../units.js'
-import { bytes, duration, flops } from '../words/format.js'
-import { opLine } from '../words/run.js'
-import { type LineId, lineOf } from './algorithm.js'
-import { valueName } from './value-name.js'
+import { bytes, duration, flops, ordinal } from '../words/format.js'
+import { chunkWords } from '../words/names.js'
+import { lineOf } from './algorithm.js'
+import type { LineId } from './algorithm-text.js'
+import { isToTokens, operandsOf, opLine, subjectOf, verbOf } from './op-text.js'
+import { type StateName, stateName, valueName } from './value-name.js'
 
 // ---- in words ------------------------------------------------------------------------------------------------------
 
@@ -104,7 +106,7 @@ function computeWords(line: LineId | null, q: number, kv: number, chunk: number 
     case 'embed.back':
       return `the gradient of chunk ${chunk} is added to the rows of its tokens`
     default:
-      return `${opLine(run, run.spans.op[row]).split(' ', 1)[0]} runs`
+      return `${verbOf(opLine(run, run.spans.op[row]))} runs`
   }
 }
 
@@ -125,13 +127,13 @@ function kernelOf({ spans, head }: Run, row: number): string {
 }
 /** `qkv` of `dw[0].qkv`. */
 function partOf({ spans, listing }: Run, row: number): string {
-  return /\]\.([A-Za-z]+)/.exec(nameOf(listing[spans.op[row]]))?.[1] ?? 'first'
+  return stateName(subjectOf(listing[spans.op[row]] ?? ''))?.tensor || 'first'
 }
 
 /** Ulysses' exchange, either way. */
 function exchangeWords(run: Run, row: number): string {
   const { ranks } = run.head.sequence
-  const toTokens = /\btoTokens\b/.test(opLine(run, run.spans.op[row]))
+  const toTokens = isToTokens(opLine(run, run.spans.op[row]))
   const what =
     { exchange: 'q, k and v', out: 'the output', 'out.back': 'dO', final: 'dq, dk and dv' }[String(lineOf(run, row).again ?? lineOf(run, row).line)] ?? 'values'
   const whose = `${what} of chunk ${chunkOf(run, row)}`
@@ -152,7 +154,7 @@ function inTurn({ head }: Run, q: number, kv: number): string {
 
 /** What a copy to the device is brought for. */
 function purpose({ spans, listing }: Run, row: number): string {
-  const { chunk } = valueName(nameOf(listing[spans.op[row]]))
+  const { chunk } = valueName(subjectOf(listing[spans.op[row]] ?? ''))
   const [q, kv] = [spans.q[row], spans.kv[row]]
   if (q !== NONE && kv !== NONE) {
     if (chunk === kv && chunk !== q) return ` for query chunk ${q}`
@@ -171,8 +173,8 @@ function meanwhile(run: Run, row: number): string {
 /** Of what is no line: a schedule of the reader's own, or an op that the algorithm does not name. */
 function outside(run: Run, row: number): string {
   const { spans } = run
-  const verb = opLine(run, spans.op[row]).split(' ', 1)[0]
-  const chunks = [spans.q[row] === NONE ? '' : `query chunk ${spans.q[row]}`, spans.kv[row] === NONE ? '' : `key/value chunk ${spans.kv[row]}`].filter(Boolean)
+  const verb = verbOf(opLine(run, spans.op[row]))
+  const chunks = chunkWords(run, row)
   const where = `${verb} runs on ${STREAMS[spans.stream[row]]}${chunks.length > 0 ? `, ${chunks.join(' and ')}` : ''}`
   return run.head.system === 'own'
     ? `${capital(where)}. The schedule is the reader's own, so this is no line of FPDT.`
@@ -193,12 +195,13 @@ const VALUES: Readonly<Record<string, string>> = {
 
 /** `k of chunk 1`, `the hidden state of chunk 3`, `the weights of layer 2`. */
 function subjectWords(run: Run, row: number): string {
-  const name = nameOf(run.listing[run.spans.op[row]])
+  const name = subjectOf(run.listing[run.spans.op[row]] ?? '')
+  const state = stateName(name)
+  if (state) return `${STATE_WORDS[state.state]} of ${weightsWords(run, row)}`
   const { base, chunk } = valueName(name)
-  if (/^(d?w|wPart|dwPart|master|m$|v\[(\d+\]|[a-z]))/.test(name)) return `${STATES[base.replace(/\[.*$/, '')] ?? base} of ${weightsWords(run, row)}`
   return chunk === NONE ? (VALUES[base] ?? base) : `${VALUES[base] ?? base} of chunk ${chunk}`
 }
-const STATES: Readonly<Record<string, string>> = {
+const STATE_WORDS: Readonly<Record<StateName['state'], string>> = {
   w: 'the weights',
   wPart: 'the part of the weights',
   dw: 'the gradient',
@@ -210,25 +213,19 @@ const STATES: Readonly<Record<string, string>> = {
 
 /** `layer 2`, `the embedding`, from a name like `w[2]` or `master[embedding].s0`. */
 function weightsWords(run: Run, row: number): string {
-  const [, group] = /\[([^\],.]+)\]/.exec(opLine(run, run.spans.op[row])) ?? []
+  const group = operandsOf(run.listing[run.spans.op[row]] ?? '')
+    .map((name) => stateName(name)?.group)
+    .find(Boolean)
   if (group === undefined) return 'the weights'
   return /^\d+$/.test(group) ? `layer ${group}` : ({ embedding: 'the embedding', head: 'the head', positions: 'the positions' }[group] ?? group)
 }
 
-/** The value an op makes or moves. */
-function nameOf(line = ''): string {
-  return line.trim().split(/\s+/)[1] ?? ''
-}
 /** The chunk an op is of: that of its place, or of the value it makes. */
 function chunkOf({ spans, listing }: Run, row: number): number | string {
-  const { chunk } = valueName(nameOf(listing[spans.op[row]]))
+  const { chunk } = valueName(subjectOf(listing[spans.op[row]] ?? ''))
   return chunk !== NONE ? chunk : spans.q[row] !== NONE ? spans.q[row] : spans.kv[row] !== NONE ? spans.kv[row] : '?'
 }
 
-function ordinal(n: number): string {
-  const suffix = n % 100 >= 11 && n % 100 <= 13 ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th')
-  return `${n}${suffix}`
-}
 /** Names of values keep their case: `k of chunk 1`. */
 function capital(text: string): string {
   return /^(q|k|v|o|lse|delta|d[A-Za-z]+)\b/.test(text) ? text : text.charAt(0).toUpperCase() + text.slice(1)

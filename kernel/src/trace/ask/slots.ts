@@ -11,6 +11,7 @@ import { firstAfter, type Run } from '../model/run.js'
 import { CATEGORIES, NONE, NONE_32, TIERS } from '../schema.js'
 import { cached } from './cache.js'
 import { groupOf, lookupOf, spanOf } from './lookup.js'
+import { verbOf } from './op-text.js'
 import { stepsIn } from './steps.js'
 import { valueName } from './value-name.js'
 
@@ -75,7 +76,7 @@ function makeSlots(run: Run, rank: number, choice: SlotChoice): Slot[] {
   const places = new Map<number, Life[]>()
   for (const [buffer, name] of names.entries()) {
     if (buffers.tier[buffer] !== device || buffers.category[buffer] !== attention || buffers.birth[buffer] === NONE_32) continue
-    if (choice === 'fetched' && !/^\s*fetch /.test(run.listing[buffers.birth[buffer]])) continue
+    if (choice === 'fetched' && verbOf(run.listing[buffers.birth[buffer]]) !== 'fetch') continue
     if (choice === 'attention' && valueName(name).chunk === NONE) continue
     for (const { step } of stepsIn(run.spans)) {
       const life = lifeOf(run, step, rank, buffer)

@@ -6,9 +6,9 @@
 import { type Extent, firstAfter, type Run } from '../model/run.js'
 import { type IdleCause, KINDS, type Kind, STREAMS } from '../schema.js'
 import { duration } from '../words/format.js'
-import { opBrief } from '../words/run.js'
 import { causeOf } from './accounts.js'
 import { lookupOf, spanOf } from './lookup.js'
+import { opBrief } from './op-text.js'
 import { stepsIn } from './steps.js'
 import { between, endOf, lastWait, streamOf, type Wait } from './waiting.js'
 
@@ -161,7 +161,7 @@ const BRINGS: Readonly<Record<Kind, (name: string) => string>> = {
   free: (name) => `which frees ${name}`,
 }
 
-const COPIES: ReadonlySet<Kind> = new Set(['fetch', 'offload', 'load', 'spill'])
+const COPY_KINDS: ReadonlySet<Kind> = new Set(['fetch', 'offload', 'load', 'spill'])
 
 /** What the awaited op does for the one that waits. */
 function why(run: Run, row: number, { row: on, how }: Wait): string {
@@ -172,7 +172,7 @@ function why(run: Run, row: number, { row: on, how }: Wait): string {
   const [mine, other] = [names[shared.mine], names[shared.other]]
   const kind = KINDS[spans.kind[on]]
   // A copy is of one value, which its line has named.
-  if (how === 'data') return BRINGS[kind](COPIES.has(kind) ? 'it' : mine)
+  if (how === 'data') return BRINGS[kind](COPY_KINDS.has(kind) ? 'it' : mine)
   if (shared.mine === shared.other) return `which still used ${other}, and it overwrites that`
   return mine === other ? `which still used ${other} as it was before, where it is to be again` : `which still used ${other}; ${mine} takes its bytes`
 }

@@ -1,11 +1,11 @@
 /** Memory of one rank on one tier: categories stacked over the timeline's axis, the budget as a line, the peak marked. */
 
+import { opLine, verbOf, withoutStream } from '../ask/op-text.js'
 import type { Run } from '../model/run.js'
 import { levelsAfter, type StackColumns, stackColumns } from '../model/stack.js'
 import type { View } from '../model/view.js'
 import type { Tier } from '../schema.js'
 import { bytes } from '../words/format.js'
-import { opLine } from '../words/run.js'
 import { type ChartLayout, type Layout, xOf, yOf } from './layout.js'
 import { dash } from './legend.js'
 import { inRuns, line, overlaps, type PixelRect, type Surface, type TextStyle, textRect, write } from './surface.js'
@@ -162,9 +162,9 @@ function drawPeak(
   context.fill()
   context.stroke()
   const row = peak === 0 ? undefined : stack.rows[peak - 1]
-  const line = row === undefined ? '' : opLine(run, run.memory.op[row]).replace(/\s*@\w+$/, '')
+  const line = row === undefined ? '' : withoutStream(opLine(run, run.memory.op[row]))
   // The op that made the peak is named if there is room for it, else at least its verb, else the bytes alone.
-  for (const words of [`peak ${bytes(size)} · ${line}`, `peak ${bytes(size)} · ${line.split(/\s/, 1)[0]}`, `peak ${bytes(size)}`]) {
+  for (const words of [`peak ${bytes(size)} · ${line}`, `peak ${bytes(size)} · ${verbOf(line)}`, `peak ${bytes(size)}`]) {
     for (const [dx, dy, align] of [
       [8, -9, 'left'],
       [-8, -9, 'right'],

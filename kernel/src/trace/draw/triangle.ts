@@ -10,7 +10,6 @@
  */
 import { FETCHED_KV, FETCHED_Q, meetingAt, metBy, SOURCES, type Source, type Triangle } from '../ask/meetings.js'
 import type { Target } from '../model/target.js'
-import { NONE } from '../schema.js'
 import { type ChunkGrid, cellAt, cellRect, drawSeams, outline, paleOf, runsOf, tickStep } from './chunk-grid.js'
 import { type Hatch, hatch } from './hatch.js'
 import { drawLegend, type LegendEntry, type LegendLayout, layOutLegend } from './legend.js'
@@ -218,9 +217,4 @@ function drawCells(surface: Surface, triangle: Triangle, met: number, { grid }: 
 function outlineCell(context: Context2D, theme: Theme, grid: ChunkGrid, row: number, column: number): void {
   const rect = cellRect(grid, row, column)
   outline(context, theme, { ...rect, width: rect.width - 1, height: rect.height - 1 })
-}
-
-/** `forward of layer 2`; a schedule without layers has none to name. */
-export function placeOfTriangle({ phase, layer }: Pick<Triangle, 'phase' | 'layer'>): string {
-  return layer === NONE ? phase : `${phase} of layer ${layer}`
 }

@@ -1,17 +1,19 @@
 /** Chunks in plain words: who met whom, where a chunk is, who lives at a place of the arena. */
 
 import { type Arrival, arrivalsOf, type Copy, meetingsOf, type Triangle } from '../ask/meetings.js'
+import { verbOf } from '../ask/op-text.js'
 import { livesAt, type Slot } from '../ask/slots.js'
+import { stemOf } from '../ask/value-name.js'
 import { type Cell, COPIES, COPYING, type CopyKind, ON, partAt, stateAt, type ValueRow, WRITTEN } from '../ask/whereabouts.js'
-import { placeOfTriangle } from '../draw/triangle.js'
 import type { Run } from '../model/run.js'
 import { NONE, TIERS } from '../schema.js'
-import { bytes, counted, duration } from './format.js'
+import { bytes, counted, duration, ordinal } from './format.js'
+import { phaseWords } from './names.js'
 
 /** `query chunk 3 met key/value chunk 1 in forward of layer 2: 8th of 36 meetings, at 12.3 ms for 1.20 ms`, and a line for each way its operands came. */
 export function meetingWords(run: Run, triangle: Triangle, q: number, kv: number): string[] {
   const meetings = meetingsOf(triangle, q, kv)
-  const place = placeOfTriangle(triangle)
+  const place = phaseWords(triangle)
   if (meetings.length === 0) return [`query chunk ${q} never meets key/value chunk ${kv} in ${place}${kv > q ? ': no query sees a later key' : ''}`]
   return meetings.flatMap((meeting) => {
     const turn = `${ordinal(meeting + 1)} of ${counted(triangle.op.length, 'meeting')}`
@@ -30,7 +32,7 @@ export function arrivalsInWords(run: Run, arrivals: readonly Arrival[]): string[
   for (const arrival of arrivals) {
     const way = wayInWords(run, arrival)
     const same = ways.get(way)
-    const base = arrival.name.replace(/\[.*$/, '')
+    const base = stemOf(arrival.name)
     if (same) same.push(base)
     else ways.set(way, [base])
   }
@@ -93,7 +95,7 @@ function waitInWords(run: Run, { row, waited_ns, under }: Copy): string {
 
 /** `attend of (3, 0)`, `project of query chunk 3`. */
 function opInWords({ spans, listing }: Run, row: number, rank: number): string {
-  const verb = listing[spans.op[row]].trim().split(/\s/, 1)[0]
+  const verb = verbOf(listing[spans.op[row]])
   const [q, kv] = [spans.q[row], spans.kv[row]]
   const where = q !== NONE && kv !== NONE ? ` of (${q}, ${kv})` : q !== NONE ? ` of query chunk ${q}` : ''
   return `${verb}${where}${spans.rank[row] === rank ? '' : ` of rank ${spans.rank[row]}`}`
@@ -101,9 +103,4 @@ function opInWords({ spans, listing }: Run, row: number, rank: number): string {
 
 function listed(words: readonly string[]): string {
   return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} and ${words[words.length - 1]}`
-}
-
-function ordinal(n: number): string {
-  const suffix = n % 100 >= 11 && n % 100 <= 13 ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th')
-  return `${n}${suffix}`
 }

@@ -1,6 +1,7 @@
 /** A comparison in words and figures, as tables and sentences show them. */
 
-import { betterOf, type Comparison, type Difference, differenceOf, type Unit } from '../ask/compare.js'
+import type { Comparison } from '../ask/compare.js'
+import { betterOf, type Difference, differenceOf, type Unit } from '../ask/compared-groups.js'
 import { bytes, count, counted, duration, flops, percent } from './format.js'
 
 const NONE_KNOWN = '–'

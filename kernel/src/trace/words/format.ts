@@ -70,3 +70,9 @@ function digits(value: number, whole: boolean): string {
   if (Number.isInteger(value) && whole) return value.toString()
   return size >= 99.95 ? value.toFixed(0) : size >= 9.995 ? value.toFixed(1) : value.toFixed(2)
 }
+
+/** `2nd`, `11th`. */
+export function ordinal(n: number): string {
+  const suffix = n % 100 >= 11 && n % 100 <= 13 ? 'th' : (['th', 'st', 'nd', 'rd'][n % 10] ?? 'th')
+  return `${n}${suffix}`
+}

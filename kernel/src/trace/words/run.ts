@@ -1,9 +1,11 @@
 /** A run in plain words: what a reader sees on hover, above the picture, and what a screen reader says instead of it. */
 
+import { opLine, verbOf, withoutStream } from '../ask/op-text.js'
 import type { Run } from '../model/run.js'
 import { levelsAfter, type Stack } from '../model/stack.js'
-import { KINDS, NONE, PHASES, type RunHead, STREAMS, type StepSummary } from '../schema.js'
+import { KINDS, NONE, type RunHead, type StepSummary } from '../schema.js'
 import { byteRate, bytes, count, counted, duration, flopRate, flops, percent } from './format.js'
+import { CATEGORY_WORDS, placeWords } from './names.js'
 
 /** One op: what it is, where in the algorithm, when and how much. Three lines. */
 export interface OpWords {
@@ -26,34 +28,11 @@ export function opWords(run: Run, row: number): OpWords {
   return { op: opLine(run, spans.op[row]), place: placeWords(run, row), cost: parts.join(' · ') }
 }
 
-/** `rank 0, compute · step 1 · backward of layer 2 · query chunk 3, key/value chunk 1`. */
-export function placeWords(run: Run, row: number): string {
-  const { spans } = run
-  const layer = spans.layer[row]
-  const chunks = [spans.q[row] === NONE ? '' : `query chunk ${spans.q[row]}`, spans.kv[row] === NONE ? '' : `key/value chunk ${spans.kv[row]}`].filter(Boolean)
-  return [
-    `rank ${spans.rank[row]}, ${STREAMS[spans.stream[row]]}`,
-    `step ${spans.step[row]}`,
-    layer === NONE ? PHASES[spans.phase[row]] : `${PHASES[spans.phase[row]]} of layer ${layer}`,
-    ...(chunks.length > 0 ? [chunks.join(', ')] : []),
-  ].join(' · ')
-}
-
-/** The printed form of an op; one that the listing does not hold is named by its number. */
-export function opLine(run: Run, op: number): string {
-  return run.listing[op]?.trim() || `op ${op}`
-}
-
-/** The same without its stream and without numbers of its kernel, for the inside of a sentence: `adamW weight:wPart[0] = master[0] m[0] v[0]`. */
-export function opBrief(run: Run, op: number): string {
-  return opLine(run, op).replace(/ (?:@\w+|\w+=-?[\d.]+(?:e[+-]?\d+)?)(?=\s|$)/g, '')
-}
-
 /** For the inside of a bar, longest first: the printed op without its stream; its verb and chunks; the chunks, or the verb. */
 export function barWords(run: Run, row: number): string[] {
   const { spans } = run
-  const line = opLine(run, spans.op[row]).replace(/\s*@\w+$/, '')
-  const verb = line.split(/\s/, 1)[0]
+  const line = withoutStream(opLine(run, spans.op[row]))
+  const verb = verbOf(line)
   const chunks = [spans.q[row] === NONE ? '' : `q${spans.q[row]}`, spans.kv[row] === NONE ? '' : `kv${spans.kv[row]}`].filter(Boolean).join(' ')
   return chunks ? [line, `${verb} ${chunks}`, chunks] : [line, verb]
 }
@@ -68,19 +47,6 @@ export function levelWords(stack: Stack, level: number): string {
     .map(({ name, size }) => `${name} ${bytes(size)}`)
   return `${stack.tier} memory of rank ${stack.rank}: ${bytes(stack.totals[level])}${parts.length > 0 ? ` (${parts.join(', ')})` : ''}`
 }
-
-export const CATEGORY_WORDS = {
-  parameters: 'parameters',
-  gradients: 'gradients',
-  optimizer: 'optimizer',
-  hidden: 'hidden state',
-  attention: 'attention',
-  feedForward: 'feed-forward',
-  loss: 'loss',
-  input: 'input',
-  workspace: 'workspace',
-  earlier: 'held from before',
-} as const
 
 /** A figure of the header, with the sentence that explains it. */
 export interface Fact {

@@ -17,8 +17,8 @@ import {
   metBy,
   PHASES,
   type Phase,
+  phaseWords,
   placeAt,
-  placeOfTriangle,
   relatedTo,
   type Surface,
   stepAt,
@@ -139,7 +139,7 @@ export class ChunksView extends CanvasView<Laid> {
     const triangle = this.#triangle(shown)
     if (!triangle) return NO_MEETINGS
     const met = metBy(triangle, this.session.instant_ns)
-    return `Chunk triangle of ${placeOfTriangle(triangle)}, step ${triangle.step}, rank ${triangle.rank}: ${met} of ${counted(triangle.op.length, 'meeting')} over at ${duration(this.session.instant_ns)}.`
+    return `Chunk triangle of ${phaseWords(triangle)}, step ${triangle.step}, rank ${triangle.rank}: ${met} of ${counted(triangle.op.length, 'meeting')} over at ${duration(this.session.instant_ns)}.`
   }
 
   protected inWords({ run }: Shown): Listing {
@@ -161,7 +161,7 @@ export class ChunksView extends CanvasView<Laid> {
       ]
     })
     const part = shown < of.op.length ? `, ${shown} of ${of.op.length} about the instant that is shown` : ''
-    return { caption: `Meetings in ${placeOfTriangle(of)}, step ${of.step}, rank ${of.rank}${part}`, columns, rows }
+    return { caption: `Meetings in ${phaseWords(of)}, step ${of.step}, rank ${of.rank}${part}`, columns, rows }
   }
 
   #triangle({ run, window }: Shown): Triangle | null {
@@ -210,7 +210,7 @@ export class ChunksView extends CanvasView<Laid> {
     const instant_ns = this.session.instant_ns
     const met = metBy(of, instant_ns)
     const running = meetingAt(of, instant_ns)
-    const where = `${placeOfTriangle(of)}, step ${of.step}, rank ${of.rank}`
+    const where = `${phaseWords(of)}, step ${of.step}, rank ${of.rank}`
     const over = `${met} of ${counted(of.op.length, 'meeting')} over`
     if (running < 0) return [`${where}: ${over}`]
     return [`${where}: ${over}, one under way`, ...meetingWords(run, of, of.q[running], of.kv[running]).map((line) => line.replace(' met ', ' meets '))]

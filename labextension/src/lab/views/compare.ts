@@ -17,6 +17,7 @@ import {
   type Layout,
   layOut,
   leftOf,
+  opLine,
   opWords,
   type Run,
   type Surface,
@@ -26,6 +27,7 @@ import {
   targetAt,
   timeAt,
   type View,
+  withoutStream,
 } from 'fpdt/trace'
 import { pan, zoom } from '../actions.js'
 import { button } from '../button.js'
@@ -261,7 +263,7 @@ function differences(comparison: Comparison, { title, hint, total, parts }: Diff
 
 function opTables({ a, b, ops, moved, sameOps }: Comparison): Listing[] {
   if (!sameOps) return []
-  const op = (number: number): string => a.run.listing[number]?.trim().replace(/\s*@\w+$/, '') ?? `op ${number}`
+  const op = (number: number): string => withoutStream(opLine(a.run, number))
   const slower = ops.slice(0, MOST_OPS).map(({ op: number, words, a_ns, b_ns }) => {
     const difference: Difference = { name: '', unit: 'time', best: 'less', a: a_ns, b: b_ns }
     return [op(number), words, duration(a_ns), duration(b_ns), differenceWords(difference)]

@@ -1,5 +1,5 @@
 /** The ops in view as a table, with exact numbers. A click on a row keeps its op. */
-import { byteRate, bytes, count, duration, flopRate, flops, KINDS, NONE, opLine, PHASES, type Run, STREAMS, type View } from 'fpdt/trace'
+import { byteRate, bytes, count, duration, flopRate, flops, KINDS, NONE, opLine, PHASES, type Run, STREAMS, type View, withoutStream } from 'fpdt/trace'
 import { element } from '../dom.js'
 import type { Changed, RunView, Session, Shown } from '../session.js'
 import { type Listing, listing } from '../table.js'
@@ -81,7 +81,7 @@ function cells(run: Run, row: number): string[] {
   const operations = spans.flops[row]
   const moves = KINDS[spans.kind[row]] !== 'compute' && length > 0
   return [
-    opLine(run, spans.op[row]).replace(/\s*@\w+$/, ''),
+    withoutStream(opLine(run, spans.op[row])),
     String(spans.rank[row]),
     STREAMS[spans.stream[row]],
     String(spans.step[row]),

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { betterOf, type Comparison, compareRuns, type Difference, differenceOf } from '../../../../kernel/src/trace/ask/compare.js'
+import { type Comparison, compareRuns } from '../../../../kernel/src/trace/ask/compare.js'
+import { betterOf, type Difference, differenceOf } from '../../../../kernel/src/trace/ask/compared-groups.js'
 import { predictedRun } from '../../../../kernel/src/trace/ask/predicted.js'
 import { openRun, type Run } from '../../../../kernel/src/trace/model/run.js'
 import { decodeSavedRun, keepNewest, saveRun } from '../../../../kernel/src/trace/saved.js'

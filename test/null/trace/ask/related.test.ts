@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { relatedTo } from '../../../../kernel/src/trace/ask/related.js'
-import { openRun } from '../../../../kernel/src/trace/draw/index.js'
+import { openRun } from '../../../../kernel/src/trace/model/run.js'
 import { KINDS, NONE, PHASES } from '../../../../kernel/src/trace/schema.js'
 import { fixture } from '../fixture.js'
 import { randomRun } from './random-run.js'

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { spikeAt } from '../../../../kernel/src/trace/ask/spike.js'
-import { openRun, type Run } from '../../../../kernel/src/trace/draw/index.js'
+import { openRun, type Run } from '../../../../kernel/src/trace/model/run.js'
 import { keepNewest } from '../../../../kernel/src/trace/saved.js'
 import { CATEGORIES, NONE_32, TIERS, type Tier } from '../../../../kernel/src/trace/schema.js'
 import { selectRows } from '../../../../kernel/src/trace/spans.js'

@@ -3,18 +3,12 @@ import { describe, expect, it } from 'vitest'
 import { stallsOf } from '../../../../kernel/src/trace/ask/stall.js'
 import { endOf } from '../../../../kernel/src/trace/ask/waiting.js'
 import { arrowsOf, chainOf, drawArrows, stallsInView } from '../../../../kernel/src/trace/draw/arrows.js'
-import {
-  type Context2D,
-  drawPointer,
-  type Layout,
-  LIGHT_PAGE,
-  layOut,
-  openRun,
-  type Run,
-  themeFor,
-  type View,
-  xOf,
-} from '../../../../kernel/src/trace/draw/index.js'
+import { type Layout, layOut, xOf } from '../../../../kernel/src/trace/draw/layout.js'
+import { drawPointer } from '../../../../kernel/src/trace/draw/picture.js'
+import type { Context2D } from '../../../../kernel/src/trace/draw/surface.js'
+import { LIGHT_PAGE, themeFor } from '../../../../kernel/src/trace/draw/theme.js'
+import { openRun, type Run } from '../../../../kernel/src/trace/model/run.js'
+import type { View } from '../../../../kernel/src/trace/model/view.js'
 import { fixture } from '../fixture.js'
 
 const theme = themeFor({ ...LIGHT_PAGE, font: 'sans-serif' })

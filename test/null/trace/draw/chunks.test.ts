@@ -4,21 +4,13 @@ import { meetingAt, meetingsOf, SOURCES, type Triangle, triangleOf } from '../..
 import { slotsOf } from '../../../../kernel/src/trace/ask/slots.js'
 import { ON, stateAt, whereabouts } from '../../../../kernel/src/trace/ask/whereabouts.js'
 import { cellRect, paleOf, tickStep } from '../../../../kernel/src/trace/draw/chunk-grid.js'
-import {
-  type Context2D,
-  contrastOf,
-  DARK_PAGE,
-  type Label,
-  LIGHT_PAGE,
-  layOut,
-  openRun,
-  overlaps,
-  type Surface,
-  themeFor,
-} from '../../../../kernel/src/trace/draw/index.js'
+import { layOut } from '../../../../kernel/src/trace/draw/layout.js'
 import { drawSlots, layOutSlots, slotTargetAt } from '../../../../kernel/src/trace/draw/slots.js'
+import { type Context2D, type Label, overlaps, type Surface } from '../../../../kernel/src/trace/draw/surface.js'
+import { contrastOf, DARK_PAGE, LIGHT_PAGE, themeFor } from '../../../../kernel/src/trace/draw/theme.js'
 import { drawTriangle, drawTrianglePointer, layOutTriangle, triangleTargetAt } from '../../../../kernel/src/trace/draw/triangle.js'
 import { drawWhere, layOutWhere, whereTargetAt } from '../../../../kernel/src/trace/draw/whereabouts.js'
+import { openRun } from '../../../../kernel/src/trace/model/run.js'
 import { cellWords, meetingWords, slotLetter, stateInWords } from '../../../../kernel/src/trace/words/chunks.js'
 import { fixture } from '../fixture.js'
 

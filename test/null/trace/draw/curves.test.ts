@@ -2,24 +2,19 @@ import { createCanvas } from '@napi-rs/canvas'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import {
-  type Context2D,
   type CurveAxis,
   type CurvesLayout,
-  contrastOf,
   curvesOf,
-  DARK_PAGE,
   type DrawnCurve,
   drawCurves,
   drawCurvesPointer,
-  type Label,
-  LIGHT_PAGE,
   layOutCurves,
-  overlaps,
   placesOf,
   smoothed,
   stepAtPoint,
-  themeFor,
-} from '../../../../kernel/src/trace/draw/index.js'
+} from '../../../../kernel/src/trace/draw/curves.js'
+import { type Context2D, type Label, overlaps } from '../../../../kernel/src/trace/draw/surface.js'
+import { contrastOf, DARK_PAGE, LIGHT_PAGE, themeFor } from '../../../../kernel/src/trace/draw/theme.js'
 import type { RunHead, StepSummary } from '../../../../kernel/src/trace/schema.js'
 import { fixture } from '../fixture.js'
 

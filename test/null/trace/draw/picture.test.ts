@@ -1,23 +1,11 @@
 import { createCanvas } from '@napi-rs/canvas'
 import { describe, expect, it } from 'vitest'
-import {
-  type Context2D,
-  contrastOf,
-  DARK_PAGE,
-  draw,
-  type Layout,
-  LIGHT_PAGE,
-  layOut,
-  openRun,
-  overlaps,
-  type Picture,
-  type Run,
-  targetAt,
-  themeFor,
-  type View,
-  xOf,
-  zoomed,
-} from '../../../../kernel/src/trace/draw/index.js'
+import { type Layout, layOut, xOf } from '../../../../kernel/src/trace/draw/layout.js'
+import { draw, type Picture, targetAt } from '../../../../kernel/src/trace/draw/picture.js'
+import { type Context2D, overlaps } from '../../../../kernel/src/trace/draw/surface.js'
+import { contrastOf, DARK_PAGE, LIGHT_PAGE, themeFor } from '../../../../kernel/src/trace/draw/theme.js'
+import { openRun, type Run } from '../../../../kernel/src/trace/model/run.js'
+import { type View, zoomed } from '../../../../kernel/src/trace/model/view.js'
 import { fixture } from '../fixture.js'
 
 interface Drawn {

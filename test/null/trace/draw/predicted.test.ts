@@ -1,19 +1,12 @@
 import { createCanvas } from '@napi-rs/canvas'
 import { describe, expect, it } from 'vitest'
-import {
-  type Context2D,
-  draw,
-  type Layout,
-  LIGHT_PAGE,
-  layOut,
-  openRun,
-  predictedRun,
-  type Run,
-  themeFor,
-  type View,
-  xOf,
-} from '../../../../kernel/src/trace/draw/index.js'
-import { BAND } from '../../../../kernel/src/trace/draw/layout.js'
+import { predictedRun } from '../../../../kernel/src/trace/ask/predicted.js'
+import { BAND, type Layout, layOut, xOf } from '../../../../kernel/src/trace/draw/layout.js'
+import { draw } from '../../../../kernel/src/trace/draw/picture.js'
+import type { Context2D } from '../../../../kernel/src/trace/draw/surface.js'
+import { LIGHT_PAGE, themeFor } from '../../../../kernel/src/trace/draw/theme.js'
+import { openRun, type Run } from '../../../../kernel/src/trace/model/run.js'
+import type { View } from '../../../../kernel/src/trace/model/view.js'
 import { FAMILIES, STREAMS } from '../../../../kernel/src/trace/schema.js'
 import { fixture } from '../fixture.js'
 

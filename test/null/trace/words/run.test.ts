@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
-import { facts, keptWords, openRun, opWords, placeWords, stateWords, summaryWords } from '../../../../kernel/src/trace/draw/index.js'
+import { openRun } from '../../../../kernel/src/trace/model/run.js'
 import { keepNewest } from '../../../../kernel/src/trace/saved.js'
-import { barWords } from '../../../../kernel/src/trace/words/run.js'
+import { placeWords } from '../../../../kernel/src/trace/words/names.js'
+import { barWords, facts, keptWords, opWords, stateWords, summaryWords } from '../../../../kernel/src/trace/words/run.js'
 import { fixture } from '../fixture.js'
 
 const tables = fixture()
