@@ -10,7 +10,7 @@ import type { TrainingRun } from '../../kernel/src/fpdt/run/training-run.js'
 import { endOfUnit } from '../../kernel/src/fpdt/run/units.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { decodeSavedRun } from '../../kernel/src/trace/saved.js'
-import { RUN_MIME, type RunTables } from '../../kernel/src/trace/schema.js'
+import { RUN_MIME, type RunHead, type RunTables } from '../../kernel/src/trace/schema.js'
 import { randomTokens } from './harness.js'
 
 const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', threads: 2 })
@@ -235,5 +235,43 @@ describe('a schedule of the user’s own', () => {
     expect(await stopped).toBe('stopped')
     expect((await schedule.run(inputs)).get('gate').data).toEqual(expected)
     await schedule.close()
+  })
+})
+
+describe('pages are told how it ends', () => {
+  /** The states that whoever watches hears of, from the first that is another. */
+  const heard = (of: { head: RunHead; control: RunControl }): { states: string[]; end: () => void } => {
+    const states: string[] = []
+    const end = of.control.watch(() => of.head.state !== (states.at(-1) ?? 'planned') && states.push(of.head.state))
+    return { states, end }
+  }
+
+  it('of a run and of a schedule alike: run, stopped, stepped, dropped', async () => {
+    const x = value('x', [4, 8], { dtype: 'f32' })
+    const schedule = device.schedule([ops.fetch(ops.at('forward', 0), x)], { inputs: { host: [x] }, results: { device: [x] } })
+    const inputs = { x: random([4, 8]) }
+    const run = await train()
+    for (const [of, go, stepper] of [
+      [run, () => run.step(text), () => run.stepper(text)],
+      [schedule, () => schedule.run(inputs), () => schedule.stepper(inputs)],
+    ] as const) {
+      const { states, end } = heard(of)
+      await go()
+      expect(states).toEqual(['running', 'done'])
+      await of.control.pause()
+      const stopped = outcome(go())
+      await begun(of.control)
+      await of.control.stop()
+      expect(await stopped).toBe('stopped')
+      expect(states.slice(2)).toEqual(['running', 'stopped'])
+      expect(of.head.message).toMatch(/^stopped/)
+      await (await stepper()).complete()
+      expect(states.slice(4)).toEqual(['running', 'done'])
+      expect(of.head.message).toBe('')
+      await (await stepper()).close()
+      expect(states.slice(6)).toEqual(['running', 'stopped'])
+      end()
+      await of.close()
+    }
   })
 })

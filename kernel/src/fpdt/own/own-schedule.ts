@@ -31,6 +31,7 @@ import { copiesInWords, runBundle, runInWords, runTables } from '../run/show.js'
 import { stepAccounts } from '../run/step-accounts.js'
 import { Stepper, type StepperEnd } from '../run/stepper.js'
 import { writeTrace } from '../run/trace-file.js'
+import { refuseBusy, setFailed, setState } from '../run/under-way.js'
 import { formatBytes } from '../sizes.js'
 import { type Inputs, LoadedSchedule, parameterBlock, Results, type Scalars } from './loaded-schedule.js'
 import type { SchedulePlan } from './schedule-plan.js'
@@ -152,17 +153,19 @@ export class OwnSchedule {
   async run(inputs: Inputs = {}, scalars: Scalars = {}): Promise<Results> {
     const parameters = parameterBlock(this.schedule, scalars)
     const loaded = await this.#begin('a run', inputs)
+    let failed = true
     try {
       if (this.#picture.begin()) this.#device.rates(this.schedule.dtype) // while nothing else runs
       await loaded.run(parameters, this.control)
-      return this.#record(loaded)
+      const results = this.#record(loaded)
+      failed = false
+      return results
     } catch (error) {
-      this.#fail(error)
+      setFailed(this.head, this.control, error)
       throw error
     } finally {
       this.#busy = undefined
-      this.control.changed()
-      await this.#picture.follow()
+      await this.#picture.follow(failed)
     }
   }
 
@@ -171,16 +174,22 @@ export class OwnSchedule {
     const parameters = parameterBlock(this.schedule, scalars)
     const loaded = await this.#begin('a stepper', inputs)
     const finish = async (end: StepperEnd): Promise<Results | undefined> => {
-      this.#busy = this.#stepper = undefined
-      this.control.release()
-      if (end === 'dropped') {
-        loaded.drop()
-        this.head.state = 'stopped'
-        return undefined
+      try {
+        if (end === 'dropped') {
+          loaded.drop()
+          setState(this.head, this.control, 'stopped')
+          return undefined
+        }
+        const results = this.#record(loaded)
+        await this.#picture.follow()
+        return results
+      } catch (error) {
+        setFailed(this.head, this.control, error)
+        throw error
+      } finally {
+        this.#busy = this.#stepper = undefined
+        this.control.release()
       }
-      const results = this.#record(loaded)
-      await this.#picture.follow()
-      return results
     }
     this.#stepper = new Stepper(loaded.native, this.schedule, parameters, 'schedule.stepper(inputs)', finish, () => this.control.changed())
     this.control.hold(this.#stepper)
@@ -250,18 +259,13 @@ export class OwnSchedule {
   async #begin(what: string, inputs: Inputs): Promise<LoadedSchedule> {
     await this.#loaded?.settled
     if (this.#closed) throw new FpdtError('closed', `this schedule is closed, so ${what} cannot begin; make one with device.schedule(…).`)
-    if (this.#busy)
-      throw new FpdtError(
-        'busy',
-        `${what} cannot begin while ${this.#busy} is under way${this.#busy === 'a stepper' ? '; close it with await stepper.close()' : ''}.`,
-      )
+    refuseBusy(what, this.#busy)
     this.#loaded ??= this.#load()
     for (const row of this.head.tiers) row.allocated_bytes = this.#loaded.native.allocated(row.tier)
     this.#loaded.write(inputs)
     this.#loaded.book.begin(this.#done + 1)
     this.#busy = what
-    this.head.state = 'running'
-    this.head.message = ''
+    setState(this.head, this.control, 'running', '')
     return this.#loaded
   }
 
@@ -290,12 +294,8 @@ export class OwnSchedule {
     const accounts = stepAccounts(this.schedule.plan, loaded.native.program, record, { start_ns, duration_ns }, this.head.device.backend)
     this.head.steps.push(summaryOf(this.#done, { start_ns, duration_ns, accounts }))
     keep()
-    this.head.state = 'done'
+    setState(this.head, this.control, 'done')
     return new Results(loaded.results(), duration_ns / 1e9)
-  }
-  #fail(error: unknown): void {
-    this.head.state = error instanceof FpdtError && error.code === 'stopped' ? 'stopped' : 'failed'
-    this.head.message = error instanceof Error ? error.message : String(error)
   }
 }
 

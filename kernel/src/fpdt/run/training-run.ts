@@ -39,6 +39,7 @@ import { stepAccounts } from './step-accounts.js'
 import { Stepper, type StepperEnd } from './stepper.js'
 import { TextPositions } from './text-positions.js'
 import { writeTrace } from './trace-file.js'
+import { refuseBusy, setFailed, setState } from './under-way.js'
 
 const ADAMW = KERNEL_NAMES.indexOf('adamW')
 
@@ -142,7 +143,7 @@ export class TrainingRun {
     this.#refuse('a step')
     const step = this.#next(longText(text))
     this.#busy = 'a step'
-    this.#setState('running')
+    setState(this.head, this.control, 'running')
     // Rates are measured while nothing else runs.
     if (this.#picture.begin()) this.#device.rates(this.training.config.dtype)
     let failed = true
@@ -151,7 +152,7 @@ export class TrainingRun {
       failed = false
       return summary
     } catch (error) {
-      this.#fail(error)
+      setFailed(this.head, this.control, error)
       throw error
     } finally {
       this.#busy = undefined
@@ -180,10 +181,12 @@ export class TrainingRun {
     const step = this.#next(longText(text))
     this.#busy = 'a stepper'
     this.#book.begin(step.number)
+    setState(this.head, this.control, 'running')
     const finish = async (end: StepperEnd): Promise<StepSummary | undefined> => {
       try {
         if (end === 'dropped') {
           this.#drop()
+          setState(this.head, this.control, 'stopped')
           return undefined
         }
         const recording = this.#record(step, () => this.#closed)
@@ -191,6 +194,9 @@ export class TrainingRun {
         const summary = await recording
         await this.#picture.follow()
         return summary
+      } catch (error) {
+        setFailed(this.head, this.control, error)
+        throw error
       } finally {
         this.#busy = this.#stepper = undefined
         this.control.release()
@@ -493,7 +499,7 @@ export class TrainingRun {
     const summary: StepSummary = { step: step.number, start_ns, duration_ns, loss, tokens, ...rates, gradient_norm, accounts }
     this.head.steps.push(summary)
     keep()
-    this.#setState('done')
+    setState(this.head, this.control, 'done')
     return summary
   }
 
@@ -519,15 +525,6 @@ export class TrainingRun {
     for (const step of this.head.steps) step.mfu = mfu(step.model_flops, step.duration_ns / 1e9, peak)
   }
 
-  #setState(state: RunHead['state']): void {
-    this.head.state = state
-    this.control.changed()
-  }
-  #fail(error: unknown): void {
-    this.#setState(error instanceof FpdtError && error.code === 'stopped' ? 'stopped' : 'failed')
-    this.head.message = error instanceof Error ? error.message : String(error)
-  }
-
   #refuse(what: string): void {
     if (this.#closed)
       throw new FpdtError(
@@ -536,11 +533,7 @@ export class TrainingRun {
       )
     if (this.#halfUpdated)
       throw new FpdtError('half_updated', `${what} cannot begin: ${this.#halfUpdated}. Go on from the last checkpoint with await device.resume(dir).`)
-    if (this.#busy)
-      throw new FpdtError(
-        'busy',
-        `${what} cannot begin while ${this.#busy} is under way${this.#busy === 'a stepper' ? '; close it with await stepper.close()' : ''}.`,
-      )
+    refuseBusy(what, this.#busy)
   }
 }
 
