@@ -156,7 +156,7 @@ function drawAxis(surface: Surface, run: Run, view: View, layout: Layout, predic
     const x = xOf(layout, view, value)
     context.strokeStyle = theme.grid
     uprights(context, layout, Math.round(x) + 0.5)
-    const half = surface.context.measureText(label).width / 2 + 1
+    const half = textWidth(surface, label) / 2 + 1
     const at = Math.min(Math.max(x, plot.x + half), plot.x + plot.width - half)
     const rect = { x: at - half, y: layout.tickLine - 6, width: 2 * half, height: 12 }
     if (placed.some((other) => overlaps(rect, other, 4))) continue
@@ -165,6 +165,9 @@ function drawAxis(surface: Surface, run: Run, view: View, layout: Layout, predic
   drawStepNames(surface, run, view, layout, predicted)
   drawPauseNames(surface, run, view, layout)
 }
+
+/** Pixels: a name in less is not looked for. */
+const NARROWEST_NAME = 8
 
 /** Each step is named at its beginning, or at the left edge when it began before. */
 function drawStepNames(surface: Surface, run: Run, view: View, layout: Layout, predicted: Run | null): void {
@@ -177,14 +180,15 @@ function drawStepNames(surface: Surface, run: Run, view: View, layout: Layout, p
   for (const step of run.head.steps) {
     const end = step.start_ns + step.duration_ns
     if (end <= view.start_ns || step.start_ns >= view.end_ns) continue
+    // Of thousands of steps, none is measured that has no room for a letter.
+    if (xOf(layout, view, end) - xOf(layout, view, step.start_ns) < NARROWEST_NAME) continue
     const name = `step ${step.step}`
     const foretold = predicted ? `, predicted ${duration(predicted.head.steps[0].duration_ns)}` : ''
     const loss = step.loss === null ? '' : ` · loss ${step.loss.toFixed(3)}`
     const taken = `${name} · ${duration(step.duration_ns)}`
     for (const text of [`${taken}${foretold}${loss}`, `${taken}${loss}`, name]) {
-      surface.context.font = `600 11px ${surface.theme.font}`
       const x = Math.max(free, xOf(layout, view, step.start_ns) + 3)
-      const width = surface.context.measureText(text).width
+      const width = textWidth(surface, text, { bold: true })
       if (x + width > Math.min(plot.x + plot.width, xOf(layout, view, end))) continue
       const rect = write(surface, text, x, layout.stepLine, { role: 'step', bold: true })
       free = rect.x + rect.width + 12

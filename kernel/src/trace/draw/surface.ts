@@ -67,10 +67,18 @@ export interface TextStyle {
 }
 
 const TEXT_SIZE = 11
+/** Characters of a text: more than any picture is wide. */
+const MOST_SHOWN = 500
+
+/** A text of anyone's as one line: without what steers a terminal, turns the line round or is half a character, and no longer than `most`. */
+export function shown(text: string, most = MOST_SHOWN): string {
+  const short = text.length > most ? `${text.slice(0, most - 1)}…` : text
+  return short.replace(/[\p{Cc}\p{Cs}\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '\ufffd')
+}
 
 export function textWidth(surface: Surface, text: string, style: { size?: number; bold?: boolean } = {}): number {
   surface.context.font = fontOf(surface.theme, style)
-  return surface.context.measureText(text).width
+  return surface.context.measureText(shown(text)).width
 }
 
 /** The rectangle `write` would fill; `y` is the middle of the line. */
@@ -81,8 +89,9 @@ export function textRect(surface: Surface, text: string, x: number, y: number, s
   return { x: left, y: y - height / 2, width, height }
 }
 
-export function write(surface: Surface, text: string, x: number, y: number, style: TextStyle): PixelRect {
+export function write(surface: Surface, words: string, x: number, y: number, style: TextStyle): PixelRect {
   const { context, theme } = surface
+  const text = shown(words)
   const rect = textRect(surface, text, x, y, style)
   const on = style.on ?? theme.background
   const colour = style.colour ?? theme.text

@@ -27,18 +27,19 @@ const BYTE_UNITS = [
   { name: 'TiB', size: 2 ** 40 },
 ]
 
+/** Part of a time below which doubles do not tell times apart any more. */
+const TELLS_APART = 2 ** -50
+/** More marks than any axis has. */
+const MOST_TICKS = 10_000
+
 /** At most `most` marks at multiples of 1, 2 or 5 times a power of ten, inside [start, end]. */
 export function timeTicks(start_ns: number, end_ns: number, most: number): TimeTicks {
-  const step = roundStep((end_ns - start_ns) / Math.max(1, most))
+  const step = roundStep(Math.max((end_ns - start_ns) / Math.max(1, most), Math.abs(end_ns) * TELLS_APART))
   const unit = TIME_UNITS.findLast((candidate) => candidate.size <= Math.max(step, 1)) ?? TIME_UNITS[0]
   const far = start_ns > 2000 * step
   const origin_ns = far ? Math.floor(start_ns / (step * 100)) * step * 100 : 0
   const places = Math.max(0, Math.ceil(-Math.log10(step / unit.size) - 1e-9))
-  const ticks: Tick[] = []
-  for (let i = Math.ceil(start_ns / step - 1e-9); i * step <= end_ns + step * 1e-9; i++) {
-    const from = i * step - origin_ns
-    ticks.push({ value: i * step, label: `${far ? '+' : ''}${(from / unit.size).toFixed(places)}` })
-  }
+  const ticks = multiples(step, start_ns, end_ns).map((value) => ({ value, label: `${far ? '+' : ''}${((value - origin_ns) / unit.size).toFixed(places)}` }))
   return { ticks, unit: unit.name, origin_ns, title: far ? `${unit.name} after ${plainTime(origin_ns, step)}` : `time, ${unit.name}` }
 }
 
@@ -46,17 +47,21 @@ export function timeTicks(start_ns: number, end_ns: number, most: number): TimeT
 export function byteTicks(end: number, most: number): Tick[] {
   const step = Math.max(1, 2 ** Math.ceil(Math.log2(Math.max(end, 1) / Math.max(1, most))))
   const unit = BYTE_UNITS.findLast((candidate) => candidate.size <= step) ?? BYTE_UNITS[0]
-  const ticks: Tick[] = []
-  for (let value = 0; value <= end; value += step) ticks.push({ value, label: value === 0 ? '0' : `${value / unit.size} ${unit.name}` })
-  return ticks
+  return multiples(step, 0, end).map((value) => ({ value, label: value === 0 ? '0' : `${value / unit.size} ${unit.name}` }))
 }
 
 /** At most about `most` multiples of 1, 2 or 5 times a power of ten inside [low, high]. */
 export function roundTicks(low: number, high: number, most: number): number[] {
   const power = 10 ** Math.floor(Math.log10((high - low) / Math.max(1, most)))
   const step = ([1, 2, 5].find((factor) => (high - low) / (factor * power) <= most) ?? 10) * power
+  return multiples(step, low, high)
+}
+
+/** Counted before any is made: of numbers so large that one step more is the same number, a loop would not end. None where an end is not finite. */
+function multiples(step: number, low: number, high: number): number[] {
   const first = Math.ceil(low / step - 1e-9)
-  return Array.from({ length: Math.max(0, Math.floor(high / step + 1e-9) - first + 1) }, (_, i) => (first + i) * step)
+  const count = Math.floor(high / step + 1e-9) - first + 1
+  return Array.from({ length: count > 0 && count <= MOST_TICKS ? count : 0 }, (_, i) => (first + i) * step)
 }
 
 function roundStep(atLeast: number): number {
