@@ -25,7 +25,7 @@ export async function writeWhole(path: string, write: (append: (bytes: Uint8Arra
     await syncFolder(dirname(path))
   } catch (error) {
     await file?.close()
-    await rm(beside, { force: true })
+    await rm(beside, { force: true }).catch(() => {}) // where the path leads nowhere there is none
     throw asDiskError(error, path, written)
   }
 }
@@ -49,11 +49,20 @@ const FULL: Readonly<Record<string, string>> = {
   EFBIG: 'a file may not grow that large here (`ulimit -f`, or the file system); raise the limit or give another folder',
 }
 
+const MISLED: Readonly<Record<string, string>> = {
+  ENAMETOOLONG: 'the name is too long; give a shorter one',
+  ENOTDIR: 'a part of the path is a file, not a folder; is the path right?',
+  ENOENT: 'there is no such folder; make it, or give another',
+  ELOOP: 'its links lead in a circle; is the path right?',
+  EACCES: 'this user may not write there; give another folder',
+  EROFS: 'the file system is read-only; give another folder',
+}
+
 /** What the system said of a path, in words; an error that is not of the system stays as it is. */
 export function asDiskError(error: unknown, path: string, written = 0): unknown {
   const { code, syscall } = error as NodeJS.ErrnoException
   if (error instanceof FpdtError || typeof code !== 'string' || !syscall) return error
-  const problem = FULL[code] ?? `the system says ${code} to ${syscall}; is the path right?`
+  const problem = FULL[code] ?? MISLED[code] ?? `the system says ${code} to ${syscall}; is the path right?`
   return new FpdtError(code in FULL ? 'disk_full' : 'disk', `${path} could not be written${written > 0 ? ` after ${written} bytes` : ''}: ${problem}`, {
     cause: error,
   })

@@ -60,6 +60,7 @@ export class Device {
   readonly #rates = new Map<string, MeasuredRates>()
   #primitives: Primitives | undefined
   #closed = false
+  #closing: Promise<void> | undefined
 
   private constructor(
     native: NativeDevice,
@@ -193,8 +194,11 @@ export class Device {
   }
 
   /** Ends all runs on it and gives all memory back. May be called again. */
-  async close(): Promise<void> {
-    if (this.#closed) return
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+  async #close(): Promise<void> {
     this.#closed = true
     if (open === this) open = undefined
     for (const run of this.#runs) await run.close()

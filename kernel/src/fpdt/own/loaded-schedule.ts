@@ -1,5 +1,4 @@
 /** A planned schedule of the user's own in a device's memory: tensors in, ops run, tensors out. Shows nothing. */
-import type { RunError } from '@fpdt/native'
 import { FpdtError } from '../../errors.js'
 import { NativeStep } from '../../execute/native.js'
 import { STEP_PARAMETERS } from '../../plan/program.js'
@@ -7,6 +6,7 @@ import { DTYPE_BYTES, elements, type Value } from '../../schedule/values.js'
 import { duration } from '../../trace/words/format.js'
 import type { Device } from '../device.js'
 import type { RunControl } from '../run/control.js'
+import { failedOp } from '../run/failed-op.js'
 import { interruptible } from '../run/interrupt.js'
 import { SpanBook } from '../run/span-book.js'
 import { refuseUnknown } from '../sizes.js'
@@ -83,7 +83,7 @@ export class LoadedSchedule {
         if (reached.stopped) throw stopped()
       } catch (error) {
         this.drop()
-        throw this.#placed(error)
+        throw failedOp(error, this.native, 'The run is dropped.')
       }
     }
     const working = work()
@@ -110,13 +110,6 @@ export class LoadedSchedule {
   }
   close(): void {
     this.native.close()
-  }
-
-  /** A native error with the op in words. */
-  #placed(error: unknown): unknown {
-    if (!(error instanceof Error) || typeof (error as RunError).entry !== 'number') return error
-    const { code, entry, message } = error as RunError
-    return new FpdtError(code, `${this.schedule.plan.words(this.native.program.op[entry])}: ${message}. The run is dropped.`, { cause: error })
   }
 }
 

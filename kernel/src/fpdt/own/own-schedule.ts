@@ -132,6 +132,7 @@ export class OwnSchedule {
   #done = 0
   #busy: string | undefined // what is under way, in words
   #closed = false
+  #closing: Promise<void> | undefined
 
   /** @internal Use `device.schedule`. */
   constructor(
@@ -204,12 +205,15 @@ export class OwnSchedule {
   }
 
   /** Stops what is under way and gives the memory back. What was recorded stays, and can still be shown. */
-  async close(): Promise<void> {
-    if (this.#closed) return
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+  async #close(): Promise<void> {
     this.#closed = true
     this.control.close()
     await this.#loaded?.settled
-    await this.#stepper?.close()
+    await this.#stepper?.close().catch(() => {}) // whoever closed or completed it is told why it failed; the memory is given back
     this.#loaded?.close()
     await this.#picture.end()
     for (const closer of this.#closers) closer()

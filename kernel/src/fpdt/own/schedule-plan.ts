@@ -212,6 +212,7 @@ function misshapenValue(given: unknown): string | undefined {
   if (given instanceof Tensor) return `is a tensor, and ops name values: value('q[0]', [8, 2, 16]); tensors are given to run({ 'q[0]': … })`
   const { name, shape, dtype, category, start } = (given ?? {}) as Partial<Value>
   if (typeof name !== 'string') return `is ${String(given)}, not a value; value('q[0]', [8, 2, 16]) makes one`
+  if (/[\p{Cc}\u2028\u2029]/u.test(name)) return 'has a line break or another control character in its name, which is printed in a line'
   if (!Array.isArray(shape)) return `has shape ${String(shape)}, which is not a list of extents`
   if (!Object.hasOwn(DTYPE_BYTES, String(dtype))) return `has dtype ${JSON.stringify(dtype)}, which is not one of ${Object.keys(DTYPE_BYTES).join(', ')}`
   if (!CATEGORIES.includes(category as Category)) return `has category ${JSON.stringify(category)}, which is not one of ${CATEGORIES.join(', ')}`

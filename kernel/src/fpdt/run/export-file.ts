@@ -1,6 +1,4 @@
 /** `run.export(path)`: what is recorded of a run as a file for other tools; the ending of its name says which. */
-import { statSync } from 'node:fs'
-import { resolve } from 'node:path'
 import { FpdtError } from '../../errors.js'
 import { writeWhole } from '../../files/whole-file.js'
 import { chromeTrace } from '../../trace/export/chrome.js'
@@ -9,6 +7,7 @@ import { figure, figureSvg } from '../../trace/figure.js'
 import { encodeRunFile } from '../../trace/file.js'
 import { openRun } from '../../trace/model/run.js'
 import type { RunTables } from '../../trace/schema.js'
+import { wholePath } from './file-name.js'
 
 /** Longer endings first: `ops.memory.csv` is a CSV of memory. */
 const FORMATS: readonly (readonly [ending: string, words: string, pieces: (tables: RunTables) => Iterable<string | Uint8Array>])[] = [
@@ -22,14 +21,12 @@ const FORMATS: readonly (readonly [ending: string, words: string, pieces: (table
 
 /** Writes beside the place and renames; a former file stays until then. Gives the whole path. Throws FpdtError `config`, `disk`, `disk_full`. */
 export async function exportFile(path: string, tables: () => RunTables): Promise<string> {
-  const format = typeof path === 'string' ? FORMATS.find(([ending]) => path.endsWith(ending) && path.length > ending.length) : undefined
+  const format = typeof path === 'string' ? FORMATS.find(([ending]) => path.endsWith(ending)) : undefined
   if (!format) {
     const known = FORMATS.map(([ending, words]) => `step${ending} (${words})`).join(', ')
     throw new FpdtError('config', `${JSON.stringify(path)} does not say by its ending what to write; try run.export('step.json'). Known: ${known}.`)
   }
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
-    throw new FpdtError('disk', `${path} is a folder; give a file in it: run.export(${JSON.stringify(`${path}/step${format[0]}`)}).`)
-  const whole = resolve(path)
+  const whole = wholePath(path, 'run.export', format[0])
   const pieces = format[2](tables())
   await writeWhole(whole, async (append) => {
     const encoder = new TextEncoder()

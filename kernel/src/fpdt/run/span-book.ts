@@ -59,7 +59,8 @@ export class SpanBook {
     const under = this.#under
     if (!under) throw new Error('a step ends that was not begun')
     const spans = joinColumns([NO_SPANS, ...pieces])
-    const start_ns = Math.round(spans.start_ns.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY))
+    const isEmpty = spans.entry.length === 0 // of frees alone, which take no time
+    const start_ns = isEmpty ? 0 : Math.round(spans.start_ns.reduce((least, time) => Math.min(least, time), Number.POSITIVE_INFINITY))
     const end_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), 0))
     this.#under = undefined
     const { step, attempt, rows } = under

@@ -5,6 +5,7 @@ import type { Value } from '../../schedule/values.js'
 import type { StepSummary } from '../../trace/schema.js'
 import type { PlaceWanted } from '../../trace/units.js'
 import type { TrainingPlan } from '../plan/training-plan.js'
+import { failedOp } from './failed-op.js'
 import { interruptible } from './interrupt.js'
 import { type Peek, peekAt } from './peek.js'
 import { endOfPlace } from './units.js'
@@ -169,7 +170,7 @@ export class Stepper<Result = StepSummary> {
       this.#line = Math.max(this.#line, reached.stopped ? reached.line : line)
     } catch (error) {
       await this.#end('dropped')
-      throw error
+      throw failedOp(error, this.native, 'The step is dropped.')
     } finally {
       this.#isRunning = false
     }

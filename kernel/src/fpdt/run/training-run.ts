@@ -1,6 +1,5 @@
 /** A model in training on a device: steps, their times and bytes, and the picture that follows them. */
 
-import type { RunError } from '@fpdt/native'
 import { MFU_FORMULA, mfu, modelFlops } from '../../cost/flops.js'
 import { DISPLAY_ID, type MimeBundle, TO_MIME } from '../../display.js'
 import { FpdtError } from '../../errors.js'
@@ -24,6 +23,7 @@ import { checkSave, type SaveRunOptions, saveCheckpoint } from './checkpoint.js'
 import { RunControl } from './control.js'
 import { beginPass, checkEvaluation, type EvaluateOptions, type Evaluation, lossOf, refuseUnlabelled } from './evaluation.js'
 import { exportFile } from './export-file.js'
+import { failedOp } from './failed-op.js'
 import { newHead } from './head.js'
 import { sequenceShape, writeInputs } from './inputs.js'
 import { interruptible } from './interrupt.js'
@@ -74,6 +74,7 @@ export class TrainingRun {
   readonly #progress: StepProgress
   readonly #picture: NotebookPicture
   #closed = false
+  #closing: Promise<void> | undefined
 
   private constructor(
     device: Device,
@@ -244,7 +245,7 @@ export class TrainingRun {
           repeated ||= pass.repeated
           if (pass.labels === 0) continue // it adds nothing to the mean
           const reached = await this.#native.run(pass.parameters, pass.line).catch((error: unknown) => {
-            throw placed(error, training, this.#native, 'The evaluation is dropped; training can go on.')
+            throw failedOp(error, this.#native, 'The evaluation is dropped; training can go on.')
           })
           if (reached.stopped || halted()) throw stoppedDuring('an evaluation')
           const loss = lossOf(this.#native, training, pass)
@@ -335,13 +336,16 @@ export class TrainingRun {
     return { predicted, allocated, touched, arenaAllocationsDuringSteps: this.#arenaAllocations }
   }
   /** Stops what is under way and gives the memory back. What was recorded stays, and can still be shown. */
-  async close(): Promise<void> {
-    if (this.#closed) return
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+  async #close(): Promise<void> {
     this.#closed = true
     this.control.close()
     this.#native.cancel()
     await this.#settled
-    await this.#stepper?.close()
+    await this.#stepper?.close().catch(() => {}) // whoever closed or completed it is told why it failed; the memory is given back
     this.#native.close()
     if (this.head.state === 'running' || this.head.state === 'planned') this.head.state = 'done'
     await this.#picture.end()
@@ -427,7 +431,7 @@ export class TrainingRun {
         const end = this.#halfUpdated
           ? `This run cannot go on: ${this.#halfUpdated}. Go on from the last checkpoint with await device.resume(dir).`
           : 'The step is dropped.'
-        throw placed(error, this.training, this.#native, end)
+        throw failedOp(error, this.#native, end)
       } finally {
         watched()
       }
@@ -542,11 +546,4 @@ const NOWHERE = 'Run again op by op, all its values were finite: the machine com
 
 function stoppedDuring(what: string, more = ''): FpdtError {
   return new FpdtError('stopped', `stopped during ${what}.${more}`)
-}
-
-/** A native error of a run, with the op in words where it has one. */
-function placed(error: unknown, training: TrainingPlan, native: NativeStep, end: string): unknown {
-  if (!(error instanceof Error) || typeof (error as RunError).entry !== 'number') return error
-  const { code, entry, message } = error as RunError
-  return new FpdtError(code, `${training.plan.words(native.program.op[entry])}: ${message}. ${end}`, { cause: error })
 }
