@@ -118,12 +118,16 @@ describe('messages of comms', () => {
     await kernel.idle(open('w1', 'waker'))
     const running = kernel.execute('await new Promise((resolve) => { globalThis.wake = resolve })')
     const queued = kernel.execute("'queued'")
-    await kernel.idle(tell('e1', { while: 'waiting' }))
+    const told = tell('e1', { while: 'waiting' })
+    const idle = await kernel.idle(told)
     expect(heard('e1').at(-1)?.content.data).toEqual({ while: 'waiting' })
     // The kernel is busy with the cell, whatever it answered meanwhile.
     const lastStatus = () => kernel.received.findLast(({ header }) => header.msg_type === 'status')
     await eventually(() => lastStatus()?.parent.msg_id === running)
     expect(lastStatus()?.content).toEqual({ execution_state: 'busy' })
+    // At once: no page draws a light that goes out and on.
+    const next = kernel.received[kernel.received.indexOf(idle) + 1]
+    expect([next?.content.execution_state, next?.parent.msg_id]).toEqual(['busy', running])
     expect(kernel.received.some(({ header, parent }) => header.msg_type === 'execute_reply' && parent.msg_id === running)).toBe(false)
     tell('w1', { word: 'woken' })
     expect((await kernel.finished(running)).result).toBe("'woken'")
