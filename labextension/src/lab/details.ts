@@ -82,7 +82,7 @@ function about(run: Run, target: Target): string[] {
       if (!stack) return []
       return [
         levelWords(stack, highestAt(stack, target.time_ns)),
-        ...(peak ? [`The peak is ${bytes(peak.bytes)}, at ${duration(peak.time_ns)}: ${peak.words}`] : []),
+        ...(peak ? [`The peak is ${bytes(peak.bytes)}, first at ${duration(peak.time_ns)}: ${peak.words}`] : []),
       ]
     }
     case 'buffer': {

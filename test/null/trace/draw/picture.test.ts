@@ -88,6 +88,15 @@ describe('picture', () => {
     expect(targetAt(measured, view, layout, x, lane.y + 5)).toEqual({ kind: 'span', row })
   })
 
+  it('marks the peak of every step that comes to it', () => {
+    const [first, second] = measured.head.steps.map(({ start_ns, duration_ns }) =>
+      drawn(measured, { view: { start_ns, end_ns: start_ns + duration_ns, rank: 0 } }),
+    )
+    const peaks = [first, second].map(({ picture }) => picture.charts.map(({ peak }) => peak && [peak.bytes, peak.words.split(' · ')[0]]))
+    expect(peaks[0]).not.toContain(null)
+    expect(peaks[1]).toEqual(peaks[0])
+  })
+
   it('shows a peak of one nanosecond among twenty thousand spans', () => {
     const tables = fixture({ ranks: 1, layers: 1, chunks: 2, steps: 1, budget_bytes: null })
     const rows = 20_000
