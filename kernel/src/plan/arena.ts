@@ -6,9 +6,10 @@
  * alive at once, those of the peak are placed first instead, and the smaller arena is taken: one of the two is the live peak for
  * most schedules, and within a few percent of it for the rest. The extent is exact: it ends with the last byte used.
  */
+
+import { firstIndex } from '../search.js'
 import type { Tier } from '../trace/schema.js'
 import type { Unplaced } from './lifetimes.js'
-import { firstIndex } from './search.js'
 /**
  * Every offset is a multiple of this. In memory a cache line and more, and what cuBLASLt wants; on disk a block of direct
  * I/O, so that a value's copies go past the page cache (`native/cpu/disk.h`).

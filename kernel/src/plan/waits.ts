@@ -12,10 +12,11 @@
  * What the own stream implies is dropped, and so is what another wait implies (vector clocks): at most one entry of each
  * other stream is left, few enough to draw as arrows.
  */
+
+import { firstIndex } from '../search.js'
 import { STREAMS, TIERS } from '../trace/schema.js'
 import { ABSENT, type Entries, READS, WRITES } from './entries.js'
 import type { Residency } from './lifetimes.js'
-import { firstIndex } from './search.js'
 
 /** Entries that entry e waits for: entry[start[e]] .. entry[start[e + 1] - 1], all earlier than e. */
 export interface Waits {

@@ -5,7 +5,7 @@ import { PHASES } from '../../trace/schema.js'
 import { PLACE_TAGS, type PlaceWanted, UNITS } from '../../trace/units.js'
 
 /** Most values of one `peek`. */
-export const MOST_VALUES = 2 ** 20
+const MOST_VALUES = 2 ** 20
 
 type Json = Readonly<Record<string, unknown>>
 

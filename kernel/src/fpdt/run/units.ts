@@ -2,7 +2,7 @@
 import { FpdtError } from '../../errors.js'
 import type { Entries } from '../../plan/entries.js'
 import type { Plan } from '../../plan/plan.js'
-import { firstIndex } from '../../plan/search.js'
+import { firstIndex } from '../../search.js'
 import { KINDS, PHASES } from '../../trace/schema.js'
 import { isSameUnit, PLACE_TAGS, type PlaceWanted, type Unit } from '../../trace/units.js'
 import { refuseUnknown } from '../sizes.js'

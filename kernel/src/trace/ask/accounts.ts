@@ -13,6 +13,7 @@
  * After the last op of compute the step waits for the last ops of the other streams. So, in whole nanoseconds, for every rank:
  * busy compute + all idle causes = duration of the step.
  */
+import { firstAfter } from '../model/search.js'
 import { COPY_STREAMS, IDLE_CAUSES, type IdleCause, type RankAccount, STREAMS, type StepSummary, type Stream } from '../schema.js'
 import type { Linked } from './lookup.js'
 import { endOf, lastWait, streamOf, type Wait } from './waiting.js'
@@ -49,7 +50,8 @@ export function accountsOf(tables: Linked, step: Pick<StepSummary, 'step' | 'sta
     .map(([rank, streams]) => {
       const account: RankAccount = { rank, busy_ns: zeros(STREAMS), idle_ns: zeros(IDLE_CAUSES), hidden_copy_ns: 0, exposed_copy_ns: 0 }
       for (const [code, rows] of streams.entries()) account.busy_ns[STREAMS[code]] = lengthOf(intervals(rows))
-      const computing = intervals(streams[0])
+      // Where all ranks share the cores, a copy costs nothing while any of them computes.
+      const computing = backend === 'cpu' ? shared : intervals(streams[0])
       for (const [code, rows] of streams.entries()) if (isCopying(STREAMS[code])) account.hidden_copy_ns += covered(intervals(rows), computing)
       let until = begin
       for (const row of streams[0]) {
@@ -164,23 +166,12 @@ function lengthOf(intervals: readonly Interval[]): number {
 /** Total length of `intervals` that lies under `cover`; each list is in order and apart. */
 function covered(intervals: readonly Interval[], cover: readonly Interval[]): number {
   let sum = 0
-  let first = firstEndingAfter(cover, intervals[0]?.[0] ?? 0)
+  let first = firstAfter(cover, ([, to]) => to, intervals[0]?.[0] ?? 0)
   for (const [from, to] of intervals) {
     while (first < cover.length && cover[first][1] <= from) first++
     for (let i = first; i < cover.length && cover[i][0] < to; i++) sum += Math.min(to, cover[i][1]) - Math.max(from, cover[i][0])
   }
   return sum
-}
-
-function firstEndingAfter(cover: readonly Interval[], time_ns: number): number {
-  let low = 0
-  let high = cover.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (cover[middle][1] > time_ns) high = middle
-    else low = middle + 1
-  }
-  return low
 }
 
 /** The same time as intervals in order and apart. */

@@ -1,4 +1,5 @@
 /** Ways through the tables of a run: which rows belong to an op, a buffer, a span. Made when first asked for, once for a run. */
+import { firstIndex } from '../../search.js'
 import type { RunTables } from '../schema.js'
 
 /** Tables that can be looked up. */
@@ -44,17 +45,10 @@ export function groupOf({ start, rows }: Groups, group: number): Uint32Array {
 
 /** The span of an op on a rank in a step; -1 where it has none. */
 export function spanOf(tables: Linked, step: number, rank: number, op: number): number {
-  const { start, rows } = lookupOf(tables).spansOfOp
   const { spans } = tables
-  let low = start[op]
-  let high = start[op + 1]
-  while (low < high) {
-    const middle = (low + high) >> 1
-    const row = rows[middle]
-    if (spans.step[row] < step || (spans.step[row] === step && spans.rank[row] < rank)) low = middle + 1
-    else high = middle
-  }
-  return low < start[op + 1] && spans.step[rows[low]] === step && spans.rank[rows[low]] === rank ? rows[low] : -1
+  const rows = groupOf(lookupOf(tables).spansOfOp, op)
+  const at = firstIndex(rows.length, (i) => spans.step[rows[i]] > step || (spans.step[rows[i]] === step && spans.rank[rows[i]] >= rank))
+  return at < rows.length && spans.step[rows[at]] === step && spans.rank[rows[at]] === rank ? rows[at] : -1
 }
 
 /** Counting sort: linear in rows and groups. Rows of a group beyond `count` are left out: they are of nothing that exists. */

@@ -8,7 +8,8 @@
  *   offload   .....[======= x =======]                    the bytes of x, which the offload still read. The offload
  *   fetch     .........................[= y =]            began when attend had made x.
  */
-import { READS, type RunTables, type SpanColumns, STREAMS, type Stream, WRITES } from '../schema.js'
+import { countBefore, firstAfter } from '../model/search.js'
+import { READS, type RunTables, type SpanColumns, STREAMS, type Stream, TIERS, WRITES } from '../schema.js'
 import { groupOf, type Linked, lookupOf, spanOf } from './lookup.js'
 
 export type How = 'data' | 'bytes' | 'queue'
@@ -43,27 +44,58 @@ export function lastWait(tables: Linked, row: number, { queue = true } = {}): Wa
 }
 
 /** Whether `op` uses what `on` writes. If not, it waits for nothing but bytes: the place of another buffer, or one that is still read. */
-export function isForData(tables: Linked, op: number, on: number): boolean {
+function isForData(tables: Linked, op: number, on: number): boolean {
   const { uses } = tables
-  const { usesOfOp } = lookupOf(tables)
-  const mine = groupOf(usesOfOp, op)
-  return groupOf(usesOfOp, on).some((use) => (uses.access[use] & WRITES) !== 0 && mine.some((other) => uses.buffer[other] === uses.buffer[use]))
+  const writes = writtenBy(tables, on)
+  return groupOf(lookupOf(tables).usesOfOp, op).some((use) => writes.has(uses.buffer[use]))
 }
+
+/** Buffers that an op writes; kept, since many may wait for one. */
+function writtenBy(tables: Linked, op: number): ReadonlySet<number> {
+  const known = written.get(tables) ?? new Map<number, ReadonlySet<number>>()
+  written.set(tables, known)
+  const { uses } = tables
+  const buffers =
+    known.get(op) ?? new Set([...groupOf(lookupOf(tables).usesOfOp, op)].flatMap((use) => ((uses.access[use] & WRITES) !== 0 ? [uses.buffer[use]] : [])))
+  known.set(op, buffers)
+  return buffers
+}
+const written = new WeakMap<Linked, Map<number, ReadonlySet<number>>>()
 
 /** The two buffers, of `op` and of `on`, that made one wait for the other: one value for data, two that share bytes for bytes. */
 export function between(tables: Linked, op: number, on: number): { mine: number; other: number } | null {
   const { uses, buffers } = tables
   const { usesOfOp } = lookupOf(tables)
-  const forData = isForData(tables, op, on)
-  const [theirs, own] = [groupOf(usesOfOp, on), groupOf(usesOfOp, op)]
-  for (const use of theirs) {
-    for (const other of own) {
-      const [a, b] = [uses.buffer[other], uses.buffer[use]]
-      const isIt = forData ? a === b && uses.access[use] & WRITES : uses.access[other] & WRITES && uses.access[use] & (READS | WRITES) && isOver(buffers, a, b)
-      if (isIt) return { mine: a, other: b }
-    }
+  const [theirs, own] = [[...groupOf(usesOfOp, on)], [...groupOf(usesOfOp, op)]]
+  if (isForData(tables, op, on)) {
+    const mine = new Set(own.map((use) => uses.buffer[use]))
+    const use = theirs.find((use) => (uses.access[use] & WRITES) !== 0 && mine.has(uses.buffer[use])) as number
+    return { mine: uses.buffer[use], other: uses.buffer[use] }
   }
-  return null
+  const taken = own.filter((use) => (uses.access[use] & WRITES) !== 0).map((use) => uses.buffer[use])
+  const isTaken = overlapOf(buffers, taken)
+  const other = theirs
+    .filter((use) => (uses.access[use] & (READS | WRITES)) !== 0)
+    .map((use) => uses.buffer[use])
+    .find(isTaken)
+  return other === undefined ? null : { mine: taken.find((buffer) => isOver(buffers, buffer, other)) as number, other }
+}
+
+/** Whether a buffer shares bytes with any of a list. Of the places that begin before it ends, those that end before it begins share none. */
+function overlapOf({ tier, offset_bytes, size_bytes }: RunTables['buffers'], list: readonly number[]): (buffer: number) => boolean {
+  const places = TIERS.map((_, code) => {
+    const there = list.filter((buffer) => tier[buffer] === code && size_bytes[buffer] > 0)
+    return { begins: sorted(there, (buffer) => offset_bytes[buffer]), ends: sorted(there, (buffer) => offset_bytes[buffer] + size_bytes[buffer]) }
+  })
+  return (buffer) => {
+    const { begins, ends } = places[tier[buffer]]
+    const from = offset_bytes[buffer]
+    return size_bytes[buffer] > 0 && countBefore(begins, from + size_bytes[buffer]) > firstAfter(ends, (end) => end, from)
+  }
+}
+
+function sorted(list: readonly number[], key: (buffer: number) => number): Float64Array {
+  return Float64Array.from(list, key).sort()
 }
 
 function isOver({ tier, offset_bytes, size_bytes }: RunTables['buffers'], a: number, b: number): boolean {

@@ -21,7 +21,7 @@ export const COPYING = { fetch: 8, offload: 16, load: 32, spill: 64 } as const
 export const WRITTEN = 128
 export type CopyKind = keyof typeof COPYING
 /** From where to where a copy goes. */
-export const COPIES: Readonly<Record<CopyKind, readonly [from: Tier, to: Tier]>> = {
+export const ROUTES: Readonly<Record<CopyKind, readonly [from: Tier, to: Tier]>> = {
   fetch: ['host', 'device'],
   offload: ['device', 'host'],
   load: ['disk', 'host'],
@@ -58,8 +58,10 @@ export interface Whereabouts {
   readonly chunks: number
   /** That any of these values is on. */
   readonly tiers: readonly Tier[]
-  /** In the order in which they are first made. */
+  /** In the order in which they are first made, MOST_ROWS at most. */
   readonly rows: readonly ValueRow[]
+  /** Values that are left out after these, because nobody would read so many rows. */
+  readonly more: number
 }
 
 /** Layers that have values in chunks, ascending; NONE for values of no layer. */
@@ -135,12 +137,16 @@ function valuesByLayer(run: Run): ReadonlyMap<number, ReadonlyMap<string, Value[
 }
 const valuesOfPlan = new WeakMap<readonly string[], ReadonlyMap<number, ReadonlyMap<string, Value[]>>>()
 
+/** A layer of any model has a few dozen values. */
+const MOST_ROWS = 200
+
 function makeMap(run: Run, step: number, rank: number, layer: number): Whereabouts {
   const start_ns = stepsIn(run.spans).find((times) => times.step === step)?.start_ns ?? 0
   const tiers = new Set<number>()
   const rows: ValueRow[] = []
   let chunks = 0
-  for (const [base, values] of valuesByLayer(run).get(layer) ?? []) {
+  const all = [...(valuesByLayer(run).get(layer) ?? [])]
+  for (const [base, values] of all.slice(0, MOST_ROWS)) {
     const parts: Part[][] = []
     let travels = false
     for (const { name, chunk, buffers } of values) {
@@ -156,7 +162,7 @@ function makeMap(run: Run, step: number, rank: number, layer: number): Whereabou
     const category = CATEGORIES[run.buffers.category[values[0].buffers[0]]]
     rows.push({ base, category, travels, cells: Array.from(parts, (list) => list && { parts: list }) })
   }
-  return { step, rank, layer, chunks, tiers: TIERS.filter((_, code) => tiers.has(code)), rows }
+  return { step, rank, layer, chunks, tiers: TIERS.filter((_, code) => tiers.has(code)), rows, more: all.length - rows.length }
 }
 
 /** Something that happens to a value. Order: what ends at an instant ends before what begins then, which is later in the schedule. */
@@ -169,9 +175,12 @@ interface Change {
   readonly buffer: number
 }
 
+/** Places in which a value is at once: one a tier, and those that only wait for a last reader. */
+const MOST_COPIES = 64
+
 function partOf(run: Run, step: number, rank: number, start_ns: number, name: string, buffers: readonly number[]): Part {
   const changes = buffers.flatMap((buffer) => changesOf(run, step, rank, start_ns, buffer)).sort((a, b) => a.time_ns - b.time_ns || a.order - b.order)
-  const valid = new Set<number>()
+  const valid = new Set<number>() // oldest first
   const running = { fetch: 0, offload: 0, load: 0, spill: 0, write: 0 }
   const times: number[] = []
   const states: number[] = []
@@ -186,8 +195,9 @@ function partOf(run: Run, step: number, rank: number, start_ns: number, name: st
     } else if (what === 'ends') {
       running[kind]--
       valid.add(buffer)
+      if (valid.size > MOST_COPIES) valid.delete(valid.values().next().value as number)
     } else if (what === 'leaves') valid.delete(buffer)
-    else valid.add(buffer)
+    else if (valid.size < MOST_COPIES) valid.add(buffer)
     let state = running.write > 0 ? WRITTEN : 0
     for (const there of valid) state |= ON[TIERS[run.buffers.tier[there]]]
     for (const [copy, bit] of Object.entries(COPYING) as [CopyKind, number][]) if (running[copy] > 0) state |= bit

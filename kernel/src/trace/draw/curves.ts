@@ -10,10 +10,11 @@
  * the lowest and the highest value of its steps, so no spike is lost. A step without a value leaves a gap.
  */
 import { hiddenShare } from '../ask/accounts.js'
+import { firstAfter } from '../model/search.js'
 import type { RunHead, StepSummary } from '../schema.js'
 import { count, duration, percent } from '../words/format.js'
 import { line, type PixelRect, type Surface, textWidth, write } from './surface.js'
-import { roundTicks, type Tick } from './ticks.js'
+import { countTick, percentTick, roundTicks, type Scale, scaleOf } from './ticks.js'
 
 /** What lies to the right. */
 export const CURVE_AXES = ['step', 'tokens', 'time'] as const
@@ -58,7 +59,7 @@ export function curvesOf({ steps }: RunHead): Curve[] {
       values: values(({ tokens, tokens_per_second }) => (tokens > 0 ? tokens_per_second : null)),
       least: [0, 0],
       words: count,
-      tick: scaled,
+      tick: countTick,
     },
     { name: 'mfu', title: 'MFU', hint: formula, values: values(({ mfu }) => mfu), least: [0, 0], words: percent, tick: percentTick },
     {
@@ -85,16 +86,6 @@ export function curvesOf({ steps }: RunHead): Curve[] {
 }
 const HIDDEN_HINT = 'Time of copies between tiers that lies under compute / time of copies, all ranks together.'
 
-function percentTick(share: number): string {
-  return `${Number((100 * share).toPrecision(4))} %`
-}
-
-/** `12.5k`, `2M`: counts on an axis. */
-function scaled(value: number): string {
-  const [size, unit] = value >= 1e9 ? [1e9, 'G'] : value >= 1e6 ? [1e6, 'M'] : value >= 1e4 ? [1e3, 'k'] : [1, '']
-  return `${Number((value / size).toPrecision(4))}${unit}`
-}
-
 /** Where each step stands on an axis: its number, the tokens read up to its end, or the time of its end. */
 export function placesOf({ steps }: RunHead, axis: CurveAxis): Float64Array {
   let tokens = 0
@@ -118,11 +109,8 @@ export function smoothed(values: Float64Array, weight: number): Float64Array {
   })
 }
 
-export interface CurveChart extends PixelRect {
+export interface CurveChart extends PixelRect, Scale {
   readonly curve: Curve
-  readonly low: number
-  readonly high: number
-  readonly ticks: readonly Tick[]
 }
 export interface CurvesLayout {
   readonly width: number
@@ -148,7 +136,7 @@ export function layOutCurves(surface: Surface, head: RunHead, axis: CurveAxis, w
   const curves = curvesOf(head)
   const places = placesOf(head, axis)
   const columns = width >= TWO_COLUMNS && curves.length > 1 ? 2 : 1
-  const scales = curves.map((curve) => ({ curve, ...scaleOf(curve) }))
+  const scales = curves.map((curve) => ({ curve, ...scaleOf(curve.values, curve.least, curve.tick) }))
   const left = Math.ceil(Math.max(0, ...scales.flatMap(({ ticks }) => ticks.map(({ label }) => textWidth(surface, label)))) + 10)
   const each = Math.floor((width - GAP * (columns - 1)) / columns)
   const charts = scales.map(
@@ -174,20 +162,6 @@ export function layOutCurves(surface: Surface, head: RunHead, axis: CurveAxis, w
     from: from - margin,
     to: to + margin,
   }
-}
-
-function scaleOf({ values, least, tick }: Curve): Pick<CurveChart, 'low' | 'high' | 'ticks'> {
-  let [low, high] = least ?? [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
-  for (const value of values) {
-    if (value < low) low = value
-    if (value > high) high = value
-  }
-  if (low === high) [low, high] = low === 0 ? [0, 1] : [low - Math.abs(low) / 10, high + Math.abs(high) / 10]
-  const room = (high - low) * 0.06
-  const fixed = least !== null && least[1] > least[0]
-  const top = fixed ? high : high + room
-  const bottom = least ? low : low - room
-  return { low: bottom, high: top, ticks: roundTicks(bottom, top, 4).map((value) => ({ value, label: tick(value) })) }
 }
 
 /** What was drawn, for tests and for words beside the picture. */
@@ -241,19 +215,16 @@ export function stepAtPoint(layout: CurvesLayout, x: number, y: number): number 
   const chart = layout.charts.find((at) => y >= at.y - TITLE && y <= at.y + at.height + FOOT && x >= at.x - 6 && x <= at.x + at.width + 6)
   if (!chart || layout.places.length === 0) return null
   const place = layout.from + ((x - chart.x) / chart.width) * (layout.to - layout.from)
-  let [low, high] = [0, layout.places.length - 1]
-  while (high - low > 1) {
-    const middle = (low + high) >> 1
-    if (layout.places[middle] > place) high = middle
-    else low = middle
-  }
-  return place - layout.places[low] <= layout.places[high] - place ? low : high
+  const { places } = layout
+  const next = firstAfter(places, (at) => at, place)
+  const [low, high] = [Math.max(0, next - 1), Math.min(next, places.length - 1)]
+  return place - places[low] <= places[high] - place ? low : high
 }
 
-export function curveX(layout: CurvesLayout, chart: CurveChart, index: number): number {
+function curveX(layout: CurvesLayout, chart: CurveChart, index: number): number {
   return chart.x + layout.offsets[index]
 }
-export function curveY(chart: CurveChart, value: number): number {
+function curveY(chart: CurveChart, value: number): number {
   return chart.y + chart.height - ((value - chart.low) / (chart.high - chart.low)) * chart.height
 }
 
@@ -336,7 +307,7 @@ function tracePart({ context }: Surface, layout: CurvesLayout, chart: CurveChart
 function drawFoot(surface: Surface, layout: CurvesLayout, chart: CurveChart): void {
   const { theme } = surface
   const { axis } = layout
-  const words = { step: (value: number) => `${value}`, tokens: (value: number) => scaled(value), time: duration }[axis]
+  const words = { step: (value: number) => `${value}`, tokens: countTick, time: duration }[axis]
   const right = chart.x + chart.width
   const y = chart.y + chart.height + 10
   const title = write(surface, axis, right, y, { role: 'axis', align: 'right', colour: theme.mutedText })

@@ -64,6 +64,39 @@ function multiples(step: number, low: number, high: number): number[] {
   return Array.from({ length: count > 0 && count <= MOST_TICKS ? count : 0 }, (_, i) => (first + i) * step)
 }
 
+/** An axis that fits values. */
+export interface Scale {
+  readonly low: number
+  readonly high: number
+  readonly ticks: readonly Tick[]
+}
+
+/** `least`: a range that is shown in any case; of one whose ends differ no more than that and the values, else with some room. */
+export function scaleOf(values: Float64Array, least: readonly [number, number] | null, label: (value: number) => string): Scale {
+  let [low, high] = least ?? [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+  for (const value of values) {
+    if (value < low) low = value
+    if (value > high) high = value
+  }
+  if (low === high) [low, high] = low === 0 ? [0, 1] : [low - Math.abs(low) / 10, high + Math.abs(high) / 10]
+  const room = (high - low) * 0.06
+  const isFixed = least !== null && least[1] > least[0]
+  const top = isFixed ? high : high + room
+  const bottom = least ? low : low - room
+  return { low: bottom, high: top, ticks: roundTicks(bottom, top, 4).map((value) => ({ value, label: label(value) })) }
+}
+
+/** `12.5 %`. */
+export function percentTick(share: number): string {
+  return `${Number((100 * share).toPrecision(4))} %`
+}
+
+/** `12.5k`, `2M`. */
+export function countTick(value: number): string {
+  const [size, unit] = value >= 1e9 ? [1e9, 'G'] : value >= 1e6 ? [1e6, 'M'] : value >= 1e4 ? [1e3, 'k'] : [1, '']
+  return `${Number((value / size).toPrecision(4))}${unit}`
+}
+
 function roundStep(atLeast: number): number {
   const power = 10 ** Math.floor(Math.log10(Math.max(atLeast, 1e-3)))
   return power * ([1, 2, 5, 10].find((factor) => factor * power >= atLeast * (1 - 1e-9)) ?? 10)

@@ -2,9 +2,10 @@
  * The map of a layer's chunks at an instant: a row a value, a column a chunk, and in each cell a band a tier, fastest on top. A
  * full band: the chunk is there. A pale, hatched one: a copy is on its way there. A framed one: it is being written.
  */
-import { COPIES, COPYING, type CopyKind, ON, partAt, stateAt, type ValueRow, type Whereabouts, WRITTEN } from '../ask/whereabouts.js'
+import { COPYING, type CopyKind, ON, partAt, ROUTES, stateAt, type ValueRow, type Whereabouts, WRITTEN } from '../ask/whereabouts.js'
 import type { Target } from '../model/target.js'
 import { NONE_32, TIERS, type Tier } from '../schema.js'
+import { counted } from '../words/format.js'
 import { type ChunkGrid, cellAt, cellRect, drawSeams, outline, paleOf, tickStep } from './chunk-grid.js'
 import { type Hatch, hatch } from './hatch.js'
 import { drawLegend, type LegendEntry, type LegendLayout, layOutLegend } from './legend.js'
@@ -47,7 +48,7 @@ export function layOutWhere(surface: Surface, map: Whereabouts, choice: WhereCho
   const grid = { x: left, y: legend.height + 22, rows: rows.length, columns, cellWidth, cellHeight }
   return {
     width,
-    height: grid.y + rows.length * cellHeight + 6,
+    height: grid.y + rows.length * cellHeight + (map.more > 0 ? 20 : 6),
     legend,
     tickLine: legend.height + 12,
     grid,
@@ -86,6 +87,8 @@ export function drawWhere(surface: Surface, map: Whereabouts, time_ns: number, l
   if (grid.cellWidth >= 5) drawSeams(context, theme, grid)
   context.fillStyle = theme.background
   for (let row = 0; row < rows.length; row++) context.fillRect(grid.x, grid.y + (row + 1) * grid.cellHeight - GAP, grid.columns * grid.cellWidth, GAP)
+  if (map.more > 0)
+    write(surface, `and ${counted(map.more, 'more value')}`, grid.x, grid.y + grid.rows * grid.cellHeight + 10, { role: 'note', colour: theme.mutedText })
   for (const { text, rect, fill } of words)
     write(surface, text, rect.x + (rect.width - 1) / 2, rect.y + rect.height / 2, {
       role: 'bar',
@@ -107,7 +110,7 @@ export function whereTargetAt(map: Whereabouts, time_ns: number, layout: WhereLa
 }
 
 /** The value and chunk under a point. */
-export function whereCellAt(layout: WhereLayout, x: number, y: number): { row: ValueRow; chunk: number } | null {
+function whereCellAt(layout: WhereLayout, x: number, y: number): { row: ValueRow; chunk: number } | null {
   const cell = cellAt(layout.grid, x, y)
   return cell && { row: layout.rows[cell.row], chunk: cell.column }
 }
@@ -151,7 +154,7 @@ interface Look {
 
 /** A band: full where the chunk is there; pale and hatched where it is on its way there, or made there. */
 function lookOf(theme: Theme, state: number, tier: Tier): Look {
-  const copying = (Object.keys(COPYING) as CopyKind[]).find((kind) => (state & COPYING[kind]) !== 0 && COPIES[kind][1] === tier)
+  const copying = (Object.keys(COPYING) as CopyKind[]).find((kind) => (state & COPYING[kind]) !== 0 && ROUTES[kind][1] === tier)
   const colour = tierColour(theme, tier)
   if (copying) return { fill: paleOf(theme, colour), ink: theme.text, hatch: COPY_HATCHES[copying], words: copying }
   if (tier === 'device' && state & WRITTEN)

@@ -15,11 +15,11 @@ export interface Journey {
   readonly rows: readonly number[]
 }
 
-const COPIES: readonly string[] = ['offload', 'fetch', 'load', 'spill'] satisfies (typeof KINDS)[number][]
+const COPY_KINDS: readonly string[] = ['offload', 'fetch', 'load', 'spill'] satisfies (typeof KINDS)[number][]
 
 export function* journeys(run: Run): Generator<Journey, void, undefined> {
   const { spans, uses, names, ranks } = run
-  const isCopy = (row: number | undefined): boolean => row !== undefined && COPIES.includes(KINDS[spans.kind[row]])
+  const isCopy = (row: number | undefined): boolean => row !== undefined && COPY_KINDS.includes(KINDS[spans.kind[row]])
   const middle = (row: number): number => spans.start_ns[row] + Math.floor(spans.duration_ns[row] / 2)
   const steps = [...new Set(spans.step)]
   for (let buffer = 0; buffer < names.length; buffer++) {

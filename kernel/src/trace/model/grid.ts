@@ -32,8 +32,8 @@ export interface GridSummary {
   readonly middle: number
 }
 
-export const MOST_ROWS = 120
-export const MOST_COLUMNS = 220
+const MOST_ROWS = 120
+const MOST_COLUMNS = 220
 /** A vector longer than this is broken into rows. */
 const LONGEST_ROW = 1024
 

@@ -1,4 +1,5 @@
 /** Searching in what ascends. */
+import { firstIndex } from '../../search.js'
 
 /** How many of `times` are before `bound`, at least `from`; what lies near `from` costs little. */
 export function countBefore(times: Float64Array, bound: number, from = 0): number {
@@ -19,12 +20,5 @@ export function countBefore(times: Float64Array, bound: number, from = 0): numbe
 
 /** The first index whose key is greater than `bound`; keys ascend. */
 export function firstAfter<T>(items: ArrayLike<T>, key: (item: T) => number, bound: number): number {
-  let low = 0
-  let high = items.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    if (key(items[middle]) > bound) high = middle
-    else low = middle + 1
-  }
-  return low
+  return firstIndex(items.length, (index) => key(items[index]) > bound)
 }

@@ -4,7 +4,7 @@ import { type Arrival, arrivalsOf, type Copy, meetingsOf, type Triangle } from '
 import { verbOf } from '../ask/op-text.js'
 import { livesAt, type Slot } from '../ask/slots.js'
 import { stemOf } from '../ask/value-name.js'
-import { type Cell, COPIES, COPYING, type CopyKind, ON, partAt, stateAt, type ValueRow, WRITTEN } from '../ask/whereabouts.js'
+import { type Cell, COPYING, type CopyKind, ON, partAt, ROUTES, stateAt, type ValueRow, WRITTEN } from '../ask/whereabouts.js'
 import type { Run } from '../model/run.js'
 import { NONE, TIERS } from '../schema.js'
 import { bytes, counted, duration, ordinal } from './format.js'
@@ -27,7 +27,7 @@ export function meetingWords(run: Run, triangle: Triangle, q: number, kv: number
 }
 
 /** `k and v were fetched from the host, hidden under attend of (3, 0)`: what came the same way is said at once. */
-export function arrivalsInWords(run: Run, arrivals: readonly Arrival[]): string[] {
+function arrivalsInWords(run: Run, arrivals: readonly Arrival[]): string[] {
   const ways = new Map<string, string[]>()
   for (const arrival of arrivals) {
     const way = wayInWords(run, arrival)
@@ -61,7 +61,7 @@ export function stateInWords(state: number): string {
   const words: string[] = []
   if (on.length > 0) words.push(`on ${listed(on.map((tier) => (tier === 'disk' ? 'disk' : `the ${tier}`)))}`)
   if (state & WRITTEN) words.push(state & ON.device ? 'being changed on the device' : 'being made on the device')
-  for (const [kind, bit] of Object.entries(COPYING) as [CopyKind, number][]) if (state & bit) words.push(`on its way from ${COPIES[kind].join(' to ')}`)
+  for (const [kind, bit] of Object.entries(COPYING) as [CopyKind, number][]) if (state & bit) words.push(`on its way from ${ROUTES[kind].join(' to ')}`)
   return words.length > 0 ? words.join('; ') : 'nowhere'
 }
 
