@@ -182,7 +182,7 @@ describe('a saved run in JupyterLab, with no kernel', () => {
     const point = await onPage(at, chart.x + chart.width / 4, chart.y + chart.height - 10)
     await at.mouse.click(point.x, point.y)
     await eventually(() => details(at)).toMatch(
-      /device memory of rank 0: .*optimizer 12\.1.MiB, .*attention [\d.]+.MiB[\s\S]*The peak is 28\.1.MiB, at [\d.]+.ms: projectBackward [\s\S]*Bytes by category[\s\S]*Largest buffers/,
+      /device memory of rank 0: .*optimizer 12\.1.MiB, .*attention [\d.]+.MiB[\s\S]*The peak is 28\.1.MiB, first at [\d.]+.ms: projectBackward [\s\S]*Bytes by category[\s\S]*Largest buffers/,
     )
   })
 
