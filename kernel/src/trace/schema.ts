@@ -214,7 +214,7 @@ export interface RankAccount {
   busy_ns: Record<Stream, number>
   /** Time in which compute stood still, by what it waited for. */
   idle_ns: Record<IdleCause, number>
-  /** Time of copies between tiers that lies under compute of this rank; hidden share = this / busy fetch, offload, load and spill. */
+  /** Time of copies between tiers that lies under compute of this rank, or of any rank where they share the cores; hidden share = this / busy fetch, offload, load and spill. */
   hidden_copy_ns: number
   /** Part of `idle_ns`, of whatever cause, in which what compute waits for is a copy between tiers. */
   exposed_copy_ns: number

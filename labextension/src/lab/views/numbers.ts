@@ -35,7 +35,8 @@ const CAUSE_WORDS: Readonly<Record<IdleCause, { name: string; hint: string }>> =
   nothing: { name: 'nothing to do', hint: 'Compute stands still and no op keeps it: before its first op, after its last, or slow to begin.' },
 }
 const EXPOSED = 'Time in which compute stands still and waits for a copy between tiers, for its data or for its bytes.'
-const HIDDEN = 'Hidden share = time of copies between tiers that lies under compute of the same rank / time of all of its copies (fetch, offload, load, spill).'
+const HIDDEN =
+  'Hidden share = time of copies between tiers that lies under compute / time of all copies (fetch, offload, load, spill). Under compute of the same rank, or of any where ranks share the cores.'
 
 export class NumbersView implements RunView {
   readonly name = 'numbers'
