@@ -8,8 +8,15 @@ import { Follower } from './follower.js'
 import { thinned } from './peeked.js'
 import { readPageMessage, requestOf } from './requests.js'
 
+/** Least time between two plans of a run, which no credit holds back. Pages that miss something ask again after 250 ms. */
+const PLAN_MS = 200
+
 export class Page {
   readonly #followed = new Map<string, Follower>()
+  /** Runs whose plan was asked for and not sent since. */
+  readonly #wanted = new Map<string, FollowedRun>()
+  /** When the plan of a run was last sent. */
+  readonly #planned_ms = new Map<string, number>()
 
   /** `runs`: those that there are, by id. `wake`: there is something to send. */
   constructor(
@@ -37,12 +44,14 @@ export class Page {
   /** Sends what followed runs have for it. Says whether there is more. */
   send(): boolean {
     let more = false
+    this.#sendPlans()
     for (const [id, follower] of this.#followed) {
       if (this.comm.isClosed) return false
       more = follower.send() || more
       if (!this.runs.has(id) && follower.isDone) this.#followed.delete(id)
     }
-    return more
+    for (const id of this.#planned_ms.keys()) if (!this.runs.has(id)) this.#planned_ms.delete(id)
+    return more || this.#wanted.size > 0
   }
   /** Some run that it follows has ops under way. */
   get isWatching(): boolean {
@@ -52,10 +61,12 @@ export class Page {
   #answer(message: PageMessage): Promise<string> | undefined {
     switch (message.op) {
       case 'follow':
-        this.#followed.set(message.run_id, new Follower(this.#run(message), this.comm))
+        this.#wanted.set(message.run_id, this.#run(message))
+        this.#sendPlans()
         this.wake()
         return undefined
       case 'unfollow':
+        this.#wanted.delete(message.run_id)
         this.#followed.delete(message.run_id)
         return undefined
       case 'ack':
@@ -71,6 +82,16 @@ export class Page {
         this.#send({ op: 'peeked', request: message.request, ...rest }, [values])
         return undefined
       }
+    }
+  }
+  /** Begins to follow what was asked for, as soon as its plan may be sent. */
+  #sendPlans(): void {
+    const now_ms = performance.now()
+    for (const [id, run] of this.#wanted) {
+      if (now_ms - (this.#planned_ms.get(id) ?? Number.NEGATIVE_INFINITY) < PLAN_MS) continue
+      this.#wanted.delete(id)
+      this.#planned_ms.set(id, now_ms)
+      this.#followed.set(id, new Follower(run, this.comm))
     }
   }
   #run({ run_id }: { readonly run_id: string }): FollowedRun {

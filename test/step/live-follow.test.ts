@@ -1,0 +1,78 @@
+/** A page that asks for a run again and again. Its comm is the test's own. */
+import { setTimeout } from 'node:timers/promises'
+import { afterAll, expect, it } from 'vitest'
+import { COMM_HOST } from '../../kernel/src/comm/index.js'
+import { Device } from '../../kernel/src/fpdt/device.js'
+import { llama } from '../../kernel/src/model/llama.js'
+import { randomTokens } from './harness.js'
+
+type Data = Record<string, unknown>
+let opened: (comm: object, message: { data: Data }) => void = () => {}
+const global = globalThis as { [COMM_HOST]?: unknown }
+global[COMM_HOST] = {
+  register: (_: string, handler: typeof opened) => {
+    opened = handler
+    return () => {}
+  },
+}
+const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', threads: 1 })
+afterAll(async () => {
+  delete global[COMM_HOST]
+  await device.close()
+})
+const model = llama({ layers: 2, width: 32, heads: 4, kvHeads: 2, headSize: 16, feedForward: 40, vocab: 97 })
+const text = randomTokens(4000, 97, 2)
+
+class PageComm {
+  isClosed = false
+  readonly heard: Data[] = []
+  #receive: (message: { data: Data }) => void = () => {}
+  send(data: Data): void {
+    this.heard.push({ ...data })
+  }
+  onMessage(receive: (message: { data: Data }) => void): void {
+    this.#receive = receive
+  }
+  onClose(): void {}
+  close(): void {
+    this.isClosed = true
+  }
+  tell(data: Data): void {
+    this.#receive({ data })
+  }
+  get plans(): number {
+    return this.heard.filter(({ op }) => op === 'plan').length
+  }
+}
+
+it('gets the plan at once, once for all that came together, and again after the last time that it asked', async () => {
+  const run = await device.train(model, { sequence: 200, chunk: 40, ranks: 2, dtype: 'f32' })
+  const { run_id } = run.head
+  const page = new PageComm()
+  opened(page, { data: { version: 1 } })
+  const follow = (): void => page.tell({ op: 'follow', run_id })
+  for (let i = 0; i < 200; i++) follow()
+  expect(page.plans).toBe(1)
+  await setTimeout(500)
+  expect(page.plans).toBe(2) // the first may have been lost before the last was asked for
+  for (let i = 0; i < 3; i++) {
+    page.tell({ op: 'unfollow', run_id })
+    follow()
+    expect(page.plans).toBe(3 + i) // as often as a page of ours asks
+    await setTimeout(250)
+  }
+  const from = page.heard.length
+  await run.step(text)
+  await setTimeout(400)
+  const numbered = page.heard.filter(({ seq }) => seq !== undefined)
+  const seqs = numbered.slice(numbered.findLastIndex(({ op }) => op === 'plan')).map(({ seq }) => seq)
+  expect(seqs).toEqual(seqs.map((_, i) => i + 1))
+  expect(page.heard.slice(from).map(({ op }) => op)).toEqual(expect.arrayContaining(['spans', 'step']))
+  follow()
+  follow()
+  page.tell({ op: 'unfollow', run_id })
+  const plans = page.plans
+  await setTimeout(400)
+  expect(page.plans).toBe(plans)
+  await run.close()
+})
