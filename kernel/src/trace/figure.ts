@@ -33,6 +33,8 @@ export interface Figure {
 }
 
 const FONT = 'FPDT Sans'
+/** Beyond it, viewers of pictures and browsers give up too. */
+const MOST_PIXELS = 16_384
 
 /** The picture of a run as a PNG. Throws FpdtError 'payload' for tables that break the run format. */
 export function figure(tables: RunTables, { width = 1200, scale = 2, page = LIGHT_PAGE }: FigureOptions = {}): Figure {
@@ -60,7 +62,13 @@ export function heatFigure(grid: Grid, words: HeatWords, { width = 560, scale = 
 
 function surfaceOf(width: number, height: number, scale: number, page: Omit<PageColours, 'font'>): Surface & { png(): Uint8Array } {
   useFont()
-  const canvas = createCanvas(Math.round(width * scale), Math.round(height * scale))
+  const pixels = [width, height].map((length) => Math.round(length * scale))
+  if (!pixels.every((length) => length >= 1 && length <= MOST_PIXELS))
+    throw new FpdtError(
+      'figure',
+      `a figure of ${pixels.join(' x ')} pixels cannot be drawn; try a width and a scale with which it has 1 to ${MOST_PIXELS} each way`,
+    )
+  const canvas = createCanvas(pixels[0], pixels[1])
   const context = canvas.getContext('2d')
   context.scale(scale, scale)
   return { context: context as Context2D, theme: themeFor({ ...page, font: FONT }), labels: [], png: () => canvas.toBuffer('image/png') }

@@ -15,7 +15,13 @@ const MAX_STEPS_TEXT = 2 ** 20
  * so. The prediction takes half of them at most, and is cut as the step is.
  */
 export function keepNewest(whole: RunTables, mostOfAll = MAX_SPANS): RunTables {
-  const predicted = whole.predicted && beginningRows(whole.predicted, Math.floor(mostOfAll / 2))
+  const predicted =
+    whole.predicted &&
+    beginningRows(
+      whole.predicted,
+      rowsWhere(whole.predicted.op.length, () => true),
+      Math.floor(mostOfAll / 2),
+    ).kept
   const most = mostOfAll - (predicted?.op.length ?? 0)
   const tables: RunTables = { ...whole, predicted }
   const { spans, memory } = tables
@@ -48,11 +54,7 @@ const WHOLE = ", and run.trace('step.arrow') writes all of them to a file"
 function beginningOf(tables: RunTables, step: number, count: number, most: number): RunTables {
   const { spans, memory } = tables
   const rows = rowsWhere(spans.op.length, (row) => spans.step[row] === step)
-  const end_ns = Float64Array.from(rows, (row) => spans.start_ns[row]).sort()[most] // the start of the first that is left out
-  const kept = pickRows(
-    spans,
-    rows.filter((row) => spans.start_ns[row] < end_ns),
-  )
+  const { kept, end_ns } = beginningRows(spans, rows, most)
   const reason = `the beginning of step ${step}, which alone has ${count} spans: a saved run holds at most ${most}${WHOLE}`
   const memoryKept = memoryFrom(
     memory,
@@ -62,14 +64,13 @@ function beginningOf(tables: RunTables, step: number, count: number, most: numbe
   return withKept(tables, kept, memoryKept, [step], reason, spans.op.length)
 }
 
-/** The rows that begin first, `most` of them or a few less. */
-function beginningRows(spans: SpanColumns, most: number): SpanColumns {
-  if (spans.op.length <= most) return spans
-  const end_ns = spans.start_ns.slice().sort()[most] // the start of the first that is left out
-  return pickRows(
-    spans,
-    rowsWhere(spans.op.length, (row) => spans.start_ns[row] < end_ns),
-  )
+/** Those of some rows that begin first, `most` of them or a few less: whole instants, but for a first one that alone has more. Until when: before `end_ns`. */
+function beginningRows(spans: SpanColumns, rows: Uint32Array, most: number): { kept: SpanColumns; end_ns: number } {
+  const end_ns = Float64Array.from(rows, (row) => spans.start_ns[row]).sort()[most] ?? Number.POSITIVE_INFINITY // the start of the first that is left out
+  const earlier = rows.filter((row) => spans.start_ns[row] < end_ns)
+  if (earlier.length > 0) return { kept: pickRows(spans, earlier), end_ns }
+  const first = rows.filter((row) => spans.start_ns[row] === end_ns).subarray(0, most)
+  return { kept: pickRows(spans, first), end_ns: end_ns + 1 }
 }
 
 function withKept(tables: RunTables, spans: SpanColumns, memory: MemoryColumns, steps: number[], reason: string, of: number): RunTables {

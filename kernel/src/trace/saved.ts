@@ -6,7 +6,7 @@
 import { FpdtError } from '../errors.js'
 import { decodeTable, encodeTable, TABLES, type TableName } from './codec.js'
 import { keepNewest, MAX_SPANS, withoutUnused, withShorterHead } from './kept.js'
-import { linesOf, textOf } from './lines.js'
+import { linesOf, MOST_LINES, textOf } from './lines.js'
 import { type PackedTable, type PackedText, RUN_SCHEMA, RUN_VERSION, type RunHead, type RunTables, type SavedRun } from './schema.js'
 
 export { keepNewest, MAX_SPANS } from './kept.js'
@@ -60,11 +60,11 @@ export async function decodeSavedRun(payload: unknown): Promise<RunTables> {
   if (typeof head !== 'object' || head?.schema !== RUN_SCHEMA) throw broken(`its head is not of an ${RUN_SCHEMA}`)
   if (head.version !== RUN_VERSION)
     throw broken(
-      `it has version ${String(head.version).slice(0, 20)}, and version ${RUN_VERSION} is known; ${Number(head.version) > RUN_VERSION ? 'a newer fpdt reads it' : 'run its cell again'}`,
+      `it has version ${said(head.version)}, and version ${RUN_VERSION} is known; ${typeof head.version === 'number' && head.version > RUN_VERSION ? 'a newer fpdt reads it' : 'run its cell again'}`,
     )
   const packed = (where: unknown, name: string, encoding: string, count: 'rows' | 'lines'): { data: string; count: number } => {
     const [found, data, size] = [field(where, 'encoding'), field(where, 'data'), field(where, count)]
-    if (found !== encoding) throw broken(`the encoding of ${name} is ${String(found).slice(0, 60)}, not ${encoding}`)
+    if (found !== encoding) throw broken(`the encoding of ${name} is ${said(found)}, not ${encoding}`)
     if (typeof data !== 'string') throw broken(`${name} has no data`)
     if (!Number.isSafeInteger(size) || (size as number) < 0) throw broken(`${name} does not say how many ${count} it has`)
     return { data, count: size as number }
@@ -75,6 +75,7 @@ export async function decodeSavedRun(payload: unknown): Promise<RunTables> {
   }
   const text = async (name: 'listing' | 'names'): Promise<readonly string[]> => {
     const { data, count } = packed(field(payload, name), `the ${name}`, 'text+gzip+base64' satisfies PackedText['encoding'], 'lines')
+    if (count > MOST_LINES) throw broken(`its ${name} says ${count} lines, and a run has at most ${MOST_LINES}`)
     const whole = new TextDecoder().decode(await gunzip(data, `the ${name}`, BESIDE_ROWS + PER_LINE * count, room))
     const lines = linesOf(whole, count)
     agree(name, count, lines?.length ?? Number.NaN)
@@ -115,6 +116,10 @@ function rowBytes(table: TableName): number {
 
 function broken(reason: string): FpdtError {
   return new FpdtError('payload', `this saved run cannot be read: ${reason}`)
+}
+/** Of any JSON value, which may have no text of its own. */
+function said(value: unknown): string {
+  return String(typeof value === 'object' ? JSON.stringify(value) : value).slice(0, 60)
 }
 function field(of: unknown, name: string): unknown {
   if (typeof of !== 'object' || of === null) throw broken(`it has no ${name}`)

@@ -13,7 +13,7 @@ import { firstAfter, type Run } from '../model/run.js'
 import { CATEGORIES, NONE, NONE_32, PHASES, type Phase, READS, type SpanColumns, WRITES } from '../schema.js'
 import { cached } from './cache.js'
 import { groupOf, lookupOf, spanOf } from './lookup.js'
-import { valueName } from './value-name.js'
+import { MOST_CHUNKS, valueName } from './value-name.js'
 
 /**
  * Where something was before it was met with. `made`: on the device, where it was computed. `stayed`: on the device, where an
@@ -178,7 +178,9 @@ const opsOfRun = new WeakMap<Run, readonly AttentionOp[]>()
 
 /** Where the op says it stands; what a schedule of the user's own leaves unsaid is in the names of what it reads. */
 function chunksOf(run: Run, spans: SpanColumns, row: number): Pick<AttentionOp, 'layer' | 'q' | 'kv'> | null {
-  if (spans.q[row] !== NONE && spans.kv[row] !== NONE) return { layer: spans.layer[row], q: spans.q[row], kv: spans.kv[row] }
+  const [queries, keys] = [spans.q[row], spans.kv[row]]
+  if ((queries !== NONE && queries >= MOST_CHUNKS) || (keys !== NONE && keys >= MOST_CHUNKS)) return null
+  if (queries !== NONE && keys !== NONE) return { layer: spans.layer[row], q: queries, kv: keys }
   const read = operandsOf(run, spans.op[row]).filter((use) => run.uses.access[use] === READS)
   if (read.length < 2) return null
   const [q, k] = read.map((use) => valueName(run.names[run.uses.buffer[use]]))

@@ -12,7 +12,6 @@ import { CATEGORIES, NONE, NONE_32, TIERS } from '../schema.js'
 import { cached } from './cache.js'
 import { groupOf, lookupOf, spanOf } from './lookup.js'
 import { verbOf } from './op-text.js'
-import { stepsIn } from './steps.js'
 import { valueName } from './value-name.js'
 
 /** A place in the device's arena, and those who lived there, in order of time. Columns have one entry a life. */
@@ -69,16 +68,23 @@ interface Life {
   readonly uses: readonly number[]
 }
 
+/** Uses looked up, once in each step: those of a million spans. What comes after is left out. */
+const MOST_LOOKED_UP = 2 ** 23
+
 function makeSlots(run: Run, rank: number, choice: SlotChoice): Slot[] {
   const { buffers, names } = run
   const attention = CATEGORIES.indexOf('attention')
   const device = TIERS.indexOf('device')
   const places = new Map<number, Life[]>()
+  let left = MOST_LOOKED_UP
   for (const [buffer, name] of names.entries()) {
     if (buffers.tier[buffer] !== device || buffers.category[buffer] !== attention || buffers.birth[buffer] === NONE_32) continue
     if (choice === 'fetched' && verbOf(run.listing[buffers.birth[buffer]]) !== 'fetch') continue
     if (choice === 'attention' && valueName(name).chunk === NONE) continue
-    for (const { step } of stepsIn(run.spans)) {
+    for (const row of groupOf(lookupOf(run).spansOfOp, buffers.birth[buffer])) {
+      if (run.spans.rank[row] !== rank || left <= 0) continue
+      left -= 1 + groupOf(lookupOf(run).usesOfBuffer, buffer).length
+      const step = run.spans.step[row]
       const life = lifeOf(run, step, rank, buffer)
       if (!life) continue
       const lives = places.get(buffers.offset_bytes[buffer])

@@ -9,7 +9,7 @@ import { duration } from '../words/format.js'
 import { causeOf } from './accounts.js'
 import { lookupOf, spanOf } from './lookup.js'
 import { opBrief } from './op-text.js'
-import { stepsIn } from './steps.js'
+import { stepStart } from './steps.js'
 import { between, endOf, lastWait, streamOf, type Wait } from './waiting.js'
 
 export interface Stall {
@@ -93,11 +93,10 @@ function byWait(run: Run): Uint32Array {
 
 /** When the stream of a span had done what it did before. */
 function freeFrom(run: Run, row: number): number {
-  const { spans, head } = run
+  const { spans } = run
   const before = lookupOf(run).previous[row]
   if (before >= 0) return endOf(spans, before)
-  const step = head.steps.find((candidate) => candidate.step === spans.step[row]) ?? stepsIn(spans).find((candidate) => candidate.step === spans.step[row])
-  return Math.min(step?.start_ns ?? 0, spans.start_ns[row])
+  return Math.min(stepStart(run, spans.step[row]), spans.start_ns[row])
 }
 
 /** Nothing that it waited for kept it: other ranks had the cores, or had not reached it, or it was slow to begin. */

@@ -1,5 +1,5 @@
 /** The steps that a run's spans hold, and which of them is under way at an instant. */
-import type { SpanColumns } from '../schema.js'
+import type { RunTables, SpanColumns } from '../schema.js'
 
 export interface StepTimes {
   readonly step: number
@@ -28,6 +28,14 @@ export function stepsIn(spans: SpanColumns): readonly StepTimes[] {
   return sorted
 }
 const made = new WeakMap<SpanColumns, readonly StepTimes[]>()
+
+/** When a step began, by the head or else by its spans; 0 where neither knows it. */
+export function stepStart({ head, spans }: Pick<RunTables, 'head' | 'spans'>, step: number): number {
+  const known = starts.get(head) ?? new Map([...stepsIn(spans), ...[...head.steps].reverse()].map(({ step, start_ns }) => [step, start_ns]))
+  starts.set(head, known)
+  return known.get(step) ?? 0
+}
+const starts = new WeakMap<RunTables['head'], ReadonlyMap<number, number>>()
 
 /** The step under way at an instant, or the last before it; the first where there is none before; null for a run without spans. */
 export function stepAt(spans: SpanColumns, time_ns: number): StepTimes | null {

@@ -156,8 +156,9 @@ export function layOut(surface: Surface, run: Run, view: View, width: number, { 
 
 /** Where the plot of a run begins when nothing else decides: right of the names of its lanes and of the marks of its memory. */
 export function leftOf(surface: Surface, run: Run): number {
-  const rankWidth = Math.max(0, ...run.ranks.map((rank) => textWidth(surface, `rank ${rank}`, { bold: true })))
-  const streamWidth = Math.max(0, ...run.lanes.map(({ stream }) => textWidth(surface, stream)))
+  // The last rank has the longest number. A list of all lanes may be longer than a call has room for arguments.
+  const rankWidth = textWidth(surface, `rank ${run.ranks.at(-1) ?? 0}`, { bold: true })
+  const streamWidth = Math.max(0, ...[...new Set(run.lanes.map(({ stream }) => stream))].map((stream) => textWidth(surface, stream)))
   return Math.ceil(Math.max(rankWidth + 10 + streamWidth, textWidth(surface, '1000 MiB')) + 8)
 }
 

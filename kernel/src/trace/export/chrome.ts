@@ -44,9 +44,11 @@ function* eventsOf(run: Run): Generator<Event, void, undefined> {
 }
 
 // Process and thread 0 mean the idle task to Perfetto, and a thread's number is its own on the whole machine.
+// A thread with the number of a process is its main thread: these begin beyond the processes of all ranks.
 const STEPS = 1
+const FIRST_THREAD = 2 ** 17
 const pidOf = (rank: number): number => rank + 2
-const tidOf = (rank: number, stream: number): number => pidOf(rank) * STREAMS.length + stream
+const tidOf = (rank: number, stream: number): number => FIRST_THREAD + rank * STREAMS.length + stream
 
 function* names({ head, ranks, lanes }: Run): Generator<Event, void, undefined> {
   const name = (ph: string, pid: number, args: object, tid?: number): Event => ({ ph: 'M', name: ph, pid, ...(tid === undefined ? {} : { tid }), args })
@@ -159,6 +161,8 @@ class Micros {
   constructor(readonly ns: number) {}
   toString(): string {
     const ns = Math.round(this.ns)
+    // Beyond what is exact a number is written as it is, and none at all as null: either is JSON.
+    if (!Number.isSafeInteger(ns)) return JSON.stringify(this.ns / 1000)
     const rest = Math.abs(ns % 1000)
     const whole = `${ns < 0 ? '-' : ''}${Math.floor(Math.abs(ns) / 1000)}`
     return rest === 0 ? whole : `${whole}.${String(rest).padStart(3, '0')}`

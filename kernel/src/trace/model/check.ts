@@ -28,6 +28,10 @@ const MOST_STEPS = 1e6
 const MOST_KERNELS = 255
 /** `peaksOf` names two dozen, and sums the rest by category. */
 const MOST_PEAK_BUFFERS = 1000
+/** Uses of an op, on average, of a run of any length: most have three to six, and the norm of all gradients a thousand. */
+const MEAN_USES = 64
+/** Uses of all spans of a short run. */
+const MOST_LINKS = 2 ** 24
 
 /** Throws FpdtError 'payload' for tables that break the format: nothing is drawn from numbers that mean nothing. */
 export function checkRun(tables: RunTables): void {
@@ -105,6 +109,23 @@ function checkPlan({ listing, names, buffers, uses, waits, spans, memory, predic
   checkIndices('memory', 'op', memory.op, ops)
   checkIndices('memory', 'buffer', memory.buffer, names.length)
   if (predicted) checkIndices('predicted span', 'op', predicted.op, ops)
+  checkLinks(ops, uses.op, waits.op, spans.op)
+}
+
+/** Answers go from spans to what their ops use and wait for: that each op does so little bounds all of them. */
+function checkLinks(ops: number, uses: Uint32Array, waits: Uint32Array, spans: Uint32Array): void {
+  const usesOf = countsOf(uses, ops)
+  const found = spans.reduce((sum, op) => sum + (usesOf[op] ?? 0), 0)
+  const most = MOST_LINKS + MEAN_USES * spans.length
+  if (found > most) throw broken(`its ${spans.length} spans use buffers ${found} times, and those of a run at most ${most} times`)
+  const op = countsOf(waits, ops).findIndex((count) => count > STREAMS.length)
+  if (op >= 0) throw broken(`op ${op} waits for more ops than there are streams, and a plan names the last of each`)
+}
+
+function countsOf(keys: Uint32Array, count: number): Uint32Array {
+  const counts = new Uint32Array(count)
+  for (const key of keys) if (key < count) counts[key]++
+  return counts
 }
 
 function checkIndices(table: string, column: string, indices: Uint32Array, count: number): void {
