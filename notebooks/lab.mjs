@@ -1,11 +1,11 @@
 /**
- * `npm run lab`: sets everything up and opens JupyterLab with a copy of the quick-start notebook, in `notebooks/mine/`, which git
- * ignores: the original stays as it is. What follows `--` goes to JupyterLab:
+ * `npm run lab`: sets everything up and opens JupyterLab with copies of the notebooks, in `notebooks/mine/`, which git ignores: the originals
+ * stay as they are. What follows `--` goes to JupyterLab:
  *
  *   npm run lab -- --no-browser --port 9000
  */
 import { spawn } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { program, setup } from '../.ci/setup.mjs'
 import { root } from '../.ci/task.mjs'
@@ -14,8 +14,12 @@ await program(async () => {
   await setup()
   const folder = join(root, 'notebooks/mine')
   mkdirSync(folder, { recursive: true })
-  const copy = join(folder, '01-first-step.ipynb')
-  if (!existsSync(copy)) copyFileSync(join(root, 'notebooks/01-first-step.ipynb'), copy)
+  for (const name of readdirSync(join(root, 'notebooks')).filter((name) => name.endsWith('.ipynb'))) {
+    const copy = join(folder, name)
+    if (!existsSync(copy)) copyFileSync(join(root, 'notebooks', name), copy)
+  }
+  // The notebooks show them.
+  cpSync(join(root, 'notebooks/pictures'), join(folder, 'pictures'), { recursive: true })
   // Jupyter refuses root unless told; in a container there is often no one else.
   const asRoot = process.getuid?.() === 0 ? ['--allow-root'] : []
   // As the default page, not as an argument: then the address that JupyterLab prints leads to the notebook too.
