@@ -51,7 +51,7 @@ describe('run.export', () => {
     expect(await refusal(() => run.export(join(folder, 'step.txt')))).toMatch(
       /^config: ".*step\.txt" does not say by its ending what to write; try run\.export\('step\.json'\)\. Known: step\.memory\.csv .*step\.arrow \(all of it/,
     )
-    expect(await refusal(() => run.export('.json'))).toMatch(/^config: "\.json" does not say/)
+    expect(await refusal(() => run.export('.json'))).toMatch(/^config: "\.json" is an ending without a name/)
     expect(await refusal(() => run.export(7 as never))).toMatch(/^config: 7 does not say/)
     expect(await refusal(() => run.export(join(folder, 'no/such/step.csv')))).toMatch(/^disk: /)
     expect(readdirSync(folder)).toHaveLength(6)
