@@ -11,8 +11,9 @@ import { inTimeOrder } from './time-order.js'
 
 /** Rows of the memory table for the steps that `spans` hold. What stands between steps begins with the first. */
 export function memoryOf({ buffers, uses }: Pick<PlanTables, 'buffers' | 'uses'>, spans: SpanColumns): MemoryColumns {
-  const users = usersOf(uses, buffers.tier.length)
   const events = new Events()
+  if (spans.op.length === 0) return events.table(buffers)
+  const users = usersOf(uses, buffers.tier.length)
   const rowOf = new Int32Array(Math.max(uses.op.at(-1) ?? 0, greatest(spans.op)) + 1).fill(-1)
   let left: number[] = [] // buffer and rank, in turns: began in a step that was stopped, and not ended by it
   for (const [index, { step, ranks, start_ns }] of stepsOf(spans).entries()) {

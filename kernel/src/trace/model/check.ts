@@ -104,10 +104,10 @@ function checkPlan({ listing, names, buffers, uses, waits, spans, memory, predic
   checkIndices('use', 'buffer', uses.buffer, names.length)
   checkIndices('wait', 'op', waits.op, ops)
   checkIndices('wait', 'on', waits.on, ops)
-  checkIndices('buffer', 'birth', buffers.birth, ops)
+  checkIndices('buffer', 'birth', buffers.birth, ops, NONE_32)
   checkIndices('span', 'op', spans.op, ops)
   checkIndices('memory', 'op', memory.op, ops)
-  checkIndices('memory', 'buffer', memory.buffer, names.length)
+  checkIndices('memory', 'buffer', memory.buffer, names.length, NONE_32)
   if (predicted) checkIndices('predicted span', 'op', predicted.op, ops)
   checkLinks(ops, uses.op, waits.op, spans.op)
 }
@@ -128,9 +128,10 @@ function countsOf(keys: Uint32Array, count: number): Uint32Array {
   return counts
 }
 
-function checkIndices(table: string, column: string, indices: Uint32Array, count: number): void {
+/** `none`: what may stand where there is nothing to point at. */
+function checkIndices(table: string, column: string, indices: Uint32Array, count: number, none = -1): void {
   for (let row = 0; row < indices.length; row++) {
-    if (indices[row] >= count && indices[row] !== NONE_32) throw broken(`${column} of ${table} row ${row} is ${indices[row]}, and there are ${count}`)
+    if (indices[row] >= count && indices[row] !== none) throw broken(`${column} of ${table} row ${row} is ${indices[row]}, and there are ${count}`)
   }
 }
 
