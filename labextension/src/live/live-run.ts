@@ -32,6 +32,8 @@ export const LIMITS: Limits = { steps: 4, spans: 200_000, frames: 20 }
 
 /** Of one step; beyond them its beginning is given up. */
 const MOST_OF_A_STEP = 1_000_000
+/** Memory is counted for every rank up to the last. */
+const MOST_RANKS = 1024
 /** Least time between two times that memory is derived. */
 const MEMORY_MS = 200
 /** A picture may cost one part in so many of the time; so may memory. */
@@ -111,6 +113,8 @@ export class LiveRun implements RunSink {
     const ops = this.#plan?.listing.length ?? 0
     const strange = spans.op.find((op) => op >= ops)
     if (strange !== undefined) throw new Error(`a span is of op ${strange}, and there are ${ops}`)
+    const rank = spans.rank.find((rank) => rank >= MOST_RANKS)
+    if (rank !== undefined) throw new Error(`a span is of rank ${rank}, and a run in one process has at most ${MOST_RANKS}`)
     const known = this.#known.get(step)
     if (known?.attempt !== attempt || !this.#fresh.has(step)) this.#dropFrom(step)
     if (!this.#known.has(step)) {
