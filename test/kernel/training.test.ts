@@ -59,3 +59,21 @@ it('comm messages are answered while a training step runs, also on the main shel
   await kernel.interrupt()
   expect((await kernel.finished(sent)).error?.ename).toBe('KeyboardInterrupt')
 })
+
+it('each cell that trains shows the run once, also when it is run again and after a cell that ended with the run', async () => {
+  await kernel.run(
+    'const small = await device.train(llama({ layers: 1, width: 64, heads: 4, kvHeads: 2, feedForward: 96, vocab: 50257 }), { sequence: 512, chunk: 256 })',
+  )
+  const id = ((await kernel.run('small.head.run_id')).result as string).slice(1, -1)
+  const shownBy = async (code: string): Promise<number> => {
+    const { error, outputs } = await kernel.run(code)
+    expect(error).toBeUndefined()
+    return outputs.filter(({ type, content }) => type === 'display_data' && (content.transient as { display_id?: string } | undefined)?.display_id === id)
+      .length
+  }
+  const training = 'for (let i = 0; i < 3; i++) (await small.step(text)).loss'
+  expect(await shownBy('small')).toBe(1)
+  for (let times = 0; times < 3; times++) expect(await shownBy(training)).toBe(1)
+  expect(await shownBy('await small.measurePeak()')).toBe(0)
+  await kernel.run('await small.close()')
+})

@@ -6,7 +6,7 @@ const world = globalThis as { [DISPLAY_HOST]?: DisplayHost | undefined }
 const before = world[DISPLAY_HOST]
 
 /** A notebook that notes whether each drawing replaces an earlier one. */
-function notebook(rest: Pick<DisplayHost, 'wordsOnly'> = {}): boolean[] {
+function notebook(rest: Pick<DisplayHost, 'wordsOnly' | 'owner'> = {}): boolean[] {
   const updates: boolean[] = []
   world[DISPLAY_HOST] = { ...rest, display: (_, options) => void updates.push(options?.update === true), onInterrupt: () => () => {} }
   return updates
@@ -69,6 +69,42 @@ describe('a picture that follows steps', () => {
     await never.end()
     await vi.advanceTimersByTimeAsync(5000)
     expect(updates).toHaveLength(2)
+  })
+  it('is shown once by each cell that works, also while another does and when it is run again', async () => {
+    const [first, second, again] = [{}, {}, {}]
+    let cell: object = first
+    const updates = notebook({ owner: () => cell })
+    const drawn = picture()
+    await drawn.follow()
+    cell = second
+    expect(drawn.begin()).toBe(true)
+    await drawn.follow() // at once, however lately it was drawn elsewhere: what is shown later is no part of the cell
+    expect(updates).toEqual([false, false])
+    cell = first
+    expect(drawn.begin()).toBe(false)
+    await drawn.follow()
+    await vi.advanceTimersByTimeAsync(2000)
+    expect(updates).toEqual([false, false, true])
+    cell = again
+    await drawn.redraw()
+    await drawn.draw()
+    expect(updates).toEqual([false, false, true, true, true])
+    await drawn.follow(true)
+    await vi.advanceTimersByTimeAsync(0)
+    expect(updates).toEqual([false, false, true, true, true, false])
+  })
+  it('is shown by a cell that works, though another ended with it', async () => {
+    const [value, work] = [{}, {}]
+    let cell: object = value
+    const updates = notebook({ owner: () => cell })
+    const drawn = picture()
+    drawn.shownAsValue()
+    expect(drawn.begin()).toBe(false)
+    cell = work
+    expect(drawn.begin()).toBe(true)
+    await vi.advanceTimersByTimeAsync(300)
+    await drawn.follow()
+    expect(updates).toEqual([false, true])
   })
   it('is not drawn for a terminal, which shows words alone', async () => {
     const updates = notebook({ wordsOnly: true })
