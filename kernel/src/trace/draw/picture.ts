@@ -2,6 +2,7 @@
 
 import { relatedTo } from '../ask/related.js'
 import { type Run, spanAt, stackFor } from '../model/run.js'
+import { firstAfter } from '../model/search.js'
 import { highestAt, levelAt, type Stack, stackColumns } from '../model/stack.js'
 import type { Target } from '../model/target.js'
 import type { View } from '../model/view.js'
@@ -181,7 +182,7 @@ function drawStepNames(surface: Surface, run: Run, view: View, layout: Layout, p
     const end = step.start_ns + step.duration_ns
     if (end <= view.start_ns || step.start_ns >= view.end_ns) continue
     // Of thousands of steps, none is measured that has no room for a letter.
-    if (xOf(layout, view, end) - xOf(layout, view, step.start_ns) < NARROWEST_NAME) continue
+    if (Math.min(plot.x + plot.width, xOf(layout, view, end)) - Math.max(free, xOf(layout, view, step.start_ns)) < NARROWEST_NAME) continue
     const name = `step ${step.step}`
     const foretold = predicted ? `, predicted ${duration(predicted.head.steps[0].duration_ns)}` : ''
     const loss = step.loss === null ? '' : ` · loss ${step.loss.toFixed(3)}`
@@ -201,10 +202,11 @@ function drawStepNames(surface: Surface, run: Run, view: View, layout: Layout, p
 function drawPauseNames(surface: Surface, run: Run, view: View, layout: Layout): void {
   const { steps } = run.head
   const words = 'between steps'
+  const room = textWidth(surface, words) + 8
   for (const [i, next] of steps.slice(1).entries()) {
     const from = Math.max(layout.plot.x, xOf(layout, view, steps[i].start_ns + steps[i].duration_ns))
     const to = Math.min(layout.plot.x + layout.plot.width, xOf(layout, view, next.start_ns))
-    if (to - from < textWidth(surface, words) + 8) continue
+    if (to - from < room) continue
     write(surface, words, (from + to) / 2, layout.stepLine, { role: 'note', align: 'center', colour: surface.theme.mutedText })
   }
 }
@@ -213,14 +215,17 @@ function drawStepBoundaries(surface: Surface, run: Run, view: View, layout: Layo
   const { context, theme } = surface
   context.strokeStyle = theme.mutedText
   context.lineWidth = 1
-  const starts = run.head.steps.map(({ start_ns }) => start_ns)
+  const starts = Float64Array.from(run.head.steps, ({ start_ns }) => start_ns).sort()
   const ends = run.head.steps.map(({ start_ns, duration_ns }) => start_ns + duration_ns)
   // Where one step follows the other, one line parts them.
   const merged = (5 / layout.plot.width) * (view.end_ns - view.start_ns)
-  const apart = ends.filter((end) => !starts.some((start) => Math.abs(start - end) < merged))
+  const apart = ends.filter((end) => !(starts[firstAfter(starts, (start) => start, end - merged)] < end + merged))
+  const drawn = new Set<number>()
   for (const time_ns of [...starts, ...apart]) {
     if (time_ns < view.start_ns || time_ns > view.end_ns) continue
     const x = Math.min(layout.plot.x + layout.plot.width - 1, Math.round(xOf(layout, view, time_ns))) + 0.5
+    if (drawn.has(x)) continue
+    drawn.add(x)
     line(context, x, layout.stepLine - 6, x, layout.stepLine + 6)
     uprights(context, layout, x)
   }
