@@ -4,6 +4,8 @@ import { afterAll, expect, it } from 'vitest'
 import { COMM_HOST } from '../../kernel/src/comm/index.js'
 import { Device } from '../../kernel/src/fpdt/device.js'
 import { llama } from '../../kernel/src/model/llama.js'
+import { LIVE_VERSION } from '../../kernel/src/trace/live/messages.js'
+import type { RunHead } from '../../kernel/src/trace/schema.js'
 import { randomTokens } from './harness.js'
 
 type Data = Record<string, unknown>
@@ -49,7 +51,7 @@ it('gets the plan at once, once for all that came together, and again after the 
   const run = await device.train(model, { sequence: 200, chunk: 40, ranks: 2, dtype: 'f32' })
   const { run_id } = run.head
   const page = new PageComm()
-  opened(page, { data: { version: 1 } })
+  opened(page, { data: { version: LIVE_VERSION } })
   const follow = (): void => page.tell({ op: 'follow', run_id })
   for (let i = 0; i < 200; i++) follow()
   expect(page.plans).toBe(1)
@@ -74,5 +76,30 @@ it('gets the plan at once, once for all that came together, and again after the 
   const plans = page.plans
   await setTimeout(400)
   expect(page.plans).toBe(plans)
+  await run.close()
+})
+
+it('is told that a step is over when its spans are out, however far behind it is', async () => {
+  const run = await device.train(model, { sequence: 200, chunk: 40, ranks: 2, dtype: 'f32' })
+  const { run_id } = run.head
+  const page = new PageComm()
+  opened(page, { data: { version: LIVE_VERSION } })
+  page.tell({ op: 'follow', run_id })
+  const ended = setInterval(() => page.tell({ op: 'ack', run_id, seq: page.heard.length }), 20)
+  let most = 0
+  const told = (): number => Math.max(0, ...page.heard.filter(({ op }) => op === 'step').flatMap(({ head }) => (head as RunHead).steps.map(({ step }) => step)))
+  for (let step = 1; step <= 60; step++) {
+    await run.step(text)
+    most = Math.max(most, step - told())
+  }
+  expect(most).toBeGreaterThan(2) // it was behind
+  expect(told()).toBeGreaterThan(1) // while steps ran
+  while (told() < 60) await setTimeout(50)
+  clearInterval(ended)
+  let over = 0
+  for (const { op, step, head } of page.heard) {
+    if (op === 'step') over = Math.max(over, ...(head as RunHead).steps.map((summary) => summary.step))
+    if (op === 'spans') expect(step).toBe(over + 1)
+  }
   await run.close()
 })

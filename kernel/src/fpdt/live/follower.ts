@@ -1,6 +1,6 @@
 /**
- * One page that follows one run: a plan, then spans as they come, then heads. Knows how much the page has acknowledged, and stops where
- * that is too little; a page that was slow gets the newest spans, not all that it missed.
+ * One page that follows one run: a plan, then the spans of each step as they come, and its head when they are out. Knows how much the page
+ * has acknowledged, and stops where that is too little; a page that was slow gets the newest spans, not all that it missed.
  */
 import type { Comm } from '../../comm/index.js'
 import { encodeTable } from '../../trace/codec.js'
@@ -51,25 +51,34 @@ export class Follower {
   acknowledge(seq: number): void {
     this.#acknowledged = Math.max(this.#acknowledged, Math.min(seq, this.#sent))
   }
-  /** Sends what there is of the next step in order, or the head when all spans are sent. Says whether there is more that could be sent now. */
+  /** Sends what there is next: the head of steps whose spans are out or passed over, else spans. Says whether there is more that could be sent now. */
   send(): boolean {
     if (!this.#hasCredit) return false
     const next = this.#next()
-    if (next) this.#sendSpans(next)
-    else if (this.#isHeadNew) this.#sendHead()
-    return this.#hasCredit && (this.#next() !== undefined || this.#isHeadNew)
+    if (this.#isHeadNew(next)) this.#sendHead(next)
+    else if (next) this.#sendSpans(next)
+    return this.#hasCredit && !this.isDone
   }
   /** All that was to be said is said, or the page does not listen. */
   get isDone(): boolean {
-    return this.comm.isClosed || (!this.#next() && !this.#isHeadNew)
+    if (this.comm.isClosed) return true
+    const next = this.#next()
+    return !next && !this.#isHeadNew(next)
   }
 
   get #hasCredit(): boolean {
     return this.#sent - this.#acknowledged < CREDIT
   }
-  get #isHeadNew(): boolean {
-    const { steps, state } = toldOf(this.run.head)
-    return steps !== this.#told.steps || (state !== this.#told.state && state !== 'running') || this.#isRestated
+  #isHeadNew(next: Chapter | undefined): boolean {
+    if (this.#stepsBefore(next) > this.#told.steps) return true
+    const { state } = toldOf(this.run.head)
+    return !next && ((state !== this.#told.state && state !== 'running') || this.#isRestated)
+  }
+  /** Of the steps that are over, those with no span left to be sent. */
+  #stepsBefore(next: Chapter | undefined): number {
+    const { steps } = this.run.head
+    const first = next ? steps.findLastIndex(({ step }) => step < next.step) + 1 : steps.length
+    return Math.max(first, this.#told.steps)
   }
   /** The MFU of all steps was stated anew. */
   get #isRestated(): boolean {
@@ -105,10 +114,11 @@ export class Follower {
     const table = encodeTable('spans', spanTable(this.run.program, [{ step, spans: rowsOf(chapter, from, to) }]))
     this.#send({ op: 'spans', step, attempt, of, status: statusOf(this.run) }, [table])
   }
-  #sendHead(): void {
+  #sendHead(next: Chapter | undefined): void {
     const { head } = this.run
-    const steps = this.#isRestated ? head.steps : head.steps.slice(this.#told.steps)
-    this.#told = toldOf(head)
+    const all = head.steps.slice(0, this.#stepsBefore(next))
+    const steps = this.#isRestated ? all : all.slice(this.#told.steps)
+    this.#told = toldOf({ ...head, steps: all })
     this.#send({ op: 'step', head: { ...head, steps }, status: statusOf(this.run) }, [])
   }
   #send(body: Body, buffers: readonly Uint8Array[]): void {
@@ -116,7 +126,7 @@ export class Follower {
   }
 }
 
-function toldOf({ steps, state }: RunHead) {
+function toldOf({ steps, state }: Pick<RunHead, 'steps' | 'state'>) {
   return { steps: steps.length, state, mfu: steps.at(-1)?.mfu ?? null }
 }
 
