@@ -1,4 +1,5 @@
 /** The keys of a panel: what each does, and the list that tells a reader. */
+import { NOTATION } from 'fpdt/trace'
 import { keepInstant, PAN, pan, showWholeRun, stepOp, stepStep, ZOOM, zoom } from './actions.js'
 import { element } from './dom.js'
 import { type KeyWords, type Session, VIEWS } from './session.js'
@@ -47,6 +48,7 @@ export function listOfKeys(ofViews: readonly { title: string; keys: readonly Key
       ),
       part('While presenting', PRESENTING),
       ...ofViews.map(({ title, keys }) => part(title, keys)),
+      element('div', '', [element('strong', '', 'Names of ops'), element('p', '', NOTATION)]),
     ],
     { role: 'region', 'aria-label': 'Keys', tabindex: '0' },
   )

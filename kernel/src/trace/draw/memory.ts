@@ -6,6 +6,7 @@ import { levelsAfter, type StackColumns, stackColumns } from '../model/stack.js'
 import type { View } from '../model/view.js'
 import type { Tier } from '../schema.js'
 import { bytes } from '../words/format.js'
+import { phraseOf } from '../words/phrase.js'
 import { type ChartLayout, type Layout, xOf, yOf } from './layout.js'
 import { dash } from './legend.js'
 import { inRuns, line, overlaps, type PixelRect, type Surface, type TextStyle, textRect, write } from './surface.js'
@@ -163,8 +164,9 @@ function drawPeak(
   context.stroke()
   const row = peak === 0 ? undefined : stack.rows[peak - 1]
   const line = row === undefined ? '' : withoutStream(opLine(run, run.memory.op[row]))
+  const phrase = row === undefined ? '' : phraseOf(run, run.memory.op[row])
   // The op that made the peak is named if there is room for it, else at least its verb, else the bytes alone.
-  for (const words of [`peak ${bytes(size)} · ${line}`, `peak ${bytes(size)} · ${verbOf(line)}`, `peak ${bytes(size)}`]) {
+  for (const words of [`peak ${bytes(size)} · ${phrase}`, `peak ${bytes(size)} · ${line}`, `peak ${bytes(size)} · ${verbOf(line)}`, `peak ${bytes(size)}`]) {
     for (const [dx, dy, align] of [
       [8, -9, 'left'],
       [-8, -9, 'right'],

@@ -6,9 +6,12 @@ import { levelsAfter, type Stack } from '../model/stack.js'
 import { KINDS, NONE, type RunHead, type StepSummary } from '../schema.js'
 import { byteRate, bytes, count, counted, duration, flopRate, flops, percent } from './format.js'
 import { CATEGORY_WORDS, placeWords } from './names.js'
+import { phraseOf } from './phrase.js'
 
-/** One op: what it is, where in the algorithm, when and how much. Three lines. */
+/** One op: what it is in words and in the listing, where in the algorithm, when and how much. */
 export interface OpWords {
+  /** The op's notation where it has no other words. */
+  readonly phrase: string
   readonly op: string
   readonly place: string
   readonly cost: string
@@ -25,7 +28,7 @@ export function opWords(run: Run, row: number): OpWords {
       moves ? `moves ${bytes(spans.bytes[row])}${length > 0 ? ` at ${byteRate(spans.bytes[row], length)}` : ''}` : `touches ${bytes(spans.bytes[row])}`,
     )
   }
-  return { op: opLine(run, spans.op[row]), place: placeWords(run, row), cost: parts.join(' · ') }
+  return { phrase: phraseOf(run, spans.op[row]), op: opLine(run, spans.op[row]), place: placeWords(run, row), cost: parts.join(' · ') }
 }
 
 /** For the inside of a bar, longest first: the printed op without its stream; its verb and chunks; the chunks, or the verb. */
@@ -125,6 +128,11 @@ export function stateWords(head: RunHead): string {
   return [states[head.state] ?? '', head.message ? sentence(head.message) : ''].filter(Boolean).join(' ')
 }
 
+/** What made a peak; a line that was cut away still has the words it was saved with. */
+export function peakWords(run: Run, { op, words }: RunHead['peaks'][number]): string {
+  return run.listing[op]?.trim() ? phraseOf(run, op) : words
+}
+
 /** The picture in a few sentences. */
 export function summaryWords(run: Run): string {
   const { head } = run
@@ -133,7 +141,7 @@ export function summaryWords(run: Run): string {
     `${head.origin === 'predicted' ? 'Predicted' : 'Measured'} run. ${head.title}.`,
     `Timeline of ${counted(run.ranks.length, 'rank')}, streams ${streams.join(', ')}: ${counted(run.spans.op.length, 'op')} in ${duration(run.extent.end_ns - run.extent.start_ns)}.`,
     ...facts(head).map(({ name, value }) => `${name}: ${value}.`),
-    ...head.peaks.map((peak) => `${peak.tier} memory is highest with ${bytes(peak.bytes)}, at ${duration(peak.time_ns)}: ${peak.words}.`),
+    ...head.peaks.map((peak) => `${peak.tier} memory is highest with ${bytes(peak.bytes)}, at ${duration(peak.time_ns)}: ${peakWords(run, peak)}.`),
     keptWords(head),
     stateWords(head),
   ]

@@ -1,5 +1,5 @@
 /** What made this spike: memory at a kept instant, by category and by buffer, what brought it there and what goes next. */
-import { bytes, CATEGORY_WORDS, count, duration, opBrief, percent, placeWords, type Run, type Spike, spikeAt, type Target, type Theme } from 'fpdt/trace'
+import { bytes, CATEGORY_WORDS, count, duration, percent, phraseOf, placeWords, type Run, type Spike, spikeAt, type Target, type Theme } from 'fpdt/trace'
 import type { Session } from '../session.js'
 import { answer, bar, type Cell, link, opLink, sentence, table } from './parts.js'
 
@@ -40,7 +40,7 @@ function pushed(session: Session, run: Run, { pushed: last, rank, time_ns }: Spi
   if (!last) return sentence('Everything was there before the first op that was kept.')
   const name = link(session, run.names[last.buffer] ?? 'a buffer', { kind: 'buffer', buffer: last.buffer, rank })
   if (last.row === null)
-    return sentence(name, `, ${bytes(last.bytes)}, was there ${last.op === null ? 'before the first op' : `since ${opBrief(run, last.op)}`}.`)
+    return sentence(name, `, ${bytes(last.bytes)}, was there ${last.op === null ? 'before the first op' : `since ${phraseOf(run, last.op)}`}.`)
   return sentence(
     last.time_ns < time_ns ? `Pushed here ${duration(time_ns - last.time_ns)} before by ` : 'Pushed here by ',
     opLink(session, run, last.row),
@@ -55,7 +55,7 @@ function freed(session: Session, run: Run, { freed: next, rank, time_ns }: Spike
   const named = next.buffers.filter((buffer) => buffer in run.names)
   const names = named.slice(0, 4).flatMap((buffer, i): Cell[] => [i === 0 ? '' : ', ', link(session, run.names[buffer], { kind: 'buffer', buffer, rank })])
   const more = named.length > 4 ? ` and ${named.length - 4} more` : ''
-  const last: Cell = next.row === null ? opBrief(run, next.op) : opLink(session, run, next.row)
+  const last: Cell = next.row === null ? phraseOf(run, next.op) : opLink(session, run, next.row)
   return sentence(`Next freed: ${bytes(next.bytes)} in ${duration(next.time_ns - time_ns)}, of `, ...names, `${more}, when `, last, ' has ended.')
 }
 
@@ -76,7 +76,7 @@ function buffersTable(session: Session, run: Run, { buffers, bytes: total, rank,
       CATEGORY_WORDS[one.category],
       one.since_ns === null ? 'before' : one.since_ns === time_ns ? 'now' : `−${duration(time_ns - one.since_ns)}`,
       one.until_ns === null ? 'the end' : `+${duration(one.until_ns - time_ns)}`,
-      one.madeBy === null ? 'there from the start' : opBrief(run, one.madeBy),
+      one.madeBy === null ? 'there from the start' : phraseOf(run, one.madeBy),
       one.nextUse === null ? 'not in this step' : opLink(session, run, one.nextUse),
     ]),
   )

@@ -1,5 +1,5 @@
 /** What answers are made of: small tables, bars, and names that can be clicked. */
-import { opBrief, type Run, type Target } from 'fpdt/trace'
+import { opBrief, phraseOf, type Run, type Target } from 'fpdt/trace'
 import { showTarget } from '../actions.js'
 import { element } from '../dom.js'
 import type { Session } from '../session.js'
@@ -19,9 +19,12 @@ export function link(session: Session, text: string, target: Target): HTMLButton
   return node
 }
 
-/** The op of a span. */
+/** The op of a span, in words; its notation on hover. */
 export function opLink(session: Session, run: Run, row: number): HTMLElement {
-  return link(session, opBrief(run, run.spans.op[row]), { kind: 'span', row })
+  const op = run.spans.op[row]
+  const node = link(session, phraseOf(run, op), { kind: 'span', row })
+  node.title = opBrief(run, op)
+  return node
 }
 
 export function answer(title: string, content: readonly (Node | null)[]): HTMLElement {

@@ -16,6 +16,7 @@ import {
   stateInWords,
   stepAt,
   type Target,
+  valueWords,
   type Whereabouts,
   type WhereLayout,
   whereabouts,
@@ -50,6 +51,7 @@ export class WhereView extends CanvasView<Laid> {
       ]),
     )
     this.stage.after(this.#now)
+    this.stage.addEventListener('pointermove', ({ offsetY }) => this.#nameRow(offsetY))
     this.node.classList.add('jp-FPDT-chunks')
   }
 
@@ -94,7 +96,7 @@ export class WhereView extends CanvasView<Laid> {
       caption: `Where the chunks of ${nameOf(map)} are at ${duration(instant_ns)}, rank ${map.rank}`,
       columns: ['value', ...Array.from({ length: map.chunks }, (_, chunk) => `chunk ${chunk}`)],
       rows: rows.map(({ base, cells }) => [
-        base,
+        named(base),
         ...Array.from({ length: map.chunks }, (_, chunk) => (cells[chunk] ? stateInWords(stateAt(cells[chunk], instant_ns)) : '')),
       ]),
     }
@@ -110,6 +112,13 @@ export class WhereView extends CanvasView<Laid> {
     return layerAt(run, window.rank, this.session.instant_ns)
   }
 
+  /** The browser shows it where the pointer rests, on the name of a row too. */
+  #nameRow(y: number): void {
+    const { grid, rows } = this.laid ?? {}
+    const row = grid && rows?.[Math.floor((y - grid.y) / grid.cellHeight)]
+    this.stage.title = row ? named(row.base) : ''
+  }
+
   #nowInWords({ run, hover }: Shown): string[] {
     const { map } = this.laid ?? {}
     const instant_ns = this.session.instant_ns
@@ -119,12 +128,22 @@ export class WhereView extends CanvasView<Laid> {
         for (const [chunk, cell] of row.cells.entries()) {
           if (!cell?.parts.some(({ name }) => name === run.names[hover.buffer])) continue
           const next = nextChange(cell, instant_ns)
-          return [cellWords(row, chunk, instant_ns), next === null ? 'nothing changes it in this step any more' : `changes at ${duration(next)}`]
+          return [
+            `${cellWords(row, chunk, instant_ns)} (${named(row.base)})`,
+            next === null ? 'nothing changes it in this step any more' : `changes at ${duration(next)}`,
+          ]
         }
       }
     }
     return [`${nameOf(map)}, step ${map.step}, rank ${map.rank}, at ${duration(instant_ns)}`]
   }
+}
+
+/** `lse: log-sum-exp of the softmax`. */
+function named(base: string): string {
+  // Of a chunk: `v` alone is not a second moment.
+  const words = valueWords(`${base}[0,0]`)
+  return words ? `${base}: ${words}` : base
 }
 
 function nameOf({ layer }: Whereabouts): string {
