@@ -19,6 +19,8 @@ export interface Stall {
   readonly waited_ns: number
   /** Row of what it waited for last; null where nobody kept it. */
   readonly on: number | null
+  /** How `words` name it; '' where there is none. */
+  readonly name: string
   /** `compute`: a copy or a collective waited for what compute makes. */
   readonly cause: IdleCause | 'compute'
   readonly words: string
@@ -38,6 +40,7 @@ export function stallOf(run: Run, row: number): Stall | null {
     row,
     waited_ns,
     on: wait.row,
+    name: line(run, wait.row),
     cause: causeOf(wait.how, streamOf(spans, wait.row), null),
     words: `Waited ${duration(waited_ns)} for ${line(run, wait.row)}, ${why(run, row, wait)}${late(run, wait.row, begin)}.`,
   }
@@ -110,21 +113,28 @@ function own(run: Run, row: number, waited_ns: number, ready: number): Stall {
       .map((rank) => ({ rank, ready: reached(run, row, rank) }))
       .sort((a, b) => b.ready - a.ready)[0]
     const who = last && last.ready > ready ? `; rank ${last.rank} came last` : ''
-    return { row, waited_ns, on: null, cause: 'collective', words: `Waited ${duration(waited_ns)} until all ranks had reached it${who}.` }
+    return { row, waited_ns, on: null, name: '', cause: 'collective', words: `Waited ${duration(waited_ns)} until all ranks had reached it${who}.` }
   }
   const other = stream === 'compute' && head.device.backend === 'cpu' ? computingBefore(run, row, ready) : null
   if (other !== null) {
-    const words = `Waited ${duration(waited_ns)} for its turn: ranks share the cores, and rank ${spans.rank[other]} ran ${line(run, other)} until ${duration(endOf(spans, other))}.`
-    return { row, waited_ns, on: other, cause: 'turn', words }
+    const name = `rank ${spans.rank[other]} ran ${line(run, other)}`
+    const words = `Waited ${duration(waited_ns)} for its turn: ranks share the cores, and ${name} until ${before(start - endOf(spans, other))}.`
+    return { row, waited_ns, on: other, name, cause: 'turn', words }
   }
   const since = start - ready < waited_ns ? ` It had all it needs for ${duration(start - ready)}.` : ''
   return {
     row,
     waited_ns,
     on: null,
+    name: '',
     cause: 'nothing',
     words: `Waited ${duration(waited_ns)}, and no op kept it: the stream had nothing to do, or was slow to begin.${since}`,
   }
+}
+
+/** From the op that waited: of two ends at "6 min 35 s" nobody could tell which was first. */
+function before(ns: number): string {
+  return ns > 0 ? `${duration(ns)} before it began` : 'it began'
 }
 
 /** When a rank had done all that its part of a collective waits for. */

@@ -1,33 +1,6 @@
-/** The steps that a run's spans hold, and which of them is under way at an instant. */
+/** When a step of a run began, which is under way at an instant, and where in it the spans begin. */
+import { type StepTimes, stepsIn } from '../model/steps.js'
 import type { RunTables, SpanColumns } from '../schema.js'
-
-export interface StepTimes {
-  readonly step: number
-  /** From its first span to the end of its last, on any rank. */
-  readonly start_ns: number
-  readonly end_ns: number
-}
-
-/** In order of time. */
-export function stepsIn(spans: SpanColumns): readonly StepTimes[] {
-  const known = made.get(spans)
-  if (known) return known
-  const steps = new Map<number, { step: number; start_ns: number; end_ns: number }>()
-  for (let row = 0; row < spans.op.length; row++) {
-    const step = spans.step[row]
-    const start_ns = spans.start_ns[row]
-    const end_ns = start_ns + spans.duration_ns[row]
-    const times = steps.get(step)
-    if (times) {
-      times.start_ns = Math.min(times.start_ns, start_ns)
-      times.end_ns = Math.max(times.end_ns, end_ns)
-    } else steps.set(step, { step, start_ns, end_ns })
-  }
-  const sorted = [...steps.values()].sort((a, b) => a.start_ns - b.start_ns)
-  made.set(spans, sorted)
-  return sorted
-}
-const made = new WeakMap<SpanColumns, readonly StepTimes[]>()
 
 /** When a step began, by the head or else by its spans; 0 where neither knows it. */
 export function stepStart({ head, spans }: Pick<RunTables, 'head' | 'spans'>, step: number): number {

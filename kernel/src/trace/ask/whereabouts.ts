@@ -9,10 +9,11 @@
  * that long. It leaves a tier when the last op that uses it there has ended, as in the memory charts.
  */
 import { firstAfter, type Run } from '../model/run.js'
+import { stepsIn } from '../model/steps.js'
 import { CATEGORIES, type Category, KINDS, NONE, NONE_32, TIERS, type Tier, WRITES } from '../schema.js'
 import { cached } from './cache.js'
 import { groupOf, lookupOf, spanOf } from './lookup.js'
-import { firstOpOf, stepsIn } from './steps.js'
+import { firstOpOf } from './steps.js'
 import { valueName } from './value-name.js'
 
 /** Bits of a state. The first three are TIERS, on which the chunk is; then the copies that are under way; then that it is being written. */

@@ -10,6 +10,7 @@ import { broken, checkRun } from './check.js'
 import { type Lane, laneOf } from './lane.js'
 import { firstAfter } from './search.js'
 import { type Stack, stackOf } from './stack.js'
+import { type StepTimes, stepsOf } from './steps.js'
 
 export type { Lane } from './lane.js'
 export { firstAfter } from './search.js'
@@ -26,6 +27,8 @@ export interface Run extends RunTables {
   readonly stacks: readonly Stack[]
   /** Index into FAMILIES per span row. */
   readonly families: Uint8Array
+  /** In order of time; those of which spans came and no summary, too. */
+  readonly steps: readonly StepTimes[]
   /** From the first to the last instant of which the tables know something. */
   readonly extent: Extent
 }
@@ -43,6 +46,7 @@ export function openRun(tables: RunTables): Run {
     stacks,
     ranks: [...new Set([...lanes, ...stacks].map(({ rank }) => rank))].sort((a, b) => a - b),
     families,
+    steps: stepsOf(head, spans),
     extent: extentOf(head, lanes, spans, memory),
   }
 }
@@ -51,10 +55,9 @@ export function stackFor(run: Run, rank: number, tier: Tier): Stack | undefined 
   return run.stacks.find((stack) => stack.rank === rank && stack.tier === tier)
 }
 
-/** Time of the window that lies in steps; all of it where the head names none. Streams stand still between steps, and are not to blame. */
-export function stepTime({ head }: Run, start_ns: number, end_ns: number): number {
-  if (head.steps.length === 0) return end_ns - start_ns
-  return head.steps.reduce((sum, step) => sum + Math.max(0, Math.min(step.start_ns + step.duration_ns, end_ns) - Math.max(step.start_ns, start_ns)), 0)
+/** Time of the window that lies in steps, the one under way too. Streams stand still between steps, and are not to blame. */
+export function stepTime({ steps }: Run, start_ns: number, end_ns: number): number {
+  return steps.reduce((sum, step) => sum + Math.max(0, Math.min(step.end_ns, end_ns) - Math.max(step.start_ns, start_ns)), 0)
 }
 
 /** The row of the lane's span at `time_ns`, or the nearest within `reach_ns`; -1 where there is none. */

@@ -77,8 +77,10 @@ describe('stalls of a training step', () => {
     expect(collective.some((text) => /^Waited .* until all ranks had reached it; rank \d came last\.$/.test(text))).toBe(true)
     const turns = rows.flatMap((row) => stallOf(two, row) ?? []).filter(({ cause }) => cause === 'turn')
     expect(turns.length).toBeGreaterThan(0)
-    for (const { words: text, on, row } of turns) {
-      expect(text).toMatch(/^Waited .* for its turn: ranks share the cores, and rank \d ran .+ until/)
+    for (const { words: text, on, name, row } of turns) {
+      expect(text).toMatch(/^Waited .* for its turn: ranks share the cores, and rank \d ran .+ until ([\d.]+\u202f(ns|µs|ms) before )?it began\.$/)
+      expect(name).toMatch(new RegExp(`^rank ${two.spans.rank[on as number]} ran `))
+      expect(text.split(name)).toHaveLength(2)
       expect(two.spans.rank[on as number]).not.toBe(two.spans.rank[row])
     }
   })

@@ -17,8 +17,13 @@ function lane(pairs: readonly (readonly [gap: number, length: number])[], steps:
     return start
   })
   const n = pairs.length
-  const spans: SpanColumns = { step: new Uint32Array(n), op: new Uint32Array(n), rank: new Uint16Array(n), stream: new Uint8Array(n), kind: new Uint8Array(n), kernel: Uint8Array.from({ length: n }, (_, i) => i % 4), phase: new Uint8Array(n), layer: new Uint16Array(n), q: new Uint16Array(n), kv: new Uint16Array(n), start_ns: Float64Array.from(starts), duration_ns: Float64Array.from(pairs, ([, length]) => length), flops: new Float64Array(n), bytes: new Float64Array(n) } // biome-ignore format: one table
-  return openRun({ ...tables, spans, head: { ...head, steps: steps.map(([start_ns, duration_ns]) => ({ ...head.steps[0], start_ns, duration_ns })) } })
+  const stepOf = (start: number): number => steps.filter(([begin]) => begin <= start).length
+  const spans: SpanColumns = { step: Uint32Array.from(starts, stepOf), op: new Uint32Array(n), rank: new Uint16Array(n), stream: new Uint8Array(n), kind: new Uint8Array(n), kernel: Uint8Array.from({ length: n }, (_, i) => i % 4), phase: new Uint8Array(n), layer: new Uint16Array(n), q: new Uint16Array(n), kv: new Uint16Array(n), start_ns: Float64Array.from(starts), duration_ns: Float64Array.from(pairs, ([, length]) => length), flops: new Float64Array(n), bytes: new Float64Array(n) } // biome-ignore format: one table
+  return openRun({
+    ...tables,
+    spans,
+    head: { ...head, steps: steps.map(([start_ns, duration_ns], i) => ({ ...head.steps[0], step: i + 1, start_ns, duration_ns })) },
+  })
 }
 
 const pairs = fc.array(fc.tuple(fc.integer({ min: 0, max: 50 }), fc.integer({ min: 0, max: 400 })), { minLength: 1, maxLength: 60 })
@@ -62,7 +67,8 @@ describe('coverage', () => {
         const wanted = naive(run, start_ns, start_ns + length_ns, pixels)
         expect(found.bars).toEqual(wanted.bars)
         expect(found.spans).toBe(wanted.spans)
-        expect(found.busy).toBeCloseTo(wanted.busy_ns / length_ns, 9)
+        const known_ns = Math.min(start_ns + length_ns, run.spans.start_ns.at(-1)! + run.spans.duration_ns.at(-1)!) - Math.max(start_ns, run.spans.start_ns[0])
+        expect(found.busy).toBeCloseTo(wanted.busy_ns === 0 ? 0 : wanted.busy_ns / known_ns, 9)
         const worst = wanted.shares.reduce((most, share, i) => Math.max(most, Math.abs(share - found.shares[i])), 0)
         expect(worst).toBeLessThan(2e-3) // what a column may hide: the ends of two bars
       }),
@@ -84,6 +90,17 @@ describe('coverage', () => {
     )
     const busy = (from: number, to: number): number => coverageOf(run, run.lanes[0], from, to, 100).busy
     expect([busy(0, 1100), busy(0, 100), busy(25, 1025), busy(200, 900)]).toEqual([0.5, 0.5, 0.5, 0])
+  })
+
+  it('is busy for a share of the step under way, too, which nobody has summed up', () => {
+    const pairs = [[0, 50], [950, 50], [25, 25]] as const // biome-ignore format: one row a span
+    const done = lane(pairs, [
+      [0, 100],
+      [1000, 100],
+    ])
+    const going = openRun({ ...done, head: { ...done.head, steps: done.head.steps.slice(0, 1) } })
+    const busy = (from: number, to: number): number => coverageOf(going, going.lanes[0], from, to, 100).busy
+    expect([busy(1000, 1100), busy(0, 1100), busy(0, 100)]).toEqual([0.75, 125 / 200, 0.5])
   })
 
   it('leaves a trace of every span in view', () => {
