@@ -9,6 +9,10 @@ import { FpdtError } from '../../kernel/src/errors.js'
 import { Device } from '../../kernel/src/fpdt/device.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { decodeRunFile } from '../../kernel/src/trace/file.js'
+import { decodeSavedRun } from '../../kernel/src/trace/saved.js'
+import { RUN_MIME } from '../../kernel/src/trace/schema.js'
+import { KEPT_STEPS } from '../../kernel/src/trace/spans.js'
+import { keptWords } from '../../kernel/src/trace/words/run.js'
 import { chromeTroubles, eventsOf } from '../null/trace/export/chrome-check.js'
 import { parseCsv } from '../null/trace/export/csv-parse.js'
 import { randomTokens } from './harness.js'
@@ -55,6 +59,23 @@ describe('run.export', () => {
     expect(await refusal(() => run.export(7 as never))).toMatch(/^config: 7 does not say/)
     expect(await refusal(() => run.export(join(folder, 'no/such/step.csv')))).toMatch(/^disk: /)
     expect(readdirSync(folder)).toHaveLength(6)
+  })
+})
+
+describe('run.trace', () => {
+  it('holds the newest steps that are kept, and says of how many', async () => {
+    const long = await device.train(llama({ layers: 1, width: 32, heads: 2, headSize: 16, feedForward: 40, vocab: 97 }), { sequence: 64, chunk: 16 })
+    for await (const _ of long.steps(text, KEPT_STEPS));
+    expect(keptWords(long.tables().head)).toBe('')
+    for await (const _ of long.steps(text, 2));
+    const { head, spans } = decodeRunFile(new Uint8Array(readFileSync(await long.trace(join(folder, 'long.arrow')))))
+    const [each, steps] = [spans.op.length / KEPT_STEPS, Array.from({ length: KEPT_STEPS }, (_, i) => i + 3)]
+    expect([...new Set(spans.step)]).toEqual(steps)
+    expect(head.kept).toMatchObject({ spans: KEPT_STEPS * each, of: (KEPT_STEPS + 2) * each, steps })
+    expect(head.steps).toHaveLength(KEPT_STEPS + 2)
+    expect(keptWords(head)).toContain('those of steps 3–18. The newest 16 of 18 steps: of earlier ones the kernel keeps the figures alone')
+    expect(keptWords((await decodeSavedRun((await long.bundle())[RUN_MIME])).head)).toMatch(/^Shows [\d,]+ of [\d,]+ ops, .* of 18 steps: /)
+    await long.close()
   })
 })
 

@@ -25,9 +25,12 @@ export function keepNewest(whole: RunTables, mostOfAll = MAX_SPANS): RunTables {
   const most = mostOfAll - (predicted?.op.length ?? 0)
   const tables: RunTables = { ...whole, predicted }
   const { spans, memory } = tables
-  const of = spans.op.length
+  const rows = spans.op.length
+  const before = whole.head.kept
+  const wasCut = before.of > rows // by the kernel, which keeps the newest steps
+  const of = wasCut ? before.of : rows
   const counts = new Map<number, number>()
-  for (let row = 0; row < of; row++) counts.set(spans.step[row], (counts.get(spans.step[row]) ?? 0) + 1)
+  for (let row = 0; row < rows; row++) counts.set(spans.step[row], (counts.get(spans.step[row]) ?? 0) + 1)
   const newestFirst = [...counts.keys()].sort((a, b) => b - a)
   const steps: number[] = []
   let kept = 0
@@ -36,32 +39,31 @@ export function keepNewest(whole: RunTables, mostOfAll = MAX_SPANS): RunTables {
     if (kept > most) break
     steps.unshift(step)
   }
-  if (steps.length === newestFirst.length) return withKept(tables, spans, memory, steps, 'everything', of)
-  if (steps.length === 0) return beginningOf(tables, newestFirst[0], counts.get(newestFirst[0]) as number, most)
+  if (steps.length === newestFirst.length) return withKept(tables, spans, memory, steps, wasCut ? before.reason : 'everything', of)
+  const limit = `a saved run holds at most ${most} spans, and run.trace('step.arrow') writes ${wasCut ? `the newest ${newestFirst.length} steps` : 'all of them'} to a file`
+  if (steps.length === 0) return beginningOf(tables, newestFirst[0], counts.get(newestFirst[0]) as number, most, limit, of)
   const first = steps[0]
   const newer = pickRows(
     spans,
-    rowsWhere(of, (row) => spans.step[row] >= first),
+    rowsWhere(rows, (row) => spans.step[row] >= first),
   )
-  const reason = `the newest ${steps.length === 1 ? 'step' : `${steps.length} steps`} of ${newestFirst.length}: a saved run holds at most ${most} spans${WHOLE}`
+  const all = wasCut ? whole.head.steps.length : newestFirst.length
+  const reason = `the newest ${steps.length === 1 ? 'step' : `${steps.length} steps`} of ${all}: ${limit}`
   const begins = (row: number): boolean => memory.step[row] >= first
   return withKept(tables, newer, memoryFrom(memory, begins, begins), steps, reason, of)
 }
 
-/** How to get what was left out. */
-const WHOLE = ", and run.trace('step.arrow') writes all of them to a file"
-
-function beginningOf(tables: RunTables, step: number, count: number, most: number): RunTables {
+function beginningOf(tables: RunTables, step: number, count: number, most: number, limit: string, of: number): RunTables {
   const { spans, memory } = tables
   const rows = rowsWhere(spans.op.length, (row) => spans.step[row] === step)
   const { kept, end_ns } = beginningRows(spans, rows, most)
-  const reason = `the beginning of step ${step}, which alone has ${count} spans: a saved run holds at most ${most}${WHOLE}`
+  const reason = `the beginning of step ${step}, which alone has ${count} spans: ${limit}`
   const memoryKept = memoryFrom(
     memory,
     (row) => memory.step[row] === step,
     (row) => memory.step[row] === step && memory.time_ns[row] < end_ns,
   )
-  return withKept(tables, kept, memoryKept, [step], reason, spans.op.length)
+  return withKept(tables, kept, memoryKept, [step], reason, of)
 }
 
 /** Those of some rows that begin first, `most` of them or a few less: whole instants, but for a first one that alone has more. Until when: before `end_ns`. */

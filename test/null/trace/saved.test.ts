@@ -138,6 +138,17 @@ describe('saved run', () => {
     expect(keepNewest(steps([5, 4, 3]), 12).head.kept).toEqual({ spans: 12, of: 12, steps: [1, 2, 3], reason: 'everything' })
   })
 
+  it('says what there was before the kernel kept the newest steps', async () => {
+    const tables = steps([0, 0, 4, 4, 4])
+    const earlier = { spans: 12, of: 20, steps: [3, 4, 5], reason: 'the newest 3 of 5 steps' }
+    const cut: RunTables = { ...tables, head: { ...head, steps: [1, 2, 3, 4, 5].map((step) => ({ step })), kept: earlier } as unknown as RunHead }
+    expect(keepNewest(cut).head.kept).toEqual(earlier)
+    const limit = "a saved run holds at most 8 spans, and run.trace('step.arrow') writes the newest 3 steps to a file"
+    expect(keepNewest(cut, 8).head.kept).toEqual({ spans: 8, of: 20, steps: [4, 5], reason: `the newest 2 steps of 5: ${limit}` })
+    expect([...keepNewest(cut, 8).spans.step]).toEqual([4, 4, 4, 4, 5, 5, 5, 5])
+    expect(keepNewest(cut, 3).head.kept).toMatchObject({ spans: 3, of: 20, steps: [5] })
+  })
+
   it('opens the memory of the kept steps with what stood before them', () => {
     const { memory } = keepNewest(steps([5, 4, 3]), 8)
     expect([...memory.buffer]).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11])

@@ -238,12 +238,12 @@ export class OwnSchedule {
     if (!this.#loaded || state === 'planned' || (kept.length === 0 && state === 'running' && this.plan.foretold)) return this.plan.bundle({ run_id, state })
     return runBundle(this.tables())
   }
-  /** All that is recorded of the runs, uncut. Throws FpdtError `config` before the first. */
+  /** All that is kept of the runs: the spans of the newest 16, and the times of all. Throws FpdtError `config` before the first. */
   tables(): RunTables {
     if (!this.#loaded) throw new FpdtError('config', 'this schedule has not run yet; run it, or ask its plan: schedule.plan.ask().')
     return runTables(this.schedule.plan, this.#loaded.native.program, this.head, this.#loaded.book.kept, this.plan.foretold)
   }
-  /** Writes all that is kept of the runs to a file, as of a training run: `await schedule.trace('step.arrow')`. Throws FpdtError `config`, `disk`, `disk_full`. */
+  /** Writes all that is kept of the runs, the newest 16 and the times of all, to a file, as of a training run: `await schedule.trace('step.arrow')`. Throws FpdtError `config`, `disk`, `disk_full`. */
   async trace(path: string): Promise<string> {
     return writeTrace(path, this.tables())
   }

@@ -38,11 +38,19 @@ export function runTables(plan: Plan, program: Program, head: RunHead, records: 
   const predicted_ns = predicted && Math.round(predicted.end_ns.reduce((last, time) => Math.max(last, time), 0))
   return {
     ...fixed,
-    head: { ...head, peaks: peaksOf(fixed, memory, plan.words), predicted_ns },
+    head: { ...head, peaks: peaksOf(fixed, memory, plan.words), predicted_ns, kept: keptOf(head, records) },
     spans,
     memory,
     predicted: predicted && spanTable(program, [{ step: 1, spans: predicted }]),
   }
+}
+
+/** Of all steps: each has as many spans as any other. */
+function keptOf({ steps }: RunHead, records: readonly StepSpans[]): RunHead['kept'] {
+  const spans = records.reduce((sum, record) => sum + record.spans.entry.length, 0)
+  const gone = Math.max(0, steps.length - records.length)
+  const reason = gone > 0 ? `the newest ${records.length} of ${steps.length} steps: of earlier ones the kernel keeps the figures alone` : 'everything'
+  return { spans, of: spans + gone * (records[0]?.spans.entry.length ?? 0), steps: records.map(({ step }) => step), reason }
 }
 
 /** `copies between device and host take 1.20 s a rank; compute waits 20.0 ms for them, 0.1 % of the time`. The rest lies under compute, this rank's or, on the CPU, another's. */

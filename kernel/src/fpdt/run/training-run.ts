@@ -375,12 +375,12 @@ export class TrainingRun {
     if (nothingYet && (state === 'planned' || (state === 'running' && this.plan.foretold))) return this.plan.bundle({ run_id, state })
     return runBundle(this.tables())
   }
-  /** All that is recorded of the run, uncut: what `bundle`, `ask` and files of the run are made of. */
+  /** All that is kept of the run: the spans of its newest 16 steps, and the figures of all. What `bundle`, `ask` and files of the run are made of. */
   tables(): RunTables {
     return runTables(this.training.plan, this.#native.program, this.head, this.#book.kept, this.plan.foretold)
   }
   /**
-   * Writes all that is kept of the run to a file that JupyterLab opens with a double click, and any Arrow reader reads: `await run.trace('step.arrow')`.
+   * Writes all that is kept of the run, the newest 16 steps and the figures of all, to a file that JupyterLab opens with a double click, and any Arrow reader reads: `await run.trace('step.arrow')`.
    * Gives its path. A former file stays until this one is whole. Throws FpdtError `config`, `disk`, `disk_full`.
    */
   async trace(path: string): Promise<string> {
