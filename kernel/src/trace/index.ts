@@ -51,5 +51,5 @@ export { amount, betterWords, differenceWords, headlines } from './words/compare
 export { byteRate, bytes, count, counted, duration, flopRate, flops, percent } from './words/format.js'
 export { CATEGORY_WORDS, phaseWords, placeWords } from './words/names.js'
 export { NOTATION, phraseOf } from './words/phrase.js'
-export { facts, keptWords, levelWords, opWords, stateWords, summaryWords } from './words/run.js'
+export { facts, keptWords, levelWords, opWords, peakWords, stateWords, summaryWords } from './words/run.js'
 export { valueWords } from './words/values.js'
