@@ -5,7 +5,7 @@
 
 export { accountsOf, hiddenShare, timesOf } from './ask/accounts.js'
 export { type AlgorithmPart, algorithmOf, lineOf } from './ask/algorithm.js'
-export { type Comparison, compareRuns } from './ask/compare.js'
+export { type Comparison, choiceNames, compareRuns } from './ask/compare.js'
 export { betterOf, type Difference, type DifferenceGroup } from './ask/compared-groups.js'
 export { atOnce, computeAt, doing, lessonWords, stepFrom } from './ask/lesson.js'
 export { spanOf } from './ask/lookup.js'

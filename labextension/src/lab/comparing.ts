@@ -1,5 +1,5 @@
 /** Comparing the run of a session with another: which there are, and where the other lies on this one's axis of time. */
-import { type Comparison, compareRuns, type Extent, predictedRun, type Run } from 'fpdt/trace'
+import { type Comparison, choiceNames, compareRuns, type Extent, predictedRun, type Run } from 'fpdt/trace'
 import type { RunPanel } from './panel.js'
 import { drawnRuns } from './registry.js'
 import type { Session, Shown } from './session.js'
@@ -16,18 +16,19 @@ export interface Comparable {
 export function comparables({ shown }: Session): Comparable[] {
   const { run } = shown
   const predicted = predictedRun(run)
-  const others = new Map<string, Comparable>()
+  const others = new Map<string, Omit<Comparable, 'words'>>()
   for (const panel of drawnRuns()) {
     const other = panel.session.shown.run
     // One run may be drawn twice: as an output and in a tab.
     if (other.head.run_id === run.head.run_id && other.head.origin === run.head.origin) continue
-    const words = `${other.head.title}${other.head.origin === 'predicted' ? ' (predicted)' : ''}`
-    others.set(`${other.head.run_id} ${other.head.origin}`, { words, run: other, from: panel })
+    others.set(`${other.head.run_id} ${other.head.origin}`, { run: other, from: panel })
   }
-  const listed = [...others.values()].map((one, _, all) => {
-    const same = all.filter(({ words }) => words === one.words)
-    return same.length > 1 ? { ...one, words: `${one.words} [${same.indexOf(one) + 1} of ${same.length}]` } : one
-  })
+  const found = [...others.values()]
+  const names = choiceNames(
+    run,
+    found.map((one) => one.run),
+  )
+  const listed = found.map((one, i): Comparable => ({ ...one, words: names[i] }))
   return [
     ...(predicted ? [{ words: 'what was predicted of this run', run: predicted, from: null }] : []),
     ...(run.head.kept.steps.length > 1 ? [{ words: 'another step of this run', run, from: null }] : []),

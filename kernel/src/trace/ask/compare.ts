@@ -11,7 +11,7 @@
  */
 
 import type { Run } from '../model/run.js'
-import type { StepSummary } from '../schema.js'
+import type { RunHead, StepSummary } from '../schema.js'
 import { type DifferenceGroup, groupsOf } from './compared-groups.js'
 import { type MovedOp, movedOps, type OpDifference, opDifferences } from './compared-ops.js'
 import { countSide, noteOf, type Side } from './compared-side.js'
@@ -74,18 +74,76 @@ function rankOf({ ranks }: Run, rank: number): number {
   return ranks.includes(rank) ? rank : (ranks[0] ?? 0)
 }
 
-/** The first part of the titles that differs, or the first setting (`prefetch 1`, `prefetch 0`); of equal ones what else tells the runs apart. */
+/** What tells the sides apart; a prediction beside another run says so. */
 function sideNames(a: Run, b: Run, stepA: StepSummary, stepB: StepSummary): [string, string] {
-  if (a.head.origin !== b.head.origin && a.head.title === b.head.title) return [a.head.origin, b.head.origin]
+  const isForetold = a.head.origin !== b.head.origin
+  if (isForetold && a.head.title === b.head.title && settingThatDiffers(a.head, b.head) === null) return [a.head.origin, b.head.origin]
+  const [nameA, nameB] = namesOf(a, b, stepA, stepB)
+  const named = (name: string, { head }: Run): string => (head.origin === 'predicted' ? `${name} (predicted)` : name)
+  return [named(nameA, a), named(nameB, b)]
+}
+
+/** The first part of the titles that differs, or the first setting (`prefetch 1`, `prefetch 0`); of equal ones what else tells the runs apart. */
+function namesOf(a: Run, b: Run, stepA: StepSummary, stepB: StepSummary): [string, string] {
   const [partsA, partsB] = [a, b].map(({ head }) => head.title.split(' · '))
   const first = partsA.findIndex((part, i) => part !== partsB[i])
   if (first >= 0 && partsB[first] !== undefined) return [partsA[first], partsB[first]]
   if (a.head.title !== b.head.title) return [a.head.title, b.head.title]
-  const [settingsA, settingsB] = [a, b].map(({ head }): Readonly<Record<string, string | number>> => head.sequence)
-  const setting = Object.keys(settingsA).find((name) => settingsA[name] !== settingsB[name])
-  if (setting) return [`${setting} ${settingsA[setting]}`, `${setting} ${settingsB[setting]}`]
+  const setting = settingThatDiffers(a.head, b.head)
+  if (setting) return [settingWords(a.head, setting), settingWords(b.head, setting)]
   if (a.head.run_id !== b.head.run_id && a.head.created !== b.head.created) return [`run of ${when(a)}`, `run of ${when(b)}`]
   return stepA.step === stepB.step ? ['first', 'second'] : [`step ${stepA.step}`, `step ${stepB.step}`]
+}
+
+/**
+ * Names of other runs beside `run`, to choose from: the title, what of its settings is not that of `run` (`prefetch 2`), and that it
+ * is a prediction. Where two would read the same they say all their settings that differ between them, or else when they were made.
+ */
+export function choiceNames(run: Run, others: readonly Run[]): string[] {
+  const base = others.map(({ head }) => head.title)
+  return others.map((other, i) => {
+    const alike = [run, ...others.filter((_, j) => base[j] === base[i])].filter(({ head }) => head.title === other.head.title)
+    const differing = SETTINGS.filter((setting) => alike.some(({ head }) => settingOf(head, setting) !== settingOf(other.head, setting)))
+    const settings = differing.map((setting) => settingWords(other.head, setting))
+    const isTold = alike.every((one) => one === other || differing.some((setting) => settingOf(one.head, setting) !== settingOf(other.head, setting)))
+    const foretold = other.head.origin === 'predicted' ? ['predicted'] : []
+    const marks = [...settings, ...foretold, ...(isTold ? [] : [when(other)])]
+    return marks.length > 0 ? `${base[i]} (${marks.join(', ')})` : base[i]
+  })
+}
+
+/** What a title may leave out. */
+const SETTINGS = ['system', 'ranks', 'chunk', 'chunks', 'tokens', 'prefetch', 'lookAhead', 'dtype'] as const
+type Setting = (typeof SETTINGS)[number]
+
+function settingThatDiffers(a: RunHead, b: RunHead): Setting | null {
+  return SETTINGS.find((setting) => settingOf(a, setting) !== settingOf(b, setting)) ?? null
+}
+
+function settingOf({ system, sequence }: RunHead, setting: Setting): string | number {
+  return setting === 'system' ? system : sequence[setting]
+}
+
+/** `prefetch 2`, `2 ranks`, `chunks of 512 tokens`. */
+function settingWords(head: RunHead, setting: Setting): string {
+  const value = settingOf(head, setting)
+  switch (setting) {
+    case 'ranks':
+    case 'chunks':
+    case 'tokens':
+      return `${value} ${value === 1 ? setting.slice(0, -1) : setting}`
+    case 'chunk':
+      return `chunks of ${value} tokens`
+    case 'lookAhead':
+      return `look-ahead ${value}`
+    case 'prefetch':
+      return `prefetch ${value}`
+    case 'system':
+    case 'dtype':
+      return String(value)
+    default:
+      return setting satisfies never
+  }
 }
 
 function when({ head }: Run): string {

@@ -43,6 +43,13 @@ export function betterWords(difference: Difference, { a, b }: Comparison): strin
   return better === 'a' ? a.name : better === 'b' ? b.name : better === 'equal' ? 'equal' : ''
 }
 
+/** `: 3.8 times as long`, what the second has of the first; a ratio that its digits would show as 1 is not said. */
+function ratioWords(first: number, second: number, unit: Unit): string {
+  const ratio = Number((second / first).toPrecision(3))
+  if (!Number.isFinite(ratio) || ratio === 1) return ''
+  return `: ${ratio} times as ${unit === 'time' ? 'long' : 'much'}`
+}
+
 /** What matters most, in sentences: time, peaks, bytes moved, ops. */
 export function headlines(comparison: Comparison): string[] {
   const { a, b, groups, sameOps, ops, moved } = comparison
@@ -55,12 +62,14 @@ export function headlines(comparison: Comparison): string[] {
     const by = differenceOf(difference)
     if (by === null) return []
     if (by === 0) return [`${what} is equal: ${amount(difference.unit, difference.a)}.`]
-    const [less, more] = by < 0 ? [b, a] : [a, b]
-    const [low, high] = [Math.min(difference.a as number, difference.b as number), Math.max(difference.a as number, difference.b as number)]
-    const ratio = low > 0 ? `, ${Number((high / low).toPrecision(3))} times less` : ''
-    const words = `${what}: ${less.name} ${amount(difference.unit, low)}, ${more.name} ${amount(difference.unit, high)}${ratio}`
-    const better = betterWords(difference, comparison)
-    return [better && better !== less.name ? `${words}; ${better} is better.` : `${words}.`]
+    // The better side stands first, and the ratio is that of the numbers as they stand.
+    const better = betterOf(difference)
+    const isFirst = better === 'neither' ? by > 0 : better === 'a'
+    const [first, second] = isFirst ? [a, b] : [b, a]
+    const [here, there] = (isFirst ? [difference.a, difference.b] : [difference.b, difference.a]) as [number, number]
+    return [
+      `${what}: ${first.name} takes ${amount(difference.unit, here)}, ${second.name} ${amount(difference.unit, there)}${ratioWords(here, there, difference.unit)}.`,
+    ]
   }
   const order = moved.length > 0 ? `${counted(moved.length, 'op')} began in another order` : 'all began in the same order'
   return [

@@ -7,6 +7,7 @@ import {
   betterOf,
   betterWords,
   type Comparison,
+  choiceNames,
   type Difference,
   type DifferenceGroup,
   differenceWords,
@@ -189,7 +190,7 @@ export class CompareView extends CanvasView<Layout> {
       other !== null && (run === other || (run.head.run_id === other.head.run_id && run.head.origin === other.head.origin))
     const found = comparables(this.session)
     // One that was chosen by a command need not be drawn on the page.
-    this.#offered = other && !found.some(isOther) ? [...found, { words: titleOf(other), run: other, from: null }] : found
+    this.#offered = other && !found.some(isOther) ? [...found, { words: choiceNames(this.session.shown.run, [other])[0], run: other, from: null }] : found
     const words = ['nothing', ...this.#offered.map((one) => one.words)]
     const before = [...this.#choice.options].map(({ text }) => text)
     if (words.length !== before.length || words.some((text, i) => text !== before[i]))

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type Comparison, compareRuns } from '../../../../kernel/src/trace/ask/compare.js'
+import { type Comparison, choiceNames, compareRuns } from '../../../../kernel/src/trace/ask/compare.js'
 import { betterOf, type Difference, differenceOf } from '../../../../kernel/src/trace/ask/compared-groups.js'
 import { predictedRun } from '../../../../kernel/src/trace/ask/predicted.js'
 import { openRun, type Run } from '../../../../kernel/src/trace/model/run.js'
@@ -232,8 +232,72 @@ describe('a comparison in words', () => {
     expect(headlines(between('fpdt', 'fpdt'))).toContainEqual(expect.stringMatching(/^Time of the step is equal: /))
     expect(headlines(between('fpdt', 'slower'))).toContainEqual(expect.stringMatching(/^Both have the same ops: [\d,]+ ops took another time, /))
     const said = headlines(between('fpdt', 'ulysses'))
-    expect(said).toContainEqual(expect.stringMatching(/^Peak of device memory: FPDT .*, Ulysses .*, [\d.]+ times less\.$/))
+    expect(said).toContainEqual(expect.stringMatching(/^Peak of device memory: FPDT takes .*, Ulysses .*: [\d.]+ times as much\.$/))
     expect(said.at(-1)).toMatch(/different ops/)
+  })
+})
+
+describe('the better side', () => {
+  it('stands first in either order, and the ratio is that of the numbers as they stand', () => {
+    for (const [a, b] of [
+      ['fpdt', 'slower'],
+      ['slower', 'fpdt'],
+    ]) {
+      const compared = between(a, b)
+      const fast = a === 'fpdt' ? compared.a : compared.b
+      const slow = a === 'fpdt' ? compared.b : compared.a
+      const [said] = headlines(compared)
+      expect(said.indexOf(fast.name)).toBeLessThan(said.indexOf(slow.name))
+      expect(said).toMatch(/^Time of the step: .* takes .*: 1\.25 times as long\.$/)
+    }
+  })
+
+  it('is never named without the word predicted where it is a prediction', () => {
+    const foretold = openRun(fixture({ ...small, origin: 'predicted' }))
+    const compared = compareRuns(foretold, runs.oneRank) as Comparison
+    expect([compared.a.name, compared.b.name]).toEqual(['2 ranks (predicted)', '1 rank'])
+    for (const difference of rowsOf(compared)) if (betterOf(difference) === 'a') expect(betterWords(difference, compared)).toMatch(/predicted/)
+    for (const said of headlines(compared)) if (said.includes('2 ranks')) expect(said).toContain('2 ranks (predicted)')
+  })
+})
+
+describe('runs to choose from', () => {
+  const withHead = (change: (head: RunTables['head']) => void): Run => {
+    const tables = fixture({ ...small, steps: 1 })
+    change(tables.head)
+    return openRun(tables)
+  }
+  const base = withHead(() => {})
+
+  it('say what differs where their titles do not', () => {
+    const ahead = withHead(({ sequence }) => {
+      sequence.prefetch = 2
+    })
+    const far = withHead(({ sequence }) => {
+      sequence.prefetch = 3
+      sequence.lookAhead = 0
+    })
+    const plan = withHead((head) => {
+      head.origin = 'predicted'
+      head.sequence.prefetch = 0
+    })
+    const names = choiceNames(base, [ahead, far, plan])
+    expect(new Set(names).size).toBe(3)
+    for (const [i, name] of names.entries()) expect(name).toContain(`prefetch ${[2, 3, 0][i]}`)
+    expect(names[1]).toContain('look-ahead 0')
+    expect(names.map((name) => name.includes('predicted'))).toEqual([false, false, true])
+    expect(choiceNames(base, [runs.ulysses])).toEqual([runs.ulysses.head.title])
+  })
+
+  it('say when they were made where their settings are one', () => {
+    const [first, second] = ['2026-01-01T10:00:00Z', '2026-01-01T11:00:00Z'].map((created) =>
+      withHead((head) => {
+        head.created = created
+      }),
+    )
+    expect(choiceNames(base, [first, second]).map((name) => name.slice(-20))).toEqual(
+      ['(2026-01-01 10:00:00Z)', '(2026-01-01 11:00:00Z)'].map((name) => name.slice(-20)),
+    )
   })
 })
 
