@@ -95,6 +95,7 @@ async function onPage(at: Page, x: number, y: number): Promise<{ x: number; y: n
 /** The page draws in its own time, and machines that test are busy. */
 const eventually = <T>(read: () => Promise<T>) => expect.poll(read, { timeout: 15_000 })
 const details = (at: Page): Promise<string> => at.locator('.jp-FPDT-details').first().innerText()
+const answers = (at: Page): Promise<string> => at.locator('.jp-FPDT-asked').first().innerText()
 
 describe('a saved run in JupyterLab, with no kernel', () => {
   it('is drawn by the extension, not shown as a PNG, though nobody trusts the notebook', async () => {
@@ -182,8 +183,9 @@ describe('a saved run in JupyterLab, with no kernel', () => {
     const point = await onPage(at, chart.x + chart.width / 4, chart.y + chart.height - 10)
     await at.mouse.click(point.x, point.y)
     await eventually(() => details(at)).toMatch(
-      /device memory of rank 0: .*optimizer 12\.1.MiB, .*attention [\d.]+.MiB[\s\S]*The peak is 28\.1.MiB, first at [\d.]+.ms: projectBackward [\s\S]*Bytes by category[\s\S]*Largest buffers/,
+      /^At [\d.]+.m?s: device memory of rank 0: .*optimizer 12\.1.MiB, .*attention [\d.]+.MiB[\s\S]* below the peak of 28\.1.MiB, first reached in step \d, at [\d.]+.ms: /,
     )
+    await eventually(() => answers(at)).toMatch(/Bytes by category[\s\S]*Largest buffers/)
   })
 
   it('zooms and moves by keys, buttons and dragging, and comes back', async () => {

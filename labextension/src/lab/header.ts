@@ -18,6 +18,7 @@ export function header(run: Run): HTMLElement {
     ),
     // While the run is live, its row of controls says how it stands.
     element('div', 'jp-FPDT-note jp-FPDT-saved-state', stateWords(head)),
-    notes.length > 0 ? element('div', 'jp-FPDT-note', notes.join(' ')) : null,
+    // Where there is little room it is cut to one line.
+    notes.length > 0 ? element('div', 'jp-FPDT-note', notes.join(' '), { title: notes.join(' ') }) : null,
   ])
 }

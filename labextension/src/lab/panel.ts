@@ -70,15 +70,15 @@ export class RunPanel extends Widget {
     this.#header = header(run)
     this.toolbar = new Toolbar(this.session, this.#actions(), this.node)
     const details = new Details(this.session)
-    this.node.append(this.#header, this.toolbar.node, this.#views, details.node)
+    this.node.append(this.#header, this.toolbar.node, this.#views, details.node, details.answers)
     this.#data = new Painter(this.node, () => this.#takeNewest())
-    const told = new Painter<keyof Shown>(details.node, (changed) => details.update(this.session.shown, changed))
+    const told = [details.node, details.answers].map((node) => new Painter<keyof Shown>(node, () => details.update(this.session.shown)))
     this.#ends.push(
       this.#data,
-      told,
+      ...told,
       this.session.onChange((shown, changed) => {
         this.#take(shown, changed)
-        told.mark(changed)
+        for (const painter of told) painter.mark(changed)
       }),
       onSettings(() => this.#setScale()),
       { dispose: () => this.#ended.abort() },
@@ -111,6 +111,8 @@ export class RunPanel extends Widget {
     const next = new Set(presentation ? [] : views)
     if (presentation || !next.delete(name)) next.add(name)
     this.session.change({ views: next })
+    // Arrow keys go from op to op there; on a button they would go from button to button.
+    if (presentation) this.focus()
   }
 
   togglePresentation(): void {
@@ -260,7 +262,6 @@ export class RunPanel extends Widget {
     const turn = (by: 1 | -1): void => {
       const at = offered.findIndex((name) => views.has(name))
       this.toggleView(offered[(at + by + offered.length) % offered.length])
-      this.focus()
     }
     const actions: Readonly<Record<string, () => void>> = {
       ArrowLeft: () => stepOp(this.session, -1),

@@ -2,7 +2,7 @@
  * What is shown of one run, in one place: its views read it, change it through `change`, and are told. So a click in one view is
  * a selection in all, and one cursor runs through every axis of time.
  */
-import { type Phase, type Run, sameTarget, shown as showing, type Target, type Theme, type View } from 'fpdt/trace'
+import { type Phase, type Run, sameTarget, shown as showing, stackColumns, stackFor, type Target, type Theme, type View } from 'fpdt/trace'
 import { VIEWS, type ViewName } from './view-names.js'
 
 export { VIEWS, type ViewName }
@@ -22,7 +22,7 @@ export interface Shown {
   /** Layer and phase of the chunk views. */
   readonly layer: number
   readonly phase: Phase
-  /** The instant that is kept: chunk and where views show it; null: they show the pointer's, or the end of the window. */
+  /** The instant that is kept: chunk and where views show it; null: they show the pointer's, or one of the window that has something to show. */
   readonly cursor_ns: number | null
   /** The instant under the pointer. */
   readonly pointer_ns: number | null
@@ -73,8 +73,8 @@ export class Session {
 
   /** The instant that views without an axis of time show. */
   get instant_ns(): number {
-    const { pointer_ns, cursor_ns, window } = this.#shown
-    return pointer_ns ?? cursor_ns ?? window.end_ns
+    const { pointer_ns, cursor_ns, run, window } = this.#shown
+    return pointer_ns ?? cursor_ns ?? restingInstant(run, window)
   }
 
   change(patch: Partial<Shown>): void {
@@ -112,6 +112,14 @@ export function wholeOf(run: Run): View {
     run.stacks[0],
   )
   return { ...run.extent, rank: fullest?.rank ?? run.ranks[0] ?? 0 }
+}
+
+/** While a run goes on, where it is; afterwards, where the device holds most in the window: at the end of a step the chunks are gone. */
+function restingInstant(run: Run, window: View): number {
+  const stack = run.head.state === 'running' ? undefined : stackFor(run, window.rank, 'device')
+  if (!stack) return window.end_ns
+  const [level] = stackColumns(stack, window.start_ns, window.end_ns, 1).high
+  return Math.max(window.start_ns, stack.times_ns[level - 1] ?? window.start_ns)
 }
 
 function same(key: keyof Shown, a: Partial<Shown>, b: Shown): boolean {

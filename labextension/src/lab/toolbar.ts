@@ -1,9 +1,10 @@
 /** The toolbar of a panel: window, views, rank, presentation, and what others put at its end. */
-import { hidesRanks } from 'fpdt/trace'
+import { hidesRanks, keptWords } from 'fpdt/trace'
 import { showWholeRun, ZOOM, zoom } from './actions.js'
 import { button } from './button.js'
 import { element } from './dom.js'
 import { numberOf } from './keys.js'
+import { Roving } from './roving.js'
 import { type Changed, type Session, type Shown, VIEWS, type ViewName } from './session.js'
 import { PARTS_OF_TOOLBAR, type ToolbarPart } from './toolbar-parts.js'
 import { KINDS_OF_VIEW } from './views/index.js'
@@ -26,7 +27,9 @@ export class Toolbar {
   readonly #picker = element('select', '')
   readonly #pickerWords = document.createTextNode('')
   readonly #rank = element('label', 'jp-FPDT-rank', [this.#pickerWords, this.#picker])
+  readonly #whole: HTMLButtonElement
   readonly #parts: readonly ToolbarPart[]
+  readonly #roving: Roving
 
   constructor(session: Session, actions: ToolbarActions, panel: HTMLElement) {
     for (const name of VIEWS) {
@@ -40,6 +43,7 @@ export class Toolbar {
     this.#presentation = button('Present', 'Present: larger type, one view at a time, arrow keys go from op to op', () => actions.togglePresentation())
     this.#keys = button('?', 'List the keys (?)', () => actions.toggleKeys())
     this.#picker.addEventListener('change', () => session.change({ window: { ...session.shown.window, rank: Number(this.#picker.value) } }))
+    this.#whole = button('Whole run', '', () => showWholeRun(session))
     const { openInMainArea } = actions
     const open = openInMainArea && button('Open in tab', 'Open in tab: the same run beside the notebook', openInMainArea)
     open?.classList.add('jp-FPDT-open-in-tab')
@@ -47,7 +51,7 @@ export class Toolbar {
       group('Window of time', [
         button('−', 'Zoom out (s or −)', () => zoom(session, 1 / ZOOM)),
         button('+', 'Zoom in (w or +)', () => zoom(session, ZOOM)),
-        button('Whole run', 'Whole run: Back to the full time (0)', () => showWholeRun(session)),
+        this.#whole,
       ]),
       group('Views', [...this.#views.values()]),
       this.#rank,
@@ -56,6 +60,7 @@ export class Toolbar {
     )
     this.#parts = PARTS_OF_TOOLBAR.map((create) => create(session, panel))
     this.toolbarSlot.append(...this.#parts.map(({ node }) => node))
+    this.#roving = new Roving(this.node)
   }
 
   update({ run, window, views, presentation }: Shown, changed: Changed): void {
@@ -67,6 +72,12 @@ export class Toolbar {
       this.#pickerWords.data = hidesRanks(run) ? 'lanes and memory of ' : 'memory of '
     }
     this.#picker.value = String(window.rank)
+    if (changed.has('run')) {
+      const text = keptWords(run.head) === '' ? 'Whole run' : 'All that is kept'
+      this.#whole.textContent = text
+      this.#whole.title = this.#whole.ariaLabel = `${text}: Back to the full time (0)`
+      this.#roving.settle()
+    }
   }
 
   tellKeys(shown: boolean): void {

@@ -6,6 +6,7 @@ import { type Control, count, PHASES, type PlaceWanted, panned, READS, type Run,
 import { button } from '../lab/button.js'
 import { element } from '../lab/dom.js'
 import { heat } from '../lab/heat.js'
+import { Roving } from '../lab/roving.js'
 import type { Session } from '../lab/session.js'
 import type { Peeked } from './incoming.js'
 import type { LiveLink } from './link.js'
@@ -26,7 +27,7 @@ export class Controls {
   readonly #badge = element('span', 'jp-FPDT-badge')
   readonly #buffer = choice('Value to look at', [])
   readonly #peek = action('Peek', () => void this.#look())
-  readonly #state = element('span', 'jp-FPDT-live-state')
+  readonly #state = element('div', 'jp-FPDT-live-state')
   readonly #result = element('div', 'jp-FPDT-live-result', '', { role: 'status', 'aria-live': 'polite' })
   readonly #phase = choice('Phase', [['', 'any phase'], ...PHASES.map((phase) => [phase, phase] as const)])
   readonly #place = { layer: numberField('layer'), q: numberField('q chunk'), kv: numberField('kv chunk') }
@@ -34,6 +35,7 @@ export class Controls {
   readonly #values = element('div', 'jp-FPDT-values')
   readonly node = element('div', 'jp-FPDT-live')
   readonly #ends: { dispose(): void }[]
+  readonly #roving: Roving
   #names = ''
   #peeked: Peeked | null = null
 
@@ -58,25 +60,18 @@ export class Controls {
       event.stopPropagation()
       if (event.key === 'Escape') this.#toggleForm()
     })
-    this.node.append(
-      element(
-        'div',
-        'jp-FPDT-toolbar',
-        [
-          group('Training', [this.#pause, this.#step, this.#unit, this.#until, this.#stop]),
-          group('Live view', [this.#hold, this.#badge]),
-          group('Values', [this.#peek, this.#buffer]),
-          this.#state,
-        ],
-        {
-          role: 'toolbar',
-          'aria-label': 'Control of the training',
-        },
-      ),
-      this.#form,
-      this.#result,
-      this.#values,
+    const toolbar = element(
+      'div',
+      'jp-FPDT-toolbar',
+      [
+        group('Training', [this.#pause, this.#step, this.#unit, this.#until, this.#stop]),
+        group('Live view', [this.#hold, this.#badge]),
+        group('Values', [this.#peek, this.#buffer]),
+      ],
+      { role: 'toolbar', 'aria-label': 'Control of the training' },
     )
+    this.node.append(toolbar, this.#state, this.#form, this.#result, this.#values)
+    this.#roving = new Roving(toolbar)
     this.#ends = [
       link.onChange(() => this.#update()),
       session.onChange((_, changed) => {
@@ -120,7 +115,7 @@ export class Controls {
             ? 'Click an op or a buffer in the picture first.'
             : ''),
     )
-    this.#state.textContent = this.#state.title = reason || stateOf(status)
+    this.#state.textContent = reason || stateOf(status)
   }
 
   /** The values of what is picked: a buffer, or what an op writes and reads. */
@@ -130,6 +125,7 @@ export class Controls {
     this.#names = names.join('\n')
     this.#buffer.replaceChildren(...names.map((value) => element('option', '', value, { value })))
     this.#buffer.hidden = names.length < 2
+    this.#roving.settle()
   }
 
   #ask(what: Control): void {

@@ -10,7 +10,7 @@
  * Knows the plan and the spans alone, so it holds for measured and predicted runs, any system, and schedules of the user's own.
  */
 import { firstAfter, type Run } from '../model/run.js'
-import { CATEGORIES, NONE, NONE_32, PHASES, type Phase, READS, type SpanColumns, WRITES } from '../schema.js'
+import { CATEGORIES, NONE, NONE_32, PHASES, type Phase, READS, type SpanColumns, TIERS, WRITES } from '../schema.js'
 import { cached } from './cache.js'
 import { groupOf, lookupOf, spanOf } from './lookup.js'
 import { MOST_CHUNKS, valueName } from './value-name.js'
@@ -41,6 +41,8 @@ export interface Triangle {
   readonly end_ns: Float64Array
   /** Index into SOURCES: the farthest place that anything came from for this meeting. */
   readonly source: Uint8Array
+  /** Whether the run keeps anything on disk. */
+  readonly hasDisk: boolean
   /** What was fetched for this meeting: bits FETCHED_Q (q, or in the backward something beside k and v) and FETCHED_KV. */
   readonly fetched: Uint8Array
   /** By cell, q * keys + kv: its first meeting, -1 where there is none; `next` has the one after each meeting in its cell, or -1. */
@@ -230,6 +232,7 @@ function makeTriangle(run: Run, step: number, rank: number, place: MeetingPlace)
     row,
     start_ns: Float64Array.from(row, (at, meeting) => (at < 0 ? unknown(meeting) : spans.start_ns[at])),
     end_ns: Float64Array.from(row, (at, meeting) => (at < 0 ? unknown(meeting) : spans.start_ns[at] + spans.duration_ns[at])),
+    hasDisk: run.buffers.tier.includes(TIERS.indexOf('disk')),
     source: Uint8Array.from(comings, ({ farthest }) => SOURCES.indexOf(farthest)),
     fetched: Uint8Array.from(comings, ({ fetched }) => fetched),
     first,

@@ -36,7 +36,7 @@ export interface DrawnTriangle {
 const SOURCE_WORDS: Readonly<Record<Source, string>> = {
   made: 'N: new, made on the device',
   stayed: 'S: stayed on the device',
-  host: "H: fetched from the host (q: what is the query's, kv: k and v)",
+  host: 'H: fetched from the host (kv: keys and values; q: queries)',
   disk: 'D: loaded from disk and fetched',
 }
 const SOURCE_LETTERS: Readonly<Record<Source, string>> = { made: 'N', stayed: 'S', host: 'H', disk: 'D' }
@@ -156,10 +156,11 @@ function sourceColour(theme: Theme, source: Source): string {
 }
 
 function legendOf(theme: Theme, triangle: Triangle): LegendEntry[] {
-  const entries: LegendEntry[] = SOURCES.flatMap((source, code) =>
-    triangle.source.includes(code) ? [{ words: SOURCE_WORDS[source], colour: sourceColour(theme, source), hatch: SOURCE_HATCHES[source] }] : [],
+  // All that a run can have, met or not: the picture must not move when the layer or the phase changes.
+  const entries = SOURCES.filter((source) => source !== 'disk' || triangle.hasDisk).map(
+    (source): LegendEntry => ({ words: SOURCE_WORDS[source], colour: sourceColour(theme, source), hatch: SOURCE_HATCHES[source] }),
   )
-  return [...entries, { words: 'pale: to come', colour: paleOf(theme, theme.families.attention) }]
+  return [...entries, { words: 'pale: not yet met', colour: paleOf(theme, theme.families.attention) }]
 }
 
 /** Said once, above the diagonal, where there is room. */

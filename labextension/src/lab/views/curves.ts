@@ -48,7 +48,7 @@ export class CurvesView extends CanvasView<CurvesLayout> {
     super(session, 'curves over steps')
     this.#smoothing.value = String(session.shown.run.head.steps.length < SMOOTHED_FROM ? 0 : FIRST_SMOOTHING)
     const controls = element('div', 'jp-FPDT-controls', [
-      element('label', '', ['to the right: ', this.#axis].map(node)),
+      element('label', '', ['draw over: ', this.#axis].map(node)),
       element('label', '', ['smoothing: ', this.#smoothing, this.#weight].map(node)),
     ])
     this.node.prepend(controls)

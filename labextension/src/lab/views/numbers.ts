@@ -34,9 +34,9 @@ const CAUSE_WORDS: Readonly<Record<IdleCause, { name: string; hint: string }>> =
   turn: { name: 'waits for its turn', hint: 'Compute stands still because another rank computes on the same cores.' },
   nothing: { name: 'nothing to do', hint: 'Compute stands still and no op keeps it: before its first op, after its last, or slow to begin.' },
 }
-const EXPOSED = 'Time in which compute stands still and waits for a copy between tiers, for its data or for its bytes.'
+const EXPOSED = "Exposed copies: time in which compute waits for a copy (for its data, or for bytes it holds), not the copy's own time."
 const HIDDEN =
-  'Hidden share = time of copies between tiers that lies under compute / time of all copies (fetch, offload, load, spill). Under compute of the same rank, or of any where ranks share the cores.'
+  "Hidden share: part of the copies' own time (fetch, offload, load, spill) that lies under compute, of the same rank, or of any where ranks share the cores."
 
 export class NumbersView implements RunView {
   readonly name = 'numbers'
@@ -133,6 +133,9 @@ function numbers(step: StepSummary, accounts: readonly RankAccount[], theme: The
       figures.map(([name, value, hint]) => element('div', '', [element('dt', '', name), element('dd', '', value)], { title: hint })),
     ),
     ...accounts.map((account) => rankBar(step, account, theme)),
+    meanings(accounts, theme),
+    sentence(EXPOSED),
+    sentence(HIDDEN),
     element('div', 'jp-FPDT-table', [busyTable(accounts)], { tabindex: '0', role: 'region', 'aria-label': 'Busy time of each stream' }),
   ]
 }
@@ -156,8 +159,7 @@ function rankBar(step: StepSummary, account: RankAccount, theme: Theme): HTMLEle
       const words = `${name} ${duration(time_ns)}, ${percent(share)}`
       const node = element('span', '', share < LEAST_SHARE ? '' : `${name} ${percent(share)}`, { title: `${words}. ${hint}` })
       node.style.flexGrow = String(share)
-      node.style.background = colour
-      node.style.color = inkFor(colour)
+      paint(node, colour, name)
       return node
     }),
     { role: 'img', 'aria-label': `Rank ${account.rank}: ${parts.map(({ name, time_ns }) => `${name} ${duration(time_ns)}`).join(', ')}` },
@@ -178,6 +180,28 @@ function partsOf({ busy_ns, idle_ns }: RankAccount, { families, categories }: Th
     { name: 'compute', hint: 'The compute stream ran an op.', time_ns: busy_ns.compute, colour: families.attention },
     ...IDLE_CAUSES.map((cause) => ({ ...CAUSE_WORDS[cause], time_ns: idle_ns[cause], colour: colours[cause] })),
   ]
+}
+
+/** What the colours of the bars mean. Small parts hold no words, and causes need a sentence. */
+function meanings(accounts: readonly RankAccount[], theme: Theme): HTMLElement {
+  const parts = accounts.map((account) => partsOf(account, theme))
+  const met = parts[0].filter((_, i) => parts.some((ofRank) => ofRank[i].time_ns > 0))
+  return element(
+    'dl',
+    'jp-FPDT-causes',
+    met.flatMap(({ name, hint, colour }) => {
+      const patch = element('span', 'jp-FPDT-patch', '', { 'aria-hidden': 'true' })
+      paint(patch, colour, name)
+      return [element('dt', '', [patch, document.createTextNode(name)]), element('dd', '', hint)]
+    }),
+  )
+}
+
+/** Nothing to do is hatched: no other grey is. */
+function paint(node: HTMLElement, colour: string, name: string): void {
+  node.style.backgroundColor = colour
+  node.style.color = inkFor(colour)
+  node.classList.toggle('jp-mod-hatched', name === CAUSE_WORDS.nothing.name)
 }
 
 /** Whole nanoseconds, written as milliseconds with all of their digits. */

@@ -91,6 +91,7 @@ function large(chunks: number): Triangle {
     row: Int32Array.from(cells.keys()),
     start_ns: at(0),
     end_ns: at(1),
+    hasDisk: false,
     source: Uint8Array.from(cells, ({ q, kv }) => SOURCES.indexOf(kv === q ? 'made' : 'host')),
     fetched: new Uint8Array(cells.length),
     first,
