@@ -1,5 +1,5 @@
-/** A kept op: why it waited, and what it reads and writes. */
-import { bytes, CATEGORIES, CATEGORY_WORDS, chainOf, duration, READS, type Run, type Stall, type Target, TIERS, usesOf, WRITES } from 'fpdt/trace'
+/** A kept op: what it is, why it waited, and what it reads and writes. */
+import { bytes, CATEGORIES, CATEGORY_WORDS, chainOf, duration, opWords, READS, type Run, type Stall, type Target, TIERS, usesOf, WRITES } from 'fpdt/trace'
 import type { Session } from '../session.js'
 import { answer, link, sentence, table } from './parts.js'
 
@@ -14,7 +14,9 @@ export function askedOp(session: Session, run: Run, { row }: Target & { kind: 's
     CATEGORY_WORDS[CATEGORIES[buffers.category[buffer]]],
   ])
   const total = usesOf(run, spans.op[row]).reduce((sum, { buffer }) => sum + buffers.size_bytes[buffer], 0)
+  const { phrase, op, place, cost } = opWords(run, row)
   return [
+    answer(phrase, [...(op.startsWith(phrase) ? [] : [sentence(op)]), sentence(place), sentence(cost)]),
     answer(
       'Why it began then',
       waits.length > 0 ? waits : [sentence(`It began as soon as its stream was free, ${duration(spans.start_ns[row])} after the run began.`)],
