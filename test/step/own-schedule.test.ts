@@ -221,7 +221,7 @@ describe('its stepper', () => {
     expect(await stepper.until({ q: 1, kv: 0 })).toBe('attend state = q[1] k[0] v[0] @compute (forward · layer 0 · q 1 · kv 0)')
     expect(Array.from(stepper.peek('q[1]').values)).toEqual(Array.from(inputs['q[1]']!.values))
     expect([stepper.peek('q[1]').tier, stepper.peek('k[1]').tier]).toEqual(['device', 'host'])
-    expect(await refusal(() => stepper.peek('o[1]'))).toMatch(/^not_resident: o\[1\] is not on the device tier/)
+    expect(await refusal(() => stepper.peek('o[1]'))).toMatch(/^not_resident: o\[1\] is not in memory now, after op \d+: it /)
     expect(await refusal(() => schedule.run(inputs))).toMatch(/^busy: a run cannot begin while a stepper is under way; close it/)
     const completed = await stepper.complete()
     expect(completed.get('o[1]')).toEqual(results.get('o[1]'))

@@ -101,9 +101,16 @@ describe('a place that is looked for', () => {
     expect(wordsAt({})).toMatch(/^adamW /)
   })
 
-  it('is refused where nothing ahead is there, or where it is no place', () => {
-    expect(() => wordsAt({ phase: 'forward', q: 2 })).toThrow('no computation ahead is at {"phase":"forward","q":2}; the step stands at op -1')
-    expect(() => endOfPlace(short, endOfPlace(short, -1, { phase: 'forward' }), { phase: 'forward' })).toThrow('no computation ahead')
+  it('is refused in words where it does not exist, is behind, or is no place', () => {
+    expect(() => wordsAt({ phase: 'forward', q: 2 })).toThrow('there is no query chunk 2 in this step; query chunks are 0 and 1.')
+    expect(() => endOfPlace(planOf(8), -1, { q: 99 })).toThrow('there is no query chunk 99 in this step; query chunks are 0 to 7.')
+    expect(() => wordsAt({ layer: 1 })).toThrow('there is no layer 1 in this step; its only layer is 0.')
+    expect(() => wordsAt({ phase: 'forward', q: 0, kv: 1 })).toThrow('nothing is computed at forward, query chunk 0, key/value chunk 1 in this step.')
+    const line = endOfPlace(short, -1, { phase: 'forward' })
+    expect(() => endOfPlace(short, line, { phase: 'forward' })).toThrow(
+      `everything at forward is done already; the step stands at op ${line}: project x[1,1].1 `,
+    )
+    expect(() => endOfPlace(short, short.listing.length - 1, {})).toThrow('everything is done already; the step stands at op')
     expect(() => wordsAt({ phase: 'sideways' as 'forward' })).toThrow('phase "sideways" is not one of')
     expect(() => wordsAt({ chunk: 1 } as PlaceWanted)).toThrow('until({ chunk }) is not known; known are phase, layer, q, kv')
   })

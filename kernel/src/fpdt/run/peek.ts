@@ -3,6 +3,7 @@ import { type MimeBundle, TO_MIME } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import type { NativeStep } from '../../execute/native.js'
 import { fromBf16 } from '../../model/bf16.js'
+import type { Plan } from '../../plan/plan.js'
 import type { Op } from '../../schedule/ops.js'
 import type { Standing } from '../../schedule/standing.js'
 import { validTiers } from '../../schedule/validity.js'
@@ -56,10 +57,7 @@ export function peekAt(native: NativeStep, { ops, standing, values: { known } }:
   if (!value) throw new FpdtError('not_resident', `no value is called ${name}; names look like ${[...known.keys()].slice(-1)[0]}.`)
   const valid = validTiers(take(ops(), line + 1), standing).get(whole(value).name) ?? new Set()
   const tier = TIERS.find((candidate) => valid.has(candidate))
-  if (!tier) {
-    plan.offsetOf(name, 'device', line) // says where it is when it is on no tier or another
-    throw new FpdtError('not_resident', `${name} has a place on the device, but nothing has been written there after op ${line}.`)
-  }
+  if (!tier) throw new FpdtError('not_resident', `${name} is not in memory now, ${momentOf(line)}: ${whyNot(plan, whole(value).name, line)}.`)
   const bytes = native.read(value, tier, rank, line)
   const count = bytes.byteLength
   const values =
@@ -71,6 +69,21 @@ export function peekAt(native: NativeStep, { ops, standing, values: { known } }:
           ? new Float64Array(bytes.buffer, bytes.byteOffset, count / 8)
           : new Int32Array(bytes.buffer, bytes.byteOffset, count / 4)
   return new Peek(name, tier, rank, value.shape, values, line < 0 ? 'before the first op' : `after ${plan.listing[line]}`)
+}
+
+function momentOf(line: number): string {
+  return line < 0 ? 'before the first op' : `after op ${line}`
+}
+/** Why a value holds nothing after the op at `line`: when it did, and when it will. */
+function whyNot({ find, residencies, words }: Plan, name: string, line: number): string {
+  const place = TIERS.find((tier) => find(name, tier, line))
+  if (place) return `it has a place on the ${place}, and nothing has been written there yet`
+  const places = residencies.filter((residency) => residency.value && residency.name === name)
+  const freed = Math.max(...places.map(({ death }) => death).filter((death) => death <= line))
+  const made = Math.min(...places.map(({ birth }) => birth).filter((birth) => birth > line))
+  const past = Number.isFinite(freed) ? [`it was freed at op ${freed}`] : []
+  const future = Number.isFinite(made) ? [`it is made${past.length > 0 ? ' again' : ''} by op ${made}, ${words(made)}`] : []
+  return [...past, ...future].join(', and ') || 'no op of this step makes it'
 }
 
 function* take<T>(items: Iterable<T>, count: number): Iterable<T> {
