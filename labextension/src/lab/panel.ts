@@ -51,7 +51,7 @@ export class RunPanel extends Widget {
   readonly #ended = new AbortController()
   /** Takes newer data when the panel can be seen, and not more often than the reader wants. */
   readonly #data: Painter<'run'>
-  #newest: (() => Run) | null = null
+  #newest: (() => Run | null) | null = null
   #taken_ms = 0
   #header: HTMLElement
   #themes: { dispose(): void } | null = null
@@ -90,8 +90,8 @@ export class RunPanel extends Widget {
     Object.defineProperty(this.node, 'fpdtState', { get: () => this.#state() })
   }
 
-  /** Takes newer data of the same run; `newest` is asked for it when it is drawn, which is not at all while nobody can see it. */
-  setRun(newest: () => Run): void {
+  /** Takes newer data of the same run; `newest` is asked for it when it is drawn, which is not at all while nobody can see it. Null: nothing newer. */
+  setRun(newest: () => Run | null): void {
     this.#newest = newest
     this.#data.mark(['run'])
   }
@@ -186,7 +186,8 @@ export class RunPanel extends Widget {
     }
     this.#newest = null
     this.#taken_ms = performance.now()
-    this.session.setRun(run())
+    const newer = run()
+    if (newer) this.session.setRun(newer)
   }
 
   #readTheme(): void {

@@ -77,6 +77,19 @@ export class Session {
     return pointer_ns ?? cursor_ns ?? restingInstant(run, window)
   }
 
+  /** The step of the place that the reader went to or picked; null while the picture moves with the run, and nothing of a time is picked. */
+  get placeStep(): number | null {
+    const { run, window, follow, pinned } = this.#shown
+    const { extent, steps, spans } = run
+    const isWhole = window.start_ns === extent.start_ns && window.end_ns === extent.end_ns
+    const stepAt = (time_ns: number): number[] => steps.filter(({ end_ns }) => end_ns > time_ns).slice(0, 1).map(({ step }) => step)
+    const places = [
+      ...(isWhole || (follow && window.end_ns === extent.end_ns) ? [] : stepAt(window.start_ns)),
+      ...(pinned?.kind === 'span' ? [spans.step[pinned.row]] : pinned?.kind === 'instant' ? stepAt(pinned.time_ns) : []),
+    ]
+    return places.length > 0 ? Math.min(...places) : null
+  }
+
   change(patch: Partial<Shown>): void {
     const changed = new Set((Object.keys(patch) as (keyof Shown)[]).filter((key) => !same(key, patch, this.#shown)))
     if (changed.size === 0) return

@@ -2,7 +2,7 @@
  * What a reader can ask of a training that runs: pause, step, run until, stop; hold the view; look at values. What cannot be asked
  * now stays where it is and says why: on its own when it is pointed at, in the line below when it is pressed.
  */
-import { type Control, count, PHASES, type PlaceWanted, panned, READS, type Run, type RunStatus, type Target, UNITS, type Unit, WRITES } from 'fpdt/trace'
+import { type Control, count, PHASES, type PlaceWanted, panned, type RunStatus, UNITS, type Unit } from 'fpdt/trace'
 import { button } from '../lab/button.js'
 import { element } from '../lab/dom.js'
 import { heat } from '../lab/heat.js'
@@ -10,9 +10,12 @@ import { Roving } from '../lab/roving.js'
 import type { Session } from '../lab/session.js'
 import type { Peeked } from './incoming.js'
 import type { LiveLink } from './link.js'
+import { LIMITS } from './live-run.js'
+import { type Offered, offered } from './peekable.js'
 
 /** Values of a buffer that are asked for. */
 const MOST_VALUES = 16_384
+const PLACE_KEPT = `The view is held at the place you look at: the newest ${LIMITS.steps} steps no longer have it. Follow goes on with them.`
 
 export class Controls {
   readonly #pause = action('Pause training', () => this.#ask(this.#link.status?.activity === 'running' ? { verb: 'pause' } : { verb: 'resume' }))
@@ -37,6 +40,7 @@ export class Controls {
   readonly #ends: { dispose(): void }[]
   readonly #roving: Roving
   #names = ''
+  #wasPlaceKept = false
   #peeked: Peeked | null = null
 
   readonly #link: LiveLink
@@ -87,8 +91,8 @@ export class Controls {
   }
 
   #update(): void {
-    const { status, reason, behind, isBound } = this.#link
-    const { run } = this.#session.shown
+    const { status, reason, behind, isPlaceKept, isBound } = this.#link
+    const { run, pinned } = this.#session.shown
     const isLive = isBound && reason === ''
     // A prediction has nothing to control, nor has a run that ended and that no kernel knows.
     this.node.hidden = !isBound || (status === null && (run.head.origin === 'predicted' || ['done', 'stopped', 'failed'].includes(run.head.state)))
@@ -105,26 +109,36 @@ export class Controls {
     name(this.#hold, behind === null ? 'Hold view' : 'Follow')
     allow(this.#hold, behind === null && !isLive ? reason : '')
     this.#badge.textContent = behind === null ? '' : `+${count(behind)} ops`
-    this.#offerBuffers(run, this.#session.shown.pinned)
+    this.#badge.title = isPlaceKept ? PLACE_KEPT : ''
+    if (isPlaceKept && !this.#wasPlaceKept) this.#say(PLACE_KEPT)
+    this.#wasPlaceKept = isPlaceKept
+    const offers = offered(run, pinned, isPaused && status ? status.line : null)
+    this.#offerValues(offers)
     allow(
       this.#peek,
       reason ||
         (!isPaused
           ? 'Values can be looked at while the training is paused.'
-          : this.#buffer.options.length === 0
+          : offers.length === 0
             ? 'Click an op or a buffer in the picture first.'
-            : ''),
+            : offers[0].isAlive
+              ? ''
+              : `${offers[0].name} does not exist where the training stands; pick what lies around its last op.`),
     )
     this.#state.textContent = reason || stateOf(status)
   }
 
   /** The values of what is picked: a buffer, or what an op writes and reads. */
-  #offerBuffers(run: Run, pinned: Target | null): void {
-    const names = pinned ? namesOf(run, pinned) : []
-    if (names.join('\n') === this.#names) return
-    this.#names = names.join('\n')
-    this.#buffer.replaceChildren(...names.map((value) => element('option', '', value, { value })))
-    this.#buffer.hidden = names.length < 2
+  #offerValues(offers: readonly Offered[]): void {
+    const names = offers.map(({ name, isAlive }) => (isAlive ? name : `${name} (not there now)`)).join('\n')
+    if (names === this.#names) return
+    this.#names = names
+    const chosen = this.#buffer.value
+    this.#buffer.replaceChildren(
+      ...offers.map(({ name, isAlive }) => element('option', '', isAlive ? name : `${name} (not there now)`, { value: name, ...(isAlive ? {} : { disabled: '' }) })),
+    )
+    if (offers.some(({ name, isAlive }) => isAlive && name === chosen)) this.#buffer.value = chosen
+    this.#buffer.hidden = offers.length < 2
     this.#roving.settle()
   }
 
@@ -167,8 +181,10 @@ export class Controls {
     const isHeld = this.#link.behind !== null
     this.#link.hold(!isHeld)
     if (!isHeld) return
-    const { run, window } = this.#session.shown
-    this.#session.change({ window: panned(window, run.extent, run.extent.end_ns - window.end_ns) })
+    const { run, window, pinned } = this.#session.shown
+    const isOfThen = pinned?.kind === 'span' || pinned?.kind === 'instant'
+    // Whoever asks to follow lets go of the place, and wants the picture to move.
+    this.#session.change({ window: panned(window, run.extent, run.extent.end_ns - window.end_ns), pinned: isOfThen ? null : pinned, follow: true })
   }
 
   #toggleForm(): void {
@@ -187,14 +203,6 @@ export class Controls {
   #say(words: string): void {
     this.#result.textContent = words
   }
-}
-
-function namesOf({ names, uses, spans }: Run, pinned: Target): string[] {
-  if (pinned.kind === 'buffer') return [names[pinned.buffer]]
-  if (pinned.kind !== 'span') return []
-  const of = (access: number): string[] =>
-    [...uses.op.keys()].flatMap((use) => (uses.op[use] === spans.op[pinned.row] && uses.access[use] & access ? [names[uses.buffer[use]]] : []))
-  return [...new Set([...of(WRITES), ...of(READS)].map((value) => value.replace(/@\w+$/, '')))]
 }
 
 function placeOf({ shape, tier, rank, stride }: Peeked): string {

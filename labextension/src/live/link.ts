@@ -11,7 +11,9 @@ import type { NotebookKernel } from './notebook-kernel.js'
 
 /** What draws a run. */
 export interface RunDisplay {
-  setRun(newest: () => Run): void
+  /** Newer data, asked for when it is drawn; null: nothing newer than what is shown. */
+  setRun(newest: () => Run | null): void
+  readonly session: { readonly placeStep: number | null }
 }
 
 const newClient = (kernel: KernelLike): LiveClient<LiveRun> =>
@@ -27,6 +29,7 @@ export class LiveLink {
   #open: () => Run
   #failure = ''
   #heldAt: number | null = null
+  #isPlaceKept = false
   readonly #listeners = new Set<() => void>()
 
   constructor(
@@ -57,6 +60,10 @@ export class LiveLink {
   get behind(): number | null {
     return this.#heldAt === null ? null : (this.#followed?.sink.arrived ?? this.#heldAt) - this.#heldAt
   }
+  /** Whether the view is held because newer data no longer has the place that the reader looks at. */
+  get isPlaceKept(): boolean {
+    return this.#isPlaceKept
+  }
   onChange(listener: () => void): { dispose(): void } {
     this.#listeners.add(listener)
     return { dispose: () => this.#listeners.delete(listener) }
@@ -84,6 +91,7 @@ export class LiveLink {
 
   hold(isHeld: boolean): void {
     this.#heldAt = isHeld ? (this.#followed?.sink.arrived ?? 0) : null
+    this.#isPlaceKept = false
     if (!isHeld) this.#show()
     this.#tell()
   }
@@ -137,7 +145,18 @@ export class LiveLink {
 
   #show(): void {
     const sink = this.#followed?.sink
-    if (sink && this.#heldAt === null) this.display.setRun(() => sink.run ?? this.#open())
+    if (sink && this.#heldAt === null) this.display.setRun(() => this.#newest(sink))
+  }
+
+  /** Steps that go must not take the reader's place with them: the view is held before. */
+  #newest(sink: LiveRun): Run | null {
+    if (this.#heldAt !== null) return null
+    const place = this.display.session.placeStep
+    if (place === null || sink.oldest === null || sink.oldest <= place) return sink.run ?? this.#open()
+    this.#heldAt = sink.arrived
+    this.#isPlaceKept = true
+    this.#tell()
+    return null
   }
   #tell(): void {
     for (const listener of [...this.#listeners]) listener()

@@ -81,6 +81,10 @@ export class LiveRun implements RunSink {
   get arrived(): number {
     return this.#arrived
   }
+  /** The first step of which it has spans. */
+  get oldest(): number | null {
+    return this.#spans.from(0).step[0] ?? null
+  }
   /** Why nothing more can be drawn of it, in words. */
   get failure(): string {
     return this.#failure

@@ -29,7 +29,10 @@ export function shown(view: View, extent: Extent, start_ns: number, end_ns: numb
   return placed(view, extent, start_ns, Math.min(whole, Math.max(end_ns - start_ns, Math.min(NARROWEST_NS, whole))))
 }
 
+/** A window at the end of the run ends exactly there: by that it is known to move on with it. */
 function placed(view: View, extent: Extent, start: number, length: number): View {
-  const start_ns = Math.min(Math.max(start, extent.start_ns), extent.end_ns - length)
+  const latest = extent.end_ns - length
+  if (start >= latest) return { ...view, start_ns: latest, end_ns: extent.end_ns }
+  const start_ns = Math.max(start, extent.start_ns)
   return { ...view, start_ns, end_ns: start_ns + length }
 }
