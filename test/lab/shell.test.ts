@@ -79,13 +79,13 @@ describe('views of a run', () => {
     await rows.nth(3).click()
     const { pinned } = await stateWhen(panel, (state) => state.pinned !== null)
     expect(pinned).toEqual(hover)
-    expect(await rows.nth(3).getAttribute('aria-selected')).toBe('true')
+    expect(await rows.nth(3).getAttribute('aria-current')).toBe('true')
     const op = (await rows.nth(3).locator('td').first().innerText()).trim()
     await eventually(() => details(panel)).toContain(op)
     await stageOf(panel).focus()
     for (let i = 0; i < 8; i++) await at.keyboard.press('w')
     await stateWhen(panel, (state) => length(state) < 0.1 * (state.extent.end_ns - state.extent.start_ns))
-    await eventually(() => viewOf(panel, 'ops').locator('caption').innerText()).toMatch(/^[\d,]+ ops in view\.|^The first 300 of (?!8,084)/)
+    await eventually(() => viewOf(panel, 'ops').locator('caption').innerText()).toMatch(/^[\d,]+ ops in view\.|^1 to 300 of (?!8,084)/)
   })
 
   it('keep an instant on a click beside the ops, and let go of it on Esc', async () => {
@@ -244,6 +244,65 @@ describe('the wheel', () => {
   })
 })
 
+describe('what is in sight', () => {
+  it('is two lines, whatever is pointed at or kept; the answers come after them', async () => {
+    const { at, panel } = await opened()
+    const lines = panel.locator('.jp-FPDT-lines')
+    const height = (): Promise<number> => lines.evaluate((node) => node.getBoundingClientRect().height)
+    const lineHeight = await lines.evaluate((node) => Number.parseFloat(getComputedStyle(node).lineHeight))
+    const before = await height()
+    expect(before / lineHeight).toBeCloseTo(2, 1)
+    const { picture } = await stateOf(panel)
+    const lane = picture.lanes[0]
+    const point = await onPage(stageOf(panel), lane.x + lane.width * 0.4, lane.y + 8)
+    await at.mouse.click(point.x, point.y)
+    await eventually(() => panel.locator('.jp-FPDT-asked').innerText()).toContain('What it touches')
+    await at.mouse.move(5, 5)
+    await eventually(() => details(panel)).toMatch(/kept, Esc lets go/)
+    expect(await lines.locator('> div').count()).toBe(2)
+    expect(await height()).toBe(before)
+  })
+
+  it('is something in the map of chunks, though chunks are gone when a step ends', async () => {
+    const { panel } = await opened()
+    await toggle(panel, 'Where').click()
+    const label = await stageOf(panel, 'where').getAttribute('aria-label')
+    expect(label).toMatch(/: [1-9]\d* chunks? on device/)
+  })
+})
+
+describe('a toolbar', () => {
+  it('is one stop of Tab; arrow keys, Home and End go between its controls', async () => {
+    const { at, panel } = await opened()
+    const toolbar = panel.getByRole('toolbar', { name: 'View of the run' })
+    const stops = (): Promise<(string | null)[]> =>
+      toolbar
+        .locator('button, select')
+        .evaluateAll((all) => all.filter((one) => (one as HTMLElement).tabIndex === 0).map((one) => one.getAttribute('aria-label')))
+    const focused = (): Promise<string | null> => at.evaluate(() => document.activeElement?.getAttribute('aria-label') ?? null)
+    expect(await stops()).toHaveLength(1)
+    await toggle(panel, 'Timeline').focus()
+    await at.keyboard.press('ArrowRight')
+    expect(await focused()).toMatch(/^Slots: /)
+    expect(await stops()).toEqual([await focused()])
+    await at.keyboard.press('Home')
+    expect(await focused()).toMatch(/^Zoom out/)
+    await at.keyboard.press('ArrowLeft')
+    expect(await focused()).toMatch(/^List the keys/)
+    await at.keyboard.press('Shift+Tab')
+    expect(await toolbar.evaluate((node) => node.contains(document.activeElement))).toBe(false)
+    expect((await stateOf(panel)).pinned).toBe(null)
+  })
+
+  it('is left for the panel, which shows it, when the view with the focus is closed by its number', async () => {
+    const { at, panel } = await opened()
+    await stageOf(panel).focus()
+    await at.keyboard.press('1')
+    await viewOf(panel, 'timeline').waitFor({ state: 'detached' })
+    expect(await panel.evaluate((node) => [node === document.activeElement, getComputedStyle(node).outlineStyle])).toEqual([true, 'solid'])
+  })
+})
+
 describe('a presentation', () => {
   it('is one view in larger type, stepped by arrow keys, and left by Esc with the views that were there', async () => {
     const { at, panel } = await opened()
@@ -262,6 +321,17 @@ describe('a presentation', () => {
     await at.keyboard.press('ArrowLeft')
     await stateWhen(panel, ({ pinned }) => JSON.stringify(pinned) === JSON.stringify(one.pinned))
     await at.screenshot({ path: join(results, 'shell-presentation.png') })
+    // The picture keeps its place, whatever is kept.
+    expect(await panel.locator('.jp-FPDT-asked').isVisible()).toBe(false)
+    expect(await panel.locator('.jp-FPDT-lines').evaluate((node) => node.clientHeight)).toBeLessThan(3 * 1.5 * before.font)
+    await at.keyboard.press('3')
+    await viewOf(panel, 'chunks').waitFor()
+    const small = await viewOf(panel, 'chunks')
+      .locator('.jp-FPDT-controls')
+      .evaluate((node) => Number.parseFloat(getComputedStyle(node).fontSize))
+    expect(small).toBeCloseTo(1.5 * 12, 5)
+    await at.keyboard.press('1')
+    await stateWhen(panel, ({ views }) => views.join() === 'timeline')
     await at.keyboard.press('ArrowUp')
     await viewOf(panel, 'ops').waitFor()
     expect(await panel.locator('.jp-FPDT-view').count()).toBe(1)

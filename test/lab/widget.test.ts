@@ -8,6 +8,7 @@ import { contrastOf } from '../../kernel/src/trace/draw/theme.js'
 import { figure } from '../../kernel/src/trace/figure.js'
 import { saveRun } from '../../kernel/src/trace/saved.js'
 import { RUN_MIME, type SavedRun } from '../../kernel/src/trace/schema.js'
+import { duration } from '../../kernel/src/trace/words/format.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
 import { fixture } from '../null/trace/fixture.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
@@ -164,7 +165,7 @@ describe('a saved run in JupyterLab, with no kernel', () => {
     const lane = picture.lanes[0]
     const point = await onPage(at, lane.x + lane.width * 0.6, lane.y + 8)
     await at.mouse.move(point.x, point.y)
-    await eventually(() => details(at)).toMatch(/@compute\n+rank 0, compute · step \d · [\s\S]*starts at [\s\S]*takes/)
+    await eventually(() => details(at)).toMatch(/@compute · rank 0, compute · step \d · [\s\S]*starts at [\s\S]*takes/)
     const hovered = await details(at)
     await at.mouse.click(point.x, point.y)
     expect((await stateOf(at)).pinned).toMatchObject({ kind: 'span' })
@@ -247,10 +248,51 @@ describe('a saved run in JupyterLab, with no kernel', () => {
     await stateOf(at)
     await at.getByRole('button', { name: 'List the ops in view' }).click()
     const table = at.locator('.jp-FPDT-table')
-    expect(await table.locator('caption').innerText()).toBe('The first 300 of 8,084 ops in view; zoom in to list the others.')
+    expect(await table.locator('caption').innerText()).toBe('1 to 300 of 8,084 ops in view.')
     expect(await table.locator('tbody tr').count()).toBe(300)
     expect(await table.locator('tbody tr').first().innerText()).toMatch(/^gather wPart\[embedding\] -> w\[embedding\]/)
     await at.screenshot({ path: join(results, 'run-table.png') })
+  })
+
+  it('sorts the ops, turns the pages and keeps an op, by keys alone', async () => {
+    const at = await opened('measured.ipynb')
+    await stateOf(at)
+    await at.getByRole('button', { name: 'List the ops in view' }).click()
+    const table = at.locator('.jp-FPDT-ops')
+    const durations = (): Promise<string[]> => table.locator('tbody tr td:nth-child(10)').allInnerTexts()
+    const sort = table.getByRole('button', { name: 'duration', exact: true })
+    await sort.focus()
+    await at.keyboard.press('Enter')
+    const header = table.getByRole('columnheader', { name: 'duration' })
+    expect(await header.getAttribute('aria-sort')).toBe('descending')
+    expect(await table.locator('th[aria-sort]').count()).toBe(1)
+    const { duration_ns } = fixture().spans
+    expect((await durations())[0]).toBe(duration(Math.max(...duration_ns)))
+    await at.keyboard.press('Enter')
+    expect(await header.getAttribute('aria-sort')).toBe('ascending')
+    expect((await durations())[0]).toBe(duration(Math.min(...duration_ns)))
+    const next = at.getByRole('button', { name: 'Next 300 ops' })
+    await next.focus()
+    await at.keyboard.press('Enter')
+    expect(await table.locator('caption').innerText()).toBe('301 to 600 of 8,084 ops in view.')
+    // Sorting begins again with the first page, and what waited longest is its first row.
+    await table.getByRole('button', { name: 'waited', exact: true }).click()
+    expect(await table.locator('caption').innerText()).toBe('1 to 300 of 8,084 ops in view.')
+    expect(await table.locator('tbody tr').first().locator('td').nth(10).innerText()).toMatch(/\d/)
+    const op = table.locator('tbody tr').nth(2).getByRole('button')
+    await op.focus()
+    await at.keyboard.press('Enter')
+    expect(await table.locator('tbody tr').nth(2).getAttribute('aria-current')).toBe('true')
+    const { pinned } = await stateWhen(at, (state) => state.pinned !== null)
+    expect(pinned?.kind).toBe('span')
+    // The op stays in sight while its numbers scroll, and the page is not wider for them.
+    const [before, after] = await table.evaluate((box) => {
+      const left = (): number => box.querySelector('tbody td')?.getBoundingClientRect().left ?? Number.NaN
+      const first = left()
+      box.scrollLeft = 200
+      return [first, left()]
+    })
+    expect(after).toBeCloseTo(before, 0)
   })
 
   it('can be read without seeing it', async () => {
