@@ -82,7 +82,11 @@ export class Session {
     const { run, window, follow, pinned } = this.#shown
     const { extent, steps, spans } = run
     const isWhole = window.start_ns === extent.start_ns && window.end_ns === extent.end_ns
-    const stepAt = (time_ns: number): number[] => steps.filter(({ end_ns }) => end_ns > time_ns).slice(0, 1).map(({ step }) => step)
+    const stepAt = (time_ns: number): number[] =>
+      steps
+        .filter(({ end_ns }) => end_ns > time_ns)
+        .slice(0, 1)
+        .map(({ step }) => step)
     const places = [
       ...(isWhole || (follow && window.end_ns === extent.end_ns) ? [] : stepAt(window.start_ns)),
       ...(pinned?.kind === 'span' ? [spans.step[pinned.row]] : pinned?.kind === 'instant' ? stepAt(pinned.time_ns) : []),

@@ -135,7 +135,9 @@ export class Controls {
     this.#names = names
     const chosen = this.#buffer.value
     this.#buffer.replaceChildren(
-      ...offers.map(({ name, isAlive }) => element('option', '', isAlive ? name : `${name} (not there now)`, { value: name, ...(isAlive ? {} : { disabled: '' }) })),
+      ...offers.map(({ name, isAlive }) =>
+        element('option', '', isAlive ? name : `${name} (not there now)`, { value: name, ...(isAlive ? {} : { disabled: '' }) }),
+      ),
     )
     if (offers.some(({ name, isAlive }) => isAlive && name === chosen)) this.#buffer.value = chosen
     this.#buffer.hidden = offers.length < 2
