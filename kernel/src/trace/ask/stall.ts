@@ -95,7 +95,7 @@ function byWait(run: Run): Uint32Array {
 }
 
 /** When the stream of a span had done what it did before. */
-function freeFrom(run: Run, row: number): number {
+export function freeFrom(run: Run, row: number): number {
   const { spans } = run
   const before = lookupOf(run).previous[row]
   if (before >= 0) return endOf(spans, before)

@@ -1,87 +1,162 @@
-/** The ops in view as a table, with exact numbers. A click on a row keeps its op. */
-import { byteRate, bytes, count, duration, flopRate, flops, KINDS, NONE, opLine, PHASES, type Run, STREAMS, type View, withoutStream } from 'fpdt/trace'
+/**
+ * The ops in view as a table, with exact numbers, in the order of any of them. The op of a row is a button that keeps it. Only the rows of
+ * one page are built, so a run of any size can be looked through.
+ */
+import {
+  byteRate,
+  bytes,
+  count,
+  duration,
+  flopRate,
+  flops,
+  KINDS,
+  NONE,
+  OP_ORDERS,
+  type OpOrder,
+  opLine,
+  opsIn,
+  PHASES,
+  phraseOf,
+  type Run,
+  STREAMS,
+  waitedOf,
+  withoutStream,
+} from 'fpdt/trace'
+import { button } from '../button.js'
 import { element } from '../dom.js'
 import type { Changed, RunView, Session, Shown } from '../session.js'
-import { type Listing, listing } from '../table.js'
 
-/** More rows would make the page slow and would not be read. */
-const MOST_ROWS = 300
+/** More rows at once would make the page slow and would not be read. */
+const PAGE = 300
 
-const COLUMNS = ['op', 'rank', 'stream', 'step', 'phase', 'layer', 'q', 'kv', 'start', 'duration', 'bytes', 'rate', 'FLOP', 'FLOP/s']
+const COLUMNS = ['op', 'rank', 'stream', 'step', 'phase', 'layer', 'q', 'kv', 'start', 'duration', 'waited', 'bytes', 'rate', 'FLOP', 'FLOP/s']
 
 export class OpsView implements RunView {
   readonly name = 'ops'
-  readonly node = element('div', '', [])
+  readonly node: HTMLElement
   readonly #session: Session
-  #spans: readonly number[] = []
+  readonly #heads = COLUMNS.map((name) => element('th', '', isOrder(name) ? [this.#sorter(name)] : name, { scope: 'col' }))
+  readonly #caption = element('caption', '')
+  readonly #body = element('tbody', '')
+  readonly #box: HTMLElement
+  readonly #previous = button(`Previous ${PAGE}`, `Previous ${PAGE} ops`, () => this.#turn(-PAGE))
+  readonly #next = button(`Next ${PAGE}`, `Next ${PAGE} ops`, () => this.#turn(PAGE))
+  readonly #pages = element('div', 'jp-FPDT-controls', [this.#previous, this.#next])
+  #by: OpOrder = 'start'
+  #isDescending = false
+  #first = 0
+  /** All in view. */
+  #inView: Uint32Array = new Uint32Array(0)
+  /** Those of the page. */
+  #spans: Uint32Array = new Uint32Array(0)
 
   constructor(session: Session) {
     this.#session = session
-    this.node.addEventListener('click', (event) => {
-      const row = event.target instanceof Element ? event.target.closest('tbody tr') : null
-      if (row) this.#session.change({ pinned: { kind: 'span', row: this.#spans[this.#rows().indexOf(row)] } })
+    const table = element('table', '', [this.#caption, element('thead', '', [element('tr', '', this.#heads)]), this.#body])
+    // What scrolls must be reachable by keys.
+    this.#box = element('div', 'jp-FPDT-table jp-FPDT-ops', [table], { tabindex: '0', role: 'region', 'aria-label': 'Ops in view' })
+    this.node = element('div', '', [this.#pages, this.#box])
+    this.#body.addEventListener('click', ({ target }) => {
+      const row = this.#spanAt(target)
+      if (row !== null) session.change({ pinned: { kind: 'span', row } })
     })
-    this.node.addEventListener('pointerover', (event) => this.#point(event.target))
-    this.node.addEventListener('pointerleave', () => this.#session.change({ hover: null }))
+    const point = ({ target }: Event): void => {
+      const row = this.#spanAt(target)
+      session.change({ hover: row === null ? null : { kind: 'span', row } })
+    }
+    const leave = (): void => session.change({ hover: null })
+    this.#body.addEventListener('pointerover', point)
+    this.#body.addEventListener('pointerleave', leave)
+    this.#body.addEventListener('focusin', point)
+    this.#body.addEventListener('focusout', leave)
   }
 
   update(shown: Shown, changed: Changed): void {
     if (changed.has('run') || changed.has('window')) {
-      const found = opsInView(shown.run, shown.window)
-      this.#spans = found.slice(0, MOST_ROWS)
-      const top = this.node.firstElementChild?.scrollTop ?? 0
-      this.node.replaceChildren(listing(tableOf(shown.run, this.#spans, found.length)))
-      if (this.node.firstElementChild) this.node.firstElementChild.scrollTop = top
+      // A run that grows leaves the reader on the page.
+      this.#list(changed.has('window') ? 0 : this.#first)
     }
-    const marked = [shown.hover, shown.pinned]
-    for (const [i, row] of this.#rows().entries()) {
-      const [hover, pinned] = marked.map((target) => target?.kind === 'span' && target.row === this.#spans[i])
-      row.classList.toggle('jp-mod-hover', hover)
-      if (pinned) row.setAttribute('aria-selected', 'true')
-      else row.removeAttribute('aria-selected')
-    }
+    this.#mark(shown)
   }
 
   dispose(): void {
     this.node.replaceChildren()
   }
 
-  #rows(): Element[] {
-    return [...this.node.querySelectorAll('tbody tr')]
+  #sorter(by: OpOrder): HTMLElement {
+    const node = element('button', 'jp-FPDT-sort', by, { type: 'button', title: `Sort by ${by}` })
+    node.addEventListener('click', () => {
+      // The first click shows what is largest, or what was first.
+      this.#isDescending = by === this.#by ? !this.#isDescending : by !== 'start'
+      this.#by = by
+      this.#box.scrollTop = 0
+      this.#list(0)
+      this.#mark(this.#session.shown)
+    })
+    return node
   }
 
-  #point(at: EventTarget | null): void {
-    const row = at instanceof Element ? at.closest('tbody tr') : null
-    this.#session.change({ hover: row ? { kind: 'span', row: this.#spans[this.#rows().indexOf(row)] } : null })
+  #turn(by: number): void {
+    this.#box.scrollTop = 0
+    this.#list(this.#first + by)
+    this.#mark(this.#session.shown)
+  }
+
+  #list(first: number): void {
+    const { run, window } = this.#session.shown
+    this.#inView = opsIn(run, window, this.#by, this.#isDescending)
+    const total = this.#inView.length
+    this.#first = first < total ? Math.max(0, first) : 0
+    this.#spans = this.#inView.slice(this.#first, this.#first + PAGE)
+    this.#caption.textContent = captionOf(this.#first, this.#spans.length, total)
+    this.#body.replaceChildren(...Array.from(this.#spans, (row) => rowOf(run, row)))
+    this.#pages.hidden = total <= PAGE
+    this.#previous.disabled = this.#first === 0
+    this.#next.disabled = this.#first + PAGE >= total
+    for (const [i, name] of COLUMNS.entries()) {
+      if (name === this.#by) this.#heads[i].setAttribute('aria-sort', this.#isDescending ? 'descending' : 'ascending')
+      else this.#heads[i].removeAttribute('aria-sort')
+    }
+  }
+
+  #mark({ hover, pinned }: Shown): void {
+    const at = (target: Shown['hover']): number => (target?.kind === 'span' ? target.row : -1)
+    for (const [i, row] of [...this.#body.children].entries()) {
+      row.classList.toggle('jp-mod-hover', at(hover) === this.#spans[i])
+      if (at(pinned) === this.#spans[i]) row.setAttribute('aria-current', 'true')
+      else row.removeAttribute('aria-current')
+    }
+  }
+
+  #spanAt(node: EventTarget | null): number | null {
+    const row = node instanceof Element ? node.closest('tr') : null
+    return row ? this.#spans[[...this.#body.children].indexOf(row)] : null
   }
 }
 
-function opsInView({ spans }: Run, window: View): number[] {
-  const found: number[] = []
-  for (let row = 0; row < spans.op.length; row++) {
-    if (spans.start_ns[row] < window.end_ns && spans.start_ns[row] + spans.duration_ns[row] > window.start_ns) found.push(row)
-  }
-  return found.sort((a, b) => spans.start_ns[a] - spans.start_ns[b])
+function isOrder(name: string): name is OpOrder {
+  return (OP_ORDERS as readonly string[]).includes(name)
 }
 
-function tableOf(run: Run, rows: readonly number[], inView: number): Listing {
-  return {
-    caption:
-      inView > rows.length ? `The first ${count(rows.length)} of ${count(inView)} ops in view; zoom in to list the others.` : `${count(inView)} ops in view.`,
-    columns: COLUMNS,
-    rows: rows.map((row) => cells(run, row)),
-  }
+function captionOf(first: number, rows: number, total: number): string {
+  return rows === total ? `${count(total)} ops in view.` : `${count(first + 1)} to ${count(first + rows)} of ${count(total)} ops in view.`
+}
+
+function rowOf(run: Run, row: number): HTMLElement {
+  const op = run.spans.op[row]
+  const name = element('button', 'jp-FPDT-link', withoutStream(opLine(run, op)), { type: 'button', title: phraseOf(run, op) })
+  return element('tr', '', [element('td', '', [name]), ...cells(run, row).map((text) => element('td', '', text))])
 }
 
 function cells(run: Run, row: number): string[] {
   const { spans } = run
   const length = spans.duration_ns[row]
   const index = (value: number): string => (value === NONE ? '' : String(value))
+  const waited = waitedOf(run, row)
   const moved = spans.bytes[row]
   const operations = spans.flops[row]
   const moves = KINDS[spans.kind[row]] !== 'compute' && length > 0
   return [
-    withoutStream(opLine(run, spans.op[row])),
     String(spans.rank[row]),
     STREAMS[spans.stream[row]],
     String(spans.step[row]),
@@ -91,6 +166,7 @@ function cells(run: Run, row: number): string[] {
     index(spans.kv[row]),
     duration(spans.start_ns[row]),
     duration(length),
+    waited > 0 ? duration(waited) : '',
     moved > 0 ? bytes(moved) : '',
     moved > 0 && moves ? byteRate(moved, length) : '',
     operations > 0 ? flops(operations) : '',
