@@ -9,6 +9,7 @@ import {
   CATEGORY_WORDS,
   duration,
   highestAt,
+  instant,
   levelsAt,
   levelWords,
   NONE,
@@ -19,6 +20,7 @@ import {
   stallOf,
   type Target,
   TIERS,
+  type View,
 } from 'fpdt/trace'
 import { askedBuffer, askedMeeting } from './asked/buffer.js'
 import { askedInstant } from './asked/instant.js'
@@ -69,19 +71,19 @@ export class Details {
 
 function linesOf({ run, window, hover, pinned, pointer_ns, cursor_ns }: Shown): HTMLElement[] {
   const target = hover ?? pinned
-  const instant = pointer_ns ?? cursor_ns
-  const atInstant = instant === null ? [] : [`At ${duration(instant)}: ${levelsAt(run, window.rank, instant)}`]
-  const told = target ? about(run, target) : []
+  const time_ns = pointer_ns ?? cursor_ns
+  const atInstant = time_ns === null ? [] : [`At ${instant(time_ns, window.end_ns - window.start_ns)}: ${levelsAt(run, window.rank, time_ns)}`]
+  const told = target ? about(run, target, window) : []
   const lines = told.length > 0 ? told : atInstant.length > 0 ? atInstant : [HELP]
   if (told.length > 0 && !hover) lines[1] = ['kept, Esc lets go', ...lines.slice(1)].join(' · ')
   return lines.map((line, i) => element('div', told.length > 0 && i === 0 ? 'jp-FPDT-subject' : '', line))
 }
 
 /** A target in two lines, the first of which names it. */
-function about(run: Run, target: Target): string[] {
+function about(run: Run, target: Target, window: View): string[] {
   switch (target.kind) {
     case 'span': {
-      const { phrase, op, place, cost } = opWords(run, target.row)
+      const { phrase, op, place, cost } = opWords(run, target.row, window)
       const stall = stallOf(run, target.row)
       // A phrase that is the notation itself says it once.
       return [phrase, [...(op.startsWith(phrase) ? [] : [op]), place, cost, ...(stall ? [stall.words] : [])].join(' · ')]

@@ -18,6 +18,20 @@ export function duration(ns: number): string {
   return scaled(ns, 1000, ['ns', 'µs', 'ms', 's'])
 }
 
+/** An instant in a window of so many nanoseconds: digits enough to tell its thousandths apart. `3.50214 s`, `6 min 35.104 s`. */
+export function instant(ns: number, window_ns: number): string {
+  const told = duration(ns)
+  if (!Number.isFinite(ns) || !(window_ns > 0)) return told
+  const size = Math.abs(ns)
+  const exponent = size >= 1e9 ? 9 : size >= 1e6 ? 6 : size >= 1e3 ? 3 : 0
+  const places = Math.min(exponent, Math.ceil(exponent + 3 - Math.log10(window_ns)))
+  if (places <= (/\.(\d+)/.exec(told)?.[1].length ?? 0)) return told
+  const value = Number((ns / 10 ** exponent).toFixed(places))
+  if (size < 120e9) return `${value.toFixed(places)}${NARROW}${['ns', 'µs', 'ms', 's'][exponent / 3]}`
+  const minutes = Math.floor(value / 60)
+  return `${minutes}${NARROW}min ${(value - 60 * minutes).toFixed(places)}${NARROW}s`
+}
+
 /** `12.9 GFLOP`. */
 export function flops(value: number): string {
   return scaled(

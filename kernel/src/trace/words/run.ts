@@ -1,10 +1,10 @@
 /** A run in plain words: what a reader sees on hover, above the picture, and what a screen reader says instead of it. */
 
 import { opLine, verbOf, withoutStream } from '../ask/op-text.js'
-import type { Run } from '../model/run.js'
+import type { Extent, Run } from '../model/run.js'
 import { levelsAfter, type Stack } from '../model/stack.js'
 import { KINDS, NONE, type RunHead, type StepSummary } from '../schema.js'
-import { byteRate, bytes, count, counted, duration, flopRate, flops, percent } from './format.js'
+import { byteRate, bytes, count, counted, duration, flopRate, flops, instant, percent } from './format.js'
 import { CATEGORY_WORDS, placeWords } from './names.js'
 import { phraseOf } from './phrase.js'
 
@@ -17,10 +17,11 @@ export interface OpWords {
   readonly cost: string
 }
 
-export function opWords(run: Run, row: number): OpWords {
+/** `window`: what is in view, which says how exact its beginning is to be. */
+export function opWords(run: Run, row: number, window: Extent = run.extent): OpWords {
   const { spans } = run
   const length = spans.duration_ns[row]
-  const parts = [`starts at ${duration(spans.start_ns[row])}`, `takes ${duration(length)}`]
+  const parts = [`starts at ${instant(spans.start_ns[row], window.end_ns - window.start_ns)}`, `takes ${duration(length)}`]
   if (spans.flops[row] > 0) parts.push(length > 0 ? `${flops(spans.flops[row])} at ${flopRate(spans.flops[row], length)}` : flops(spans.flops[row]))
   if (spans.bytes[row] > 0) {
     const moves = KINDS[spans.kind[row]] !== 'compute'

@@ -14,7 +14,7 @@ export function askedOp(session: Session, run: Run, { row }: Target & { kind: 's
     CATEGORY_WORDS[CATEGORIES[buffers.category[buffer]]],
   ])
   const total = usesOf(run, spans.op[row]).reduce((sum, { buffer }) => sum + buffers.size_bytes[buffer], 0)
-  const { phrase, op, place, cost } = opWords(run, row)
+  const { phrase, op, place, cost } = opWords(run, row, session.shown.window)
   return [
     answer(phrase, [...(op.startsWith(phrase) ? [] : [sentence(op)]), sentence(place), sentence(cost)]),
     answer(

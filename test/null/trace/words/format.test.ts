@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { byteTicks, timeTicks } from '../../../../kernel/src/trace/draw/ticks.js'
-import { byteRate, bytes, count, counted, duration, flopRate, percent } from '../../../../kernel/src/trace/words/format.js'
+import { byteRate, bytes, count, counted, duration, flopRate, instant, percent } from '../../../../kernel/src/trace/words/format.js'
 
 const plain = (text: string): string => text.replaceAll('\u202f', ' ')
 
@@ -29,6 +29,25 @@ describe('format', () => {
       '3.45 s',
       '12 min 5 s',
     ])
+  })
+  it('writes instants so that those of a window differ', () => {
+    const of = [[3.5e9, 20e9], [3.502141e9, 4e6], [12_345, 1e3], [395.104e9, 1e9], [395.104e9, 1e12], [179.9996e9, 1e9], [5, 64], [3.5e9, 0]] as const // biome-ignore format: pairs
+    expect(of.map(([ns, window_ns]) => plain(instant(ns, window_ns)))).toEqual([
+      '3.50 s',
+      '3.502141 s',
+      '12.345 µs',
+      '6 min 35.104 s',
+      '6 min 35 s',
+      '3 min 0.000 s',
+      '5 ns',
+      '3.50 s',
+    ])
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 1e13 }), fc.integer({ min: 64, max: 1e12 }), (ns, window_ns) => {
+        const next = ns + Math.max(1, Math.ceil(window_ns / 100))
+        expect(instant(next, window_ns)).not.toBe(instant(ns, window_ns))
+      }),
+    )
   })
   it('writes rates, counts and shares', () => {
     expect(
