@@ -79,6 +79,27 @@ it('gets the plan at once, once for all that came together, and again after the 
   await run.close()
 })
 
+it.each([
+  ['older', LIVE_VERSION - 1, /^this page is of an older fpdt than the kernel .*: reload the page/],
+  ['newer', LIVE_VERSION + 1, /^this page is of a newer fpdt than the kernel .*: reload the page; if that does not help, restart the kernel/],
+  ['of no version', undefined, /^this page is of another fpdt than the kernel .*: reload the page/],
+])('a page that is %s hears which version the kernel speaks, and why nothing else is answered', async (_, version, words) => {
+  const run = await device.train(model, { sequence: 200, chunk: 40, ranks: 2, dtype: 'f32' })
+  const page = new PageComm()
+  opened(page, { data: { version } })
+  page.tell({ op: 'follow', run_id: run.head.run_id })
+  page.tell({ op: 'unheard of', request: 7 })
+  await run.step(text)
+  await setTimeout(200)
+  expect(page.heard).toEqual([
+    { op: 'runs', version: LIVE_VERSION, runs: [] },
+    { op: 'refused', request: -1, words: expect.stringMatching(words) },
+    { op: 'refused', request: 7, words: expect.stringMatching(words) },
+  ])
+  expect(page.isClosed).toBe(false)
+  await run.close()
+})
+
 it('is told that a step is over when its spans are out, however far behind it is', async () => {
   const run = await device.train(model, { sequence: 200, chunk: 40, ranks: 2, dtype: 'f32' })
   const { run_id } = run.head

@@ -14,6 +14,7 @@ import {
   type RunState,
   type RunStatus,
   type SpanColumns,
+  versionWords,
 } from 'fpdt/trace'
 
 /** The values of a buffer, as `peek` found them. */
@@ -45,8 +46,8 @@ export function readMessage(data: unknown, buffers: Buffers): Incoming {
   const buffer = (index: number): Uint8Array => bytes[index] ?? wrong(`it has ${bytes.length} buffers, not ${index + 1}`)
   switch (message.op) {
     case 'runs': {
-      if (message.version !== LIVE_VERSION)
-        wrong(`it speaks version ${String(message.version).slice(0, 20)} of live runs, this page version ${LIVE_VERSION}; install the same fpdt for both`)
+      const otherVersion = versionWords(LIVE_VERSION, message.version)
+      if (otherVersion) throw new Error(otherVersion)
       return { op: 'runs', version: LIVE_VERSION, runs: list(message.runs, 'runs', MOST_RUNS).map(statusOf) }
     }
     case 'plan': {

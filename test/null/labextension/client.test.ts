@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { CREDIT, type PageMessage } from '../../../kernel/src/trace/live/messages.js'
+import { CREDIT, LIVE_VERSION, type PageMessage } from '../../../kernel/src/trace/live/messages.js'
 import { LiveClient } from '../../../labextension/src/live/client.js'
 import { LiveRun } from '../../../labextension/src/live/live-run.js'
 import { fixture } from '../trace/fixture.js'
@@ -186,7 +186,9 @@ describe('a page and a kernel', () => {
 
   it.each([
     ['no object', 'hello', /is no object/],
-    ['another version', { op: 'runs', version: 99, runs: [] }, /version 99/],
+    ['of a newer kernel', { op: 'runs', version: LIVE_VERSION + 1, runs: 'new' }, /^This page is of an older fpdt than the kernel .*: reload the page/],
+    ['of an older kernel', { op: 'runs', version: 0, runs: [] }, /^This page is of a newer fpdt than the kernel .*: reload the page; .* restart the kernel/],
+    ['of no version', { op: 'runs', runs: [] }, /^This page is of another fpdt than the kernel .*: reload the page/],
     ['no list', { op: 'runs', version: 1, runs: {} }, /runs is no list/],
   ])('a message that is %s ends the talk in words', async (_, message, words) => {
     const { kernel, page } = following()

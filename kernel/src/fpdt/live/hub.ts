@@ -3,9 +3,10 @@
  * next to nothing; one timer serves all pages, and runs only while a page has something to be told.
  */
 import { COMM_HOST, type Comm, onComm } from '../../comm/index.js'
-import { BATCH_MS, LIVE_TARGET, type RunStatus } from '../../trace/live/messages.js'
+import { BATCH_MS, LIVE_TARGET, LIVE_VERSION, type RunStatus, versionWords } from '../../trace/live/messages.js'
 import { type FollowedRun, statusOf } from './followed-run.js'
 import { Page } from './page.js'
+import { requestOf } from './requests.js'
 
 /** Of the main thread's time, while something runs: telling pages of it takes no more, as long as they still hear of it SLOWEST_MS later. */
 const MOST_SHARE = 0.01
@@ -39,7 +40,9 @@ export function showLive(run: FollowedRun): () => void {
 function register(): void {
   if (isRegistered) return
   isRegistered = true
-  onComm(LIVE_TARGET, (comm) => {
+  onComm(LIVE_TARGET, (comm, { data }) => {
+    const otherVersion = versionWords(data.version, LIVE_VERSION)
+    if (otherVersion) return turnAway(comm, otherVersion)
     const page = new Page(comm, runs, wake)
     pages.set(comm, page)
     comm.onMessage(({ data }) => page.receive(data))
@@ -50,6 +53,12 @@ function register(): void {
     }
     page.tell(statuses())
   })
+}
+
+/** Says why to a page of any version. It stays open: a page that were hung up on would take the runs for gone. */
+function turnAway(comm: Comm, words: string): void {
+  comm.onMessage(({ data }) => comm.send({ op: 'refused', request: requestOf(data), words: `${words}.` }))
+  comm.send({ op: 'runs', version: LIVE_VERSION, runs: [] })
 }
 
 function changed(): void {

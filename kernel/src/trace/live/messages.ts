@@ -17,6 +17,8 @@
  * followed run from 1 without a gap. A page that misses one says `follow` again and gets plan and a snapshot: the newest spans
  * that fit. Tables travel as buffers, each one self-contained Arrow stream (`codec.ts`), uncompressed.
  *
+ * Each says its version first, the page as it opens and the kernel in `runs`. Where they differ the kernel serves nothing, and both say why.
+ *
  * The target is there from the first run on; a page that opens the comm before gets it closed, and opens it again when it sees an
  * output of a run. A run that is closed is said to be so once, and is in no later list.
  */
@@ -25,6 +27,13 @@ import type { PlaceWanted, Unit } from '../units.js'
 
 export const LIVE_TARGET = 'fpdt.runs'
 export const LIVE_VERSION = 1
+/** What a reader does where page and kernel speak different versions; '' where they speak the same. */
+export function versionWords(page: unknown, kernel: unknown): string {
+  if (page === kernel) return ''
+  const than = Number(page) < Number(kernel) ? 'an older fpdt than' : Number(page) > Number(kernel) ? 'a newer fpdt than' : 'another fpdt than'
+  const versions = [page, kernel].map((version) => String(version).slice(0, 20))
+  return `this page is of ${than} the kernel (version ${versions[0]} of live runs, not version ${versions[1]}): reload the page; if that does not help, restart the kernel`
+}
 /** Messages of one run that may be on their way to a page that has not acknowledged them. */
 export const CREDIT = 16
 /** Least time between two messages of spans of one run. */
