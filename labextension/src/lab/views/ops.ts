@@ -9,6 +9,7 @@ import {
   duration,
   flopRate,
   flops,
+  instant,
   KINDS,
   NONE,
   OP_ORDERS,
@@ -19,6 +20,7 @@ import {
   phraseOf,
   type Run,
   STREAMS,
+  type View,
   waitedOf,
   withoutStream,
 } from 'fpdt/trace'
@@ -109,7 +111,7 @@ export class OpsView implements RunView {
     this.#first = first < total ? Math.max(0, first) : 0
     this.#spans = this.#inView.slice(this.#first, this.#first + PAGE)
     this.#caption.textContent = captionOf(this.#first, this.#spans.length, total)
-    this.#body.replaceChildren(...Array.from(this.#spans, (row) => rowOf(run, row)))
+    this.#body.replaceChildren(...Array.from(this.#spans, (row) => rowOf(run, row, window)))
     this.#pages.hidden = total <= PAGE
     this.#previous.disabled = this.#first === 0
     this.#next.disabled = this.#first + PAGE >= total
@@ -142,13 +144,13 @@ function captionOf(first: number, rows: number, total: number): string {
   return rows === total ? `${count(total)} ops in view.` : `${count(first + 1)} to ${count(first + rows)} of ${count(total)} ops in view.`
 }
 
-function rowOf(run: Run, row: number): HTMLElement {
+function rowOf(run: Run, row: number, window: View): HTMLElement {
   const op = run.spans.op[row]
   const name = element('button', 'jp-FPDT-link', withoutStream(opLine(run, op)), { type: 'button', title: phraseOf(run, op) })
-  return element('tr', '', [element('td', '', [name]), ...cells(run, row).map((text) => element('td', '', text))])
+  return element('tr', '', [element('td', '', [name]), ...cells(run, row, window).map((text) => element('td', '', text))])
 }
 
-function cells(run: Run, row: number): string[] {
+function cells(run: Run, row: number, window: View): string[] {
   const { spans } = run
   const length = spans.duration_ns[row]
   const index = (value: number): string => (value === NONE ? '' : String(value))
@@ -164,7 +166,7 @@ function cells(run: Run, row: number): string[] {
     index(spans.layer[row]),
     index(spans.q[row]),
     index(spans.kv[row]),
-    duration(spans.start_ns[row]),
+    instant(spans.start_ns[row], window.end_ns - window.start_ns),
     duration(length),
     waited > 0 ? duration(waited) : '',
     moved > 0 ? bytes(moved) : '',
