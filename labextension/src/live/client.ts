@@ -49,6 +49,8 @@ export interface Reach {
   readonly status: RunStatus | null
   /** Why nothing can be asked of the run, in words; empty when it can. */
   readonly reason: string
+  /** The kernel says what this page cannot read: no run of it can be followed, whatever its state. */
+  readonly isForeign: boolean
 }
 
 const ACK_MS = 1000
@@ -90,6 +92,7 @@ export class LiveClient<Sink extends RunSink> {
   #comm: CommLike | null = null
   /** Why there is no talk with an fpdt; empty when there is. */
   #silence = 'The page has not asked this kernel for its runs yet.'
+  #isForeign = false
   #isAway = false
   #tried_ms = Number.NEGATIVE_INFINITY
   #again: Timer | undefined
@@ -122,7 +125,7 @@ export class LiveClient<Sink extends RunSink> {
       this.#over.get(run_id) ||
       this.#silence ||
       (status === null ? 'The kernel does not have this run: this is what was saved.' : '')
-    return { status, reason }
+    return { status, reason, isForeign: this.#isForeign }
   }
   /** When a status, or the talk with the kernel, has changed. */
   onChange(listener: () => void): { dispose(): void } {
@@ -204,6 +207,7 @@ export class LiveClient<Sink extends RunSink> {
       return
     }
     this.#tried_ms = Date.now()
+    this.#isForeign = false
     try {
       const comm = this.kernel.createComm(LIVE_TARGET)
       // A promise returned from here would hold up all messages of the kernel, and so would long work.
@@ -475,6 +479,7 @@ export class LiveClient<Sink extends RunSink> {
       this.#requests.get(request)?.reject(error instanceof Error ? error : new Error(messageOf(error)))
       this.#requests.delete(request)
     } else if (run_id === undefined) {
+      this.#isForeign = true
       this.#hangUp(messageOf(error))
       this.#say(sentence(messageOf(error)))
     }

@@ -54,7 +54,7 @@ export class Controls {
     this.#link = link
     this.#session = session
     const go = element('button', 'jp-FPDT-button', 'Run', { type: 'submit' })
-    this.#form.append('Run until', this.#phase, ...Object.values(this.#place).map(({ node }) => node), go)
+    this.#form.append('Run until all is done at', this.#phase, ...Object.values(this.#place).map(({ node }) => node), go)
     this.#form.hidden = this.#buffer.hidden = true
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault()
@@ -91,11 +91,12 @@ export class Controls {
   }
 
   #update(): void {
-    const { status, reason, behind, isPlaceKept, isBound } = this.#link
+    const { status, reason, behind, isPlaceKept, isBound, isForeign } = this.#link
     const { run, pinned } = this.#session.shown
     const isLive = isBound && reason === ''
-    // A prediction has nothing to control, nor has a run that ended and that no kernel knows.
-    this.node.hidden = !isBound || (status === null && (run.head.origin === 'predicted' || ['done', 'stopped', 'failed'].includes(run.head.state)))
+    // A prediction has nothing to control, nor has a run that ended and that no kernel knows; that a kernel is not understood must be seen.
+    this.node.hidden =
+      !isBound || (status === null && !isForeign && (run.head.origin === 'predicted' || ['done', 'stopped', 'failed'].includes(run.head.state)))
     this.panel.classList.toggle('jp-mod-live', isLive)
     const isPaused = status?.activity === 'paused' || status?.activity === 'held'
     const verbs: readonly [HTMLButtonElement, Control['verb']][] = [

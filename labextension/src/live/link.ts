@@ -56,6 +56,10 @@ export class LiveLink {
   get reason(): string {
     return this.#failure || (this.#notebook?.runs?.reach(this.run_id).reason ?? NO_KERNEL)
   }
+  /** The kernel cannot be understood by this page, as `reason` says. */
+  get isForeign(): boolean {
+    return this.#notebook?.runs?.reach(this.run_id).isForeign ?? false
+  }
   /** Spans that came since the view was held; null while it is not. */
   get behind(): number | null {
     return this.#heldAt === null ? null : (this.#followed?.sink.arrived ?? this.#heldAt) - this.#heldAt

@@ -122,7 +122,7 @@ describe('a page and a kernel', () => {
     kernel.restart()
     await expect(asked).rejects.toThrow(/restarted/)
     await soon()
-    expect(page.reach(ID)).toEqual({ status: null, reason: expect.stringMatching(/restarted/) })
+    expect(page.reach(ID)).toEqual({ status: null, reason: expect.stringMatching(/restarted/), isForeign: false })
     expect(run.run?.head.state).toBe('lost')
     expect(run.run?.spans.op.length).toBe(9)
     await expect(page.control(ID, { verb: 'pause' })).rejects.toThrow(/restarted/)
@@ -195,8 +195,11 @@ describe('a page and a kernel', () => {
     await soon()
     kernel.sayAnything(message)
     await soon()
-    expect(page.reach(ID).reason).toMatch(words)
+    expect(page.reach(ID)).toMatchObject({ reason: expect.stringMatching(words), isForeign: true })
     expect(kernel.openComms).toBe(0)
+    page.wake()
+    await soon(2000)
+    expect(page.reach(ID)).toMatchObject({ reason: '', isForeign: false })
   })
 
   it.each([
