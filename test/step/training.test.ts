@@ -172,7 +172,8 @@ describe('the picture', () => {
     const run = await device.train(model, { sequence: 64, chunk: 16, ranks: 2 })
     for (let i = 0; i < 3; i++) await run.step(text)
     await expect.poll(() => shown.at(-1)?.steps.length, { timeout: 10_000 }).toBe(3)
-    expect(shown.length).toBe(2)
+    // A first step that takes longer shows its plan meanwhile.
+    expect(shown.filter(({ state }) => state !== 'running').length).toBe(2)
     await run.close()
     expect(shown.at(-1)?.state).toBe('done')
   })
