@@ -36,6 +36,9 @@ export interface PanelState {
   readonly scale: number
 }
 
+/** Following may take one part in so many of the page's time. */
+const SHARE = 4
+
 interface Opened {
   readonly view: RunView
   readonly section: HTMLElement
@@ -53,6 +56,8 @@ export class RunPanel extends Widget {
   readonly #data: Painter<'run'>
   #newest: (() => Run | null) | null = null
   #taken_ms = 0
+  /** What the last picture cost: making its run, and drawing it in the next frame. */
+  #cost_ms = 0
   #header: HTMLElement
   #themes: { dispose(): void } | null = null
   #keys: HTMLElement | null = null
@@ -179,15 +184,18 @@ export class RunPanel extends Widget {
   #takeNewest(): void {
     if (!this.#newest) return
     const run = this.#newest
-    const wait_ms = this.session.shown.run.head.state === 'running' ? this.#taken_ms + 1000 / settings().framesPerSecond - performance.now() : 0
+    const wait_ms = this.session.shown.run.head.state === 'running' ? this.#taken_ms + Math.max(1000 / settings().framesPerSecond, SHARE * this.#cost_ms) - performance.now() : 0
     if (wait_ms > 1) {
       setTimeout(() => this.isDisposed || this.#data.mark(['run']), wait_ms)
       return
     }
     this.#newest = null
     this.#taken_ms = performance.now()
+    // Asked for before those who draw ask for theirs, so it is called before them.
+    requestAnimationFrame((drawn_ms) => setTimeout(() => (this.#cost_ms = made_ms + performance.now() - drawn_ms)))
     const newer = run()
     if (newer) this.session.setRun(newer)
+    const made_ms = performance.now() - this.#taken_ms
   }
 
   #readTheme(): void {
