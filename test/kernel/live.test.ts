@@ -271,7 +271,7 @@ describe('what a page should not send', () => {
 })
 
 describe('a first step', () => {
-  it('shows its plan when it begins, under its own id, and what came of it in the same place', async () => {
+  it('shows its plan when it begins, under its own id, and what came of it in the same place; the next cell shows it anew', async () => {
     await kernel.run(`const fresh = await device.train(${MODEL}, { sequence: 8192, chunk: 1024, ranks: 2 })`)
     const fresh = ((await kernel.run('fresh.head.run_id')).result as string).slice(1, -1)
     const sent = kernel.execute('await fresh.step(text); 0')
@@ -284,7 +284,8 @@ describe('a first step', () => {
       { run_id: fresh, origin: 'measured', state: 'done' },
     ])
     const again = await kernel.run('await fresh.step(text); await fresh.close(); 0')
-    expect(again.outputs.filter(({ type }) => type === 'display_data')).toEqual([])
+    const anew = again.outputs.filter(({ type }) => type === 'display_data')
+    expect(anew.map(({ content }) => content.transient)).toEqual([{ display_id: fresh }]) // where the training is, its controls are
   })
 })
 
