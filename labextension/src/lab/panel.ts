@@ -184,7 +184,10 @@ export class RunPanel extends Widget {
   #takeNewest(): void {
     if (!this.#newest) return
     const run = this.#newest
-    const wait_ms = this.session.shown.run.head.state === 'running' ? this.#taken_ms + Math.max(1000 / settings().framesPerSecond, SHARE * this.#cost_ms) - performance.now() : 0
+    const wait_ms =
+      this.session.shown.run.head.state === 'running'
+        ? this.#taken_ms + Math.max(1000 / settings().framesPerSecond, SHARE * this.#cost_ms) - performance.now()
+        : 0
     if (wait_ms > 1) {
       setTimeout(() => this.isDisposed || this.#data.mark(['run']), wait_ms)
       return
