@@ -20,7 +20,8 @@ export class Roving {
   settle(): void {
     const controls = this.#controls()
     if (!this.#stop || !controls.includes(this.#stop)) this.#stop = controls[0] ?? null
-    for (const control of controls) control.tabIndex = control === this.#stop ? 0 : -1
+    // What is hidden is no stop when it is shown, either.
+    for (const control of this.#all()) control.tabIndex = control === this.#stop ? 0 : -1
   }
 
   #key(event: KeyboardEvent): void {
@@ -35,10 +36,12 @@ export class Roving {
     event.stopPropagation()
   }
 
-  /** Those of an opened menu are the menu's. */
   #controls(): HTMLElement[] {
-    return [...this.#toolbar.querySelectorAll<HTMLElement>('button, select')].filter(
-      (control) => !control.hasAttribute('disabled') && !control.closest('[hidden], [role="menu"]'),
-    )
+    return this.#all().filter((control) => !control.hasAttribute('disabled') && !control.closest('[hidden]'))
+  }
+
+  /** Those of an opened menu are the menu's. */
+  #all(): HTMLElement[] {
+    return [...this.#toolbar.querySelectorAll<HTMLElement>('button, select')].filter((control) => !control.closest('[role="menu"]'))
   }
 }
