@@ -59,7 +59,7 @@ async function pictureViews(page, runs) {
   await shoot(page, 'timeline', viewOf(panel, 'timeline'))
 
   await clickPeak(panel)
-  await shoot(page, 'spike', panel.locator('.jp-FPDT-details'), 700)
+  await shoot(page, 'spike', panel.locator('.jp-FPDT-asked'), 700)
   await panel.press('Escape')
 
   const forward = triangleOf(run, step.step, 0, { phase: 'forward', layer: 1 })
