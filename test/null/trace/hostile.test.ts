@@ -193,7 +193,8 @@ describe('hostile runs', () => {
   })
 
   it('keeps a part of an instant that has more spans than fit', () => {
-    const kept = keepNewest(plain({ spans: spansOf(100, { start_ns: new Float64Array(100).fill(7), duration_ns: new Float64Array(100) }) }), 30)
+    const head = { ...base.head, kept: { spans: 100, of: 100, steps: [1], reason: 'everything' } }
+    const kept = keepNewest(plain({ head, spans: spansOf(100, { start_ns: new Float64Array(100).fill(7), duration_ns: new Float64Array(100) }) }), 30)
     expect(kept.spans.op.length).toBe(30)
     expect(kept.head.kept).toMatchObject({ spans: 30, of: 100 })
     expect(kept.head.kept.reason).toContain('the beginning of step 1')
