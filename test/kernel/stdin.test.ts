@@ -207,7 +207,10 @@ describe('while a cell waits for an answer', () => {
     const gone = new Dealer({ linger: 1000, routingId: 'gone' })
     const stdin = new Dealer({ linger: 0, routingId: 'gone' })
     gone.connect(kernel.addresses.shell)
+    // A question to a socket that is still connecting is asked of nobody.
+    const connected = new Promise((resolve) => stdin.events.on('handshake', resolve))
     stdin.connect(kernel.addresses.stdin)
+    await connected
     await stdin.send(kernel.frames('input_reply', { value: 'here I am' }))
     await gone.send(kernel.frames('execute_request', { code: 'prompt("?")', allow_stdin: true, stop_on_error: false }))
     await stdin.receive()

@@ -82,6 +82,11 @@ export class Answers {
     return found
   }
 
+  /** What can be asked: the run's tables are long. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return `Questions to ${this.run.head.title}: .memory('device'), .stalls(), .meetings({ layer: 0 }), .compare(other.ask())`
+  }
+
   #known(step: number): number {
     if (this.run.spans.step.includes(step)) return step
     const kept = [...new Set(this.run.spans.step)]
