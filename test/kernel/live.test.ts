@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { MOST_BEHIND, MOST_ROWS } from '../../kernel/src/fpdt/live/follower.js'
 import { CREDIT, type RunStatus } from '../../kernel/src/trace/live/messages.js'
+import type { Grid } from '../../kernel/src/trace/model/grid.js'
 import { decodeSavedRun } from '../../kernel/src/trace/saved.js'
 import { RUN_MIME, type RunTables, SPAN_COLUMNS } from '../../kernel/src/trace/schema.js'
 import { eventually as soon, TestKernel } from './client.js'
@@ -151,11 +152,12 @@ describe('a page that controls', () => {
 
     const peeked = await page.peek(run, 'q[1,2]', 1, 100)
     expect(peeked.data).toMatchObject({ op: 'peeked', name: 'q[1,2]', rank: 1 })
-    const { rows, columns, shape, stride } = peeked.data as unknown as { rows: number; columns: number; shape: number[]; stride: [number, number] }
-    expect(rows * columns).toBeLessThanOrEqual(100)
-    expect(rows * columns).toBeGreaterThan(25)
-    expect(Math.ceil(shape.slice(0, -1).reduce((a, b) => a * b, 1) / stride[0])).toBe(rows)
-    expect(peeked.buffers[0].byteLength).toBe(4 * rows * columns)
+    const { shape, rows, columns, block, cellRows, cellColumns, summary } = (peeked.data as unknown as { grid: Omit<Grid, 'values'> }).grid
+    expect(cellRows * cellColumns).toBeLessThanOrEqual(100)
+    expect(cellRows * cellColumns).toBeGreaterThan(10)
+    expect([rows * columns, summary.count]).toEqual(Array(2).fill(shape.reduce((a, b) => a * b, 1)))
+    expect([cellRows, cellColumns]).toEqual([Math.ceil(rows / block[0]), Math.ceil(columns / block[1])])
+    expect(peeked.buffers[0].byteLength).toBe(4 * cellRows * cellColumns)
     expect(new Set(new Float32Array(new Uint8Array(peeked.buffers[0]).buffer)).size).toBeGreaterThan(10)
     expect((await page.peek(run, 'q[9,9]', 0, 100)).data).toMatchObject({ op: 'refused', words: expect.stringContaining('no value is called q[9,9]') })
     expect((await page.peek(run, 'x[0,0]', 7, 100)).data).toMatchObject({ op: 'refused', words: expect.stringContaining('rank 7') })
@@ -224,7 +226,7 @@ describe('a page that controls', () => {
     await eventually(() => page.status(own)?.activity === 'held')
     page.follow(own)
     expect(await answer(page, own, { verb: 'step', unit: 'op' })).toContain('after op 0: fetch x')
-    expect((await page.peek(own, 'x', 0, 2 ** 20)).data).toMatchObject({ rows: 64, columns: 64, stride: [1, 1] })
+    expect((await page.peek(own, 'x', 0, 2 ** 20)).data).toMatchObject({ grid: { shape: [64, 64], cellRows: 64, cellColumns: 64, block: [1, 1] } })
     await answer(page, own, { verb: 'resume' })
     expect((await kernel.run("(await held.complete()).get('x').shape.join()")).result).toBe("'64,64'")
     await eventually(() => page.rows(own) === 2 && page.steps(own).length === 1)

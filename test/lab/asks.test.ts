@@ -8,6 +8,7 @@ import { saveRun } from '../../kernel/src/trace/saved.js'
 import { RUN_MIME, type RunTables } from '../../kernel/src/trace/schema.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
 import { fixture } from '../null/trace/fixture.js'
+import { setTheme } from './drawn.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
 
 let lab: Lab
@@ -45,18 +46,6 @@ async function clickStage(at: Page, x: number, y: number): Promise<void> {
   const stage = at.locator('.jp-FPDT-stage').first()
   await stage.scrollIntoViewIfNeeded()
   await stage.click({ position: { x, y } })
-}
-async function setTheme(at: Page, theme: string): Promise<void> {
-  await at.evaluate(
-    (name) =>
-      (window as unknown as { jupyterapp: { commands: { execute(id: string, args: object): Promise<void> } } }).jupyterapp.commands.execute(
-        'apputils:change-theme',
-        { theme: name },
-      ),
-    theme,
-  )
-  await at.locator(`body[data-jp-theme-name="${theme}"]`).waitFor({ state: 'attached' })
-  await at.waitForTimeout(300)
 }
 async function shoot(at: Page, name: string): Promise<void> {
   for (const [theme, suffix] of [

@@ -7,6 +7,7 @@ import { saveRun } from '../../kernel/src/trace/saved.js'
 import { RUN_MIME, type RunTables } from '../../kernel/src/trace/schema.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
 import { fixture } from '../null/trace/fixture.js'
+import { setTheme } from './drawn.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
 
 let lab: Lab
@@ -70,13 +71,6 @@ const pixelOf = (at: Locator, x: number, y: number): Promise<string> =>
     },
     { x, y },
   )
-async function setTheme(at: Page, theme: string): Promise<void> {
-  // The server remembers what an earlier test chose.
-  if ((await at.locator('body').getAttribute('data-jp-theme-name')) === theme) return
-  type App = { commands: { execute(id: string, args: object): Promise<void> } }
-  await at.evaluate((name) => (window as unknown as { jupyterapp: App }).jupyterapp.commands.execute('apputils:change-theme', { theme: name }), theme)
-  await at.locator(`body[data-jp-theme-name="${theme}"]`).waitFor({ state: 'attached' })
-}
 const axe = fileURLToPath(new URL('../../node_modules/axe-core/axe.min.js', import.meta.url))
 /** What axe finds serious in the panel. */
 async function serious(at: Page): Promise<string[]> {

@@ -29,11 +29,14 @@ export const eventually = <T>(read: () => Promise<T> | T) => expect.poll(read, {
 export const command = (at: Page, id: string, args: object = {}): Promise<unknown> =>
   at.evaluate(([name, options]) => void (window as unknown as LabWindow).jupyterapp.commands.execute(name, options), [id, args] as const)
 
-/** Changes to a theme and waits for it: JupyterLab itself stumbles over a change within a change. */
+/** Changes to a theme and waits for it, and for the end of its splash: JupyterLab itself stumbles over a change within a change. */
 export async function setTheme(at: Page, theme: string): Promise<void> {
+  const splash = at.locator('#jupyterlab-splash')
+  await splash.waitFor({ state: 'detached' })
   if ((await at.locator('body').getAttribute('data-jp-theme-name')) === theme) return
   await command(at, 'apputils:change-theme', { theme })
   await at.locator(`body[data-jp-theme-name="${theme}"]`).waitFor({ state: 'attached' })
+  await splash.waitFor({ state: 'detached' })
 }
 
 /** The n-th run on the page. */

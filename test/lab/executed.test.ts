@@ -10,6 +10,7 @@ import { overlaps } from '../../kernel/src/trace/draw/surface.js'
 import { contrastOf } from '../../kernel/src/trace/draw/theme.js'
 import { RUN_MIME, type SavedRun } from '../../kernel/src/trace/schema.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
+import { setTheme } from './drawn.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -75,15 +76,7 @@ describe('an executed notebook', () => {
     async (theme) => {
       const page = await lab.open({ width: 1200, height: 3400 }) // all in view: what is not is not drawn
       await openWithoutKernel(lab, page, 'executed.ipynb')
-      await page.evaluate(
-        (name) =>
-          (window as unknown as { jupyterapp: { commands: { execute(id: string, args: object): Promise<void> } } }).jupyterapp.commands.execute(
-            'apputils:change-theme',
-            { theme: name },
-          ),
-        theme,
-      )
-      await page.locator(`body[data-jp-theme-name="${theme}"]`).waitFor({ state: 'attached' })
+      await setTheme(page, theme)
       await expect.poll(() => page.locator('.jp-FPDT-stage[data-fpdt-drawn]').count(), { timeout: 30_000 }).toBe(3)
       await expect
         .poll(async () => (await states(page)).every((state) => state.theme.name === (theme.endsWith('Dark') ? 'dark' : 'light')), { timeout: 15_000 })

@@ -8,6 +8,7 @@ import { saveRun } from '../../kernel/src/trace/saved.js'
 import { RUN_MIME, type SavedRun } from '../../kernel/src/trace/schema.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
 import { fixture } from '../null/trace/fixture.js'
+import { setTheme } from './drawn.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
 
 let lab: Lab
@@ -122,10 +123,8 @@ describe('the lesson', () => {
 
   it('is accessible: axe finds nothing serious, in both themes', async () => {
     const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-    type App = { commands: { execute(id: string, args: object): Promise<unknown> } }
     for (const theme of ['JupyterLab Dark', 'JupyterLab Light']) {
-      await page.evaluate((name) => (window as unknown as { jupyterapp: App }).jupyterapp.commands.execute('apputils:change-theme', { theme: name }), theme)
-      await page.locator(`body[data-jp-theme-name="${theme}"]`).waitFor({ state: 'attached' })
+      await setTheme(page, theme)
       await page.waitForTimeout(500)
       if (theme === 'JupyterLab Dark') await page.screenshot({ path: join(results, 'lesson-dark.png') })
       await page.evaluate(axe)

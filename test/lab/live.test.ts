@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Locator, Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
+import { setTheme } from './drawn.js'
 import { kernelStatus, type Lab, results, startLab } from './jupyterlab.js'
 
 const CELLS = [
@@ -45,10 +46,8 @@ const open = async (name: string): Promise<Page> => {
 }
 const shot = async (name: string): Promise<void> => {
   for (const theme of ['Light', 'Dark']) {
-    await command(page, 'apputils:change-theme', { theme: `JupyterLab ${theme}` })
-    await page.locator(`body[data-jp-theme-name="JupyterLab ${theme}"]`).waitFor({ state: 'attached' })
+    await setTheme(page, `JupyterLab ${theme}`)
     await expect.poll(async () => (await state())?.theme.name, SOON).toBe(theme.toLowerCase())
-    await page.locator('#jupyterlab-splash').waitFor({ state: 'detached' })
     await page.screenshot({ path: join(results, `live-${name}-${theme.toLowerCase()}.png`) })
   }
 }

@@ -9,6 +9,7 @@ import { stripVTControlCharacters } from 'node:util'
 import type { Locator, Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { contrastOf } from '../../kernel/src/trace/draw/theme.js'
+import { setTheme } from './drawn.js'
 import { kernelStatus, type Lab, results, startLab } from './jupyterlab.js'
 import { textsOf } from './texts.js'
 
@@ -336,8 +337,7 @@ describe('a notebook of thirty cells in JupyterLab', () => {
 
   for (const theme of ['Light', 'Dark']) {
     it(`can be read in the ${theme.toLowerCase()} theme`, async () => {
-      await command('apputils:change-theme', { theme: `JupyterLab ${theme}` })
-      await page.locator(`body[data-jp-theme-name="JupyterLab ${theme}"]`).waitFor({ state: 'attached' })
+      await setTheme(page, `JupyterLab ${theme}`)
       let count = 0
       for (const i of CELLS.keys()) {
         await cell(i).scrollIntoViewIfNeeded()

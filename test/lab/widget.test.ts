@@ -11,6 +11,7 @@ import { RUN_MIME, type SavedRun } from '../../kernel/src/trace/schema.js'
 import { duration } from '../../kernel/src/trace/words/format.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
 import { fixture } from '../null/trace/fixture.js'
+import { setTheme } from './drawn.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
 import { textsOf } from './texts.js'
 
@@ -72,11 +73,6 @@ interface JupyterApp {
 const command = (at: Page, id: string, args: object = {}): Promise<void> =>
   at.evaluate(([name, options]) => (window as unknown as { jupyterapp: JupyterApp }).jupyterapp.commands.execute(name, options), [id, args] as const)
 /** Changes to a theme and waits for it: JupyterLab itself stumbles over a change within a change. */
-async function setTheme(at: Page, theme: string): Promise<void> {
-  if ((await at.locator('body').getAttribute('data-jp-theme-name')) === theme) return
-  await command(at, 'apputils:change-theme', { theme })
-  await at.locator(`body[data-jp-theme-name="${theme}"]`).waitFor({ state: 'attached' })
-}
 /** What `update_display_data` does to an output. */
 const update = (at: Page, run: object): Promise<void> =>
   at.evaluate(

@@ -1,19 +1,11 @@
 /** Values of a buffer as a heat map on the page, with a switch to a log scale and the numbers in words. */
-import { type Context2D, drawHeat, gridOf, type HeatWords, heatWords, layOutHeat, type Surface, type Theme } from 'fpdt/trace'
+import { type Context2D, drawHeat, type Grid, type HeatWords, heatWords, layOutHeat, type Surface, type Theme } from 'fpdt/trace'
 import { element } from './dom.js'
-
-/** Values as they came: row by row. */
-export interface HeatValues {
-  readonly values: ArrayLike<number>
-  readonly rows: number
-  readonly columns: number
-}
 
 /** CSS pixels. */
 const WIDTH = 560
 
-export function heat({ values, rows, columns }: HeatValues, words: HeatWords, theme: Theme, width = WIDTH): HTMLElement {
-  const grid = gridOf(values, [rows, columns])
+export function heat(grid: Grid, words: HeatWords, theme: Theme, width = WIDTH): HTMLElement {
   const layout = layOutHeat(grid, words, width)
   const canvas = element('canvas', 'jp-FPDT-picture', [], { role: 'img', 'aria-label': heatWords(grid, words) })
   const log = element('input', '', [], { type: 'checkbox' })

@@ -161,7 +161,7 @@ export class Controls {
       const peeked = await this.#link.peek(this.#buffer.value, rank, MOST_VALUES)
       this.#peeked = peeked
       this.#drawValues()
-      this.#say(`${peeked.name}, ${placeOf(peeked)}.`)
+      this.#say(`${peeked.name} ${placeOf(peeked)}.`)
     } catch (error) {
       this.#say(`Not shown: ${(error as Error).message}`)
     }
@@ -177,7 +177,7 @@ export class Controls {
       this.#peek.focus()
     })
     const width = Math.max(320, Math.min(720, this.node.clientWidth - 80))
-    this.#values.replaceChildren(heat(peeked, { title: peeked.name, place: placeOf(peeked) }, this.#session.shown.theme, width), close)
+    this.#values.replaceChildren(heat(peeked.grid, { title: peeked.name, place: placeOf(peeked) }, this.#session.shown.theme, width), close)
   }
 
   #toggleHold(): void {
@@ -208,9 +208,8 @@ export class Controls {
   }
 }
 
-function placeOf({ shape, tier, rank, stride }: Peeked): string {
-  const thinned = stride.some((by) => by > 1) ? `; one of every ${stride[0]} rows and ${stride[1]} columns` : ''
-  return `${shape.join(' × ')} on the ${tier} of rank ${rank}${thinned}`
+function placeOf({ tier, rank }: Peeked): string {
+  return `on the ${tier} of rank ${rank}`
 }
 
 function stateOf(status: RunStatus | null): string {

@@ -5,6 +5,7 @@
 import {
   type Control,
   decodeTable,
+  type Grid,
   type KernelMessage,
   LIVE_VERSION,
   linesOf,
@@ -18,7 +19,7 @@ import {
 } from 'fpdt/trace'
 
 /** The values of a buffer, as `peek` found them. */
-export type Peeked = Extract<KernelMessage, { op: 'peeked' }> & { readonly values: Float32Array }
+export type Peeked = Omit<Extract<KernelMessage, { op: 'peeked' }>, 'grid'> & { readonly grid: Grid }
 
 export type Incoming =
   | Extract<KernelMessage, { op: 'runs' | 'done' | 'refused' }>
@@ -81,21 +82,38 @@ export function readMessage(data: unknown, buffers: Buffers): Incoming {
 }
 
 function peekedOf(message: Record<string, unknown>, bytes: Uint8Array): Peeked {
-  const [rows, columns] = [whole(message.rows, 'rows'), whole(message.columns, 'columns')]
-  const shape = list(message.shape, 'shape', 8).map((size) => whole(size, 'shape'))
-  const [down, right] = list(message.stride, 'stride', 2).map((by) => whole(by, 'stride'))
-  if (bytes.length !== 4 * rows * columns) wrong(`${rows} x ${columns} values in ${bytes.length} bytes`)
+  const said = record(message.grid, 'grid')
+  const size = (name: string): number => whole(said[name], `grid.${name}`)
+  const summary = record(said.summary, 'grid.summary')
+  const figure = (name: string): number => finite(summary[name], `grid.summary.${name}`)
+  const [down, across] = list(said.block, 'grid.block', 2).map((by) => whole(by, 'grid.block'))
+  const [cellRows, cellColumns] = [size('cellRows'), size('cellColumns')]
+  if (bytes.length !== 4 * cellRows * cellColumns) wrong(`${cellRows} x ${cellColumns} values in ${bytes.length} bytes`)
   return {
     op: 'peeked',
     request: whole(message.request, 'request'),
     name: text(message.name, 'name'),
     tier: text(message.tier, 'tier'),
     rank: whole(message.rank, 'rank'),
-    shape,
-    rows,
-    columns,
-    stride: [down ?? 1, right ?? 1],
-    values: new Float32Array(bytes.slice().buffer),
+    grid: {
+      shape: list(said.shape, 'grid.shape', 8).map((length) => whole(length, 'grid.shape')),
+      rows: size('rows'),
+      columns: size('columns'),
+      block: [down ?? 1, across ?? 1],
+      cellRows,
+      cellColumns,
+      values: Float64Array.from(new Float32Array(bytes.slice().buffer)),
+      summary: {
+        count: figure('count'),
+        finite: figure('finite'),
+        nan: figure('nan'),
+        infinite: figure('infinite'),
+        minimum: figure('minimum'),
+        maximum: figure('maximum'),
+        mean: figure('mean'),
+        middle: figure('middle'),
+      },
+    },
   }
 }
 
@@ -146,6 +164,9 @@ function text(value: unknown, name: string): string {
 }
 function whole(value: unknown, name: string): number {
   return Number.isSafeInteger(value) && (value as number) >= 0 ? (value as number) : wrong(`${name} is ${String(value).slice(0, 40)}, not a whole number`)
+}
+function finite(value: unknown, name: string): number {
+  return Number.isFinite(value) ? (value as number) : wrong(`${name} is no number`)
 }
 function numberOrNull(value: unknown, name: string): number | null {
   return value === null || Number.isFinite(value) ? (value as number | null) : wrong(`${name} is no number`)

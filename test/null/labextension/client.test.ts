@@ -189,7 +189,7 @@ describe('a page and a kernel', () => {
     ['of a newer kernel', { op: 'runs', version: LIVE_VERSION + 1, runs: 'new' }, /^This page is of an older fpdt than the kernel .*: reload the page/],
     ['of an older kernel', { op: 'runs', version: 0, runs: [] }, /^This page is of a newer fpdt than the kernel .*: reload the page; .* restart the kernel/],
     ['of no version', { op: 'runs', runs: [] }, /^This page is of another fpdt than the kernel .*: reload the page/],
-    ['no list', { op: 'runs', version: 1, runs: {} }, /runs is no list/],
+    ['no list', { op: 'runs', version: LIVE_VERSION, runs: {} }, /runs is no list/],
   ])('a message that is %s ends the talk in words', async (_, message, words) => {
     const { kernel, page } = following()
     await soon()

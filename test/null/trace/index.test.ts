@@ -37,12 +37,12 @@ describe('fpdt/trace', () => {
     expect(names.filter((name) => !words.has(name))).toEqual([])
   })
 
-  it('is in layers: tables, the run, questions and words, drawing, files of other tools', () => {
+  it('is in layers: tables, the run, messages, questions and words, drawing, files of other tools', () => {
     const trace = fileURLToPath(new URL('../../../kernel/src/trace/', import.meta.url))
     const layer = (path: string): number => {
-      if (/^(index|figure)\.ts$/.test(path)) return 6
-      if (/^words\/(format|names)\.ts$/.test(path)) return 2
-      return ['', 'model', 'words of numbers', 'ask', 'words', 'draw', 'export'].indexOf(path.includes('/') && !path.startsWith('live/') ? dirname(path) : '')
+      if (/^(index|figure)\.ts$/.test(path)) return 7
+      if (/^words\/(format|names)\.ts$/.test(path)) return 3
+      return ['', 'model', 'live', 'words of numbers', 'ask', 'words', 'draw', 'export'].indexOf(path.includes('/') ? dirname(path) : '')
     }
     const upward: string[] = []
     for (const path of readdirSync(trace, { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.ts'))) {

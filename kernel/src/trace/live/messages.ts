@@ -22,11 +22,12 @@
  * The target is there from the first run on; a page that opens the comm before gets it closed, and opens it again when it sees an
  * output of a run. A run that is closed is said to be so once, and is in no later list.
  */
+import type { Grid } from '../model/grid.js'
 import type { RunHead, RunState } from '../schema.js'
 import type { PlaceWanted, Unit } from '../units.js'
 
 export const LIVE_TARGET = 'fpdt.runs'
-export const LIVE_VERSION = 1
+export const LIVE_VERSION = 2
 /** What a reader does where page and kernel speak different versions; '' where they speak the same. */
 export function versionWords(page: unknown, kernel: unknown): string {
   if (page === kernel) return ''
@@ -94,15 +95,12 @@ export type KernelMessage =
   | { readonly op: 'done'; readonly request: number; readonly words: string }
   /** `request` is -1 where what is refused had none. */
   | { readonly op: 'refused'; readonly request: number; readonly words: string }
-  /** Buffer: f32 values, row by row. `shape`: of the whole value; `rows` x `columns`: of what is sent, each the value of a block of `stride` that stands out most (`grid.ts`). */
+  /** Buffer: f32 cells of the grid, row by row: each is the value of its block that stands out most. The rest of the grid is of all values. */
   | {
       readonly op: 'peeked'
       readonly request: number
       readonly name: string
       readonly tier: string
       readonly rank: number
-      readonly shape: readonly number[]
-      readonly rows: number
-      readonly columns: number
-      readonly stride: readonly [number, number]
+      readonly grid: Omit<Grid, 'values'>
     }

@@ -32,12 +32,12 @@ export interface GridSummary {
   readonly middle: number
 }
 
-const MOST_ROWS = 120
-const MOST_COLUMNS = 220
+/** As many as a screen shows apart. */
+export const MOST_CELLS = { rows: 120, columns: 220 } as const
 /** A vector longer than this is broken into rows. */
 const LONGEST_ROW = 1024
 
-export function gridOf(values: ArrayLike<number>, shape: readonly number[], most = { rows: MOST_ROWS, columns: MOST_COLUMNS }): Grid {
+export function gridOf(values: ArrayLike<number>, shape: readonly number[], most: { readonly rows: number; readonly columns: number } = MOST_CELLS): Grid {
   const [rows, columns] = matrixOf(shape, values.length)
   const summary = summaryOf(values)
   const block = [Math.max(1, Math.ceil(rows / most.rows)), Math.max(1, Math.ceil(columns / most.columns))] as const
