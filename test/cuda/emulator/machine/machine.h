@@ -92,9 +92,12 @@ class Module {
 // ---------------------------------------------------------------------------------------------------------------- observation
 enum class Space : uint8_t { global, shared, local };
 enum class AccessKind : uint8_t { read, write, atomic };
+// Of PTX's memory model: weak is a plain ld or st; relaxed is .relaxed, .volatile and an atomic that says nothing more; both is .acq_rel.
+enum class Order : uint8_t { weak, relaxed, acquire, release, both };
 
 // One warp instruction on memory. Lane l of `lanes` touches `bytes` bytes at address[l] (of a global address, or of an offset in the block's shared
-// memory). ldmatrix reads 16 bytes a lane; cp.async reads global memory where it is issued and writes shared memory where it is waited for.
+// memory). ldmatrix reads 16 bytes a lane. A cp.async is told three times: where it is issued as a global read and a shared write, both `asynchronous`
+(from here on the bytes may change at any time), and where it is waited for as a shared write that is not (from here on they are there).
 struct Access {
   const KernelShape* kernel;
   uint64_t block;                   // number of the block in the grid, x fastest
@@ -102,12 +105,13 @@ struct Access {
   Mask lanes;
   Space space;
   AccessKind kind;
-  bool asynchronous;                // of a cp.async
+  bool asynchronous;                // of a cp.async that is under way
   uint32_t bytes;
   const uint64_t* address;          // [32]
-  uint32_t line;                    // of the PTX text
+  uint32_t line;                    // of the PTX text; that of the cp.async where one is waited for
+  Order order = Order::weak;
 };
-// Told by the machine, block by block; one Observer sees one block at a time (each worker thread has its own, made by `Options::observe`).
+// Told by the machine, block by block (what it throws ends the launch); one Observer sees one block at a time (each worker thread has its own, made by `Options::observe`).
 class Observer {
  public:
   virtual ~Observer() = default;
@@ -117,6 +121,8 @@ class Observer {
   virtual void barrier(std::span<const uint32_t> /*threads*/) {}
   // Lanes of a warp that have met (bar.warp.sync, shfl.sync, vote.sync, match, redux, mma.sync, ldmatrix: all order memory among their lanes only where PTX says so: bar.warp.sync does).
   virtual void warp_barrier(uint32_t /*warp*/, Mask /*lanes*/) {}
+  // fence and membar of scope gpu or sys: what the block did before is ordered before relaxed writes that follow, relaxed reads before what follows.
+  virtual void fence(uint32_t /*warp*/, Mask /*lanes*/) {}
   virtual void end_block() {}
 };
 
