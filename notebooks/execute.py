@@ -7,6 +7,7 @@ until then. The executed notebook is written in any case; a cell that fails ends
 """
 
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -20,7 +21,16 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class PrintingClient(NotebookClient):
-    """Prints streams as they arrive."""
+    """Prints streams as they arrive, and what is shown while a step takes long (in place, on a terminal)."""
+
+    def process_message(self, msg, cell, cell_index):
+        content = msg["content"]
+        progress = str((content.get("transient") or {}).get("display_id", "")).endswith("/progress")
+        if progress and sys.stdout.isatty():
+            line = " ".join("".join(content["data"].get("text/plain", "")).split())
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\x1b[K{line[:width]}", end="", flush=True)
+        return super().process_message(msg, cell, cell_index)
 
     def output(self, outs, msg, display_id, cell_index):
         if msg["msg_type"] == "stream":
@@ -35,6 +45,8 @@ def text_of(output) -> str:
 
 
 def print_outputs(cell, **_) -> None:
+    if sys.stdout.isatty():
+        print("\r\x1b[K", end="")
     for text in filter(None, map(text_of, cell.outputs)):
         print(text, flush=True)
 

@@ -30,5 +30,13 @@ await program(async () => {
     process.removeAllListeners(signal)
     process.on(signal, () => signal === 'SIGTERM' && lab.kill(signal))
   }
+  // Who ends npm, or its shell, alone leaves us behind: JupyterLab is not to outlive them.
+  const parent = process.ppid
+  const watch = setInterval(() => {
+    if (process.ppid === parent) return
+    clearInterval(watch)
+    lab.kill('SIGTERM')
+  }, 500)
+  watch.unref()
   process.exitCode = await new Promise((done) => lab.on('exit', (code) => done(code ?? 1)))
 })

@@ -502,6 +502,8 @@ export class TrainingRun {
     const accounts = stepAccounts(this.training.plan, this.#native.program, record, { start_ns, duration_ns }, this.head.device.backend)
     const summary: StepSummary = { step: step.number, start_ns, duration_ns, loss, tokens, ...rates, gradient_norm, accounts }
     this.head.steps.push(summary)
+    // Faster than the peak: that was measured while the machine was busy.
+    if ((summary.mfu ?? 0) > 1) this.#restateMfu(this.#device.measurePeak(config.dtype))
     keep()
     setState(this.head, this.control, 'done')
     return summary

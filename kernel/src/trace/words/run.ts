@@ -126,7 +126,9 @@ export function stateWords(head: RunHead): string {
     failed: 'Failed.',
     lost: 'The process that ran it is gone; this is what was saved.',
   }
-  return [states[head.state] ?? '', head.message ? sentence(head.message) : ''].filter(Boolean).join(' ')
+  const [state, message] = [states[head.state] ?? '', head.message ? sentence(head.message) : '']
+  // "Stopped during step 3." says that it is stopped.
+  return [message.toLowerCase().startsWith(state.toLowerCase().slice(0, -1)) ? '' : state, message].filter(Boolean).join(' ')
 }
 
 /** What made a peak; a line that was cut away still has the words it was saved with. */

@@ -63,5 +63,7 @@ describe('words', () => {
     )
     expect(keptWords(keepNewest(tables).head)).toBe('')
     expect(stateWords({ ...run.head, state: 'failed', message: 'loss is NaN at op 12' })).toBe('Failed. Loss is NaN at op 12.')
+    expect(stateWords({ ...run.head, state: 'stopped', message: 'stopped during step 3' })).toBe('Stopped during step 3.')
+    expect(stateWords({ ...run.head, state: 'stopped', message: '' })).toBe('Stopped.')
   })
 })
