@@ -14,11 +14,13 @@ class Gemms;  // gemm.h: plans of cuBLASLt, one set a device
 // What a kernel found wrong with its data, written by device code into pinned memory and thrown by the stream that next waits for it.
 // The first one stays.
 struct Fault {
-  unsigned set;       // 0: nothing; else the Kernel's number
+  unsigned set;       // 0: nothing; else the Kernel's number, plus kPositionFault where the value is a position and not a token or label
   long long row;      // of the operand
   long long value;    // that cannot be
   long long limit;    // one above the largest that can be
 };
+
+inline constexpr unsigned kPositionFault = 0x100;
 
 // Where and on what an op runs.
 struct Launch {
