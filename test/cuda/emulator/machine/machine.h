@@ -97,7 +97,7 @@ enum class Order : uint8_t { weak, relaxed, acquire, release, both };
 
 // One warp instruction on memory. Lane l of `lanes` touches `bytes` bytes at address[l] (of a global address, or of an offset in the block's shared
 // memory). ldmatrix reads 16 bytes a lane. A cp.async is told three times: where it is issued as a global read and a shared write, both `asynchronous`
-(from here on the bytes may change at any time), and where it is waited for as a shared write that is not (from here on they are there).
+// (from here on the bytes may change at any time), and where it is waited for as a shared write that is not (from here on they are there).
 struct Access {
   const KernelShape* kernel;
   uint64_t block;                   // number of the block in the grid, x fastest
