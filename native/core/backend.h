@@ -69,8 +69,10 @@ class Stream {
   virtual void begin(Event& event) { record(event); }
   // Later work on this stream begins after `event`, which must have been recorded already.
   virtual void wait(const Event& event) = 0;
-  // The host waits until everything up to `event` on this stream is done.
+  // The host waits until everything up to `event` on this stream is done. Throws what went wrong in it, where the work itself finds out.
   virtual void synchronize(const Event& event) = 0;
+  // Whether `synchronize` would return at once.
+  virtual bool is_done(const Event&) { return true; }
   virtual void run(const KernelCall& call) = 0;
   // Between device and host, either way; both pointers belong to the same rank. Host memory is pinned where that exists.
   virtual void copy(void* to, const void* from, size_t bytes) = 0;
@@ -84,12 +86,15 @@ class Stream {
 };
 
 struct DeviceInfo {
-  std::string backend;   // "cpu"
-  std::string name;      // the processor, in words
-  std::string path;      // instruction path in use: "avx512bf16", "avx2" or "scalar"
+  std::string backend;   // "cpu" or "cuda"
+  std::string name;      // the processor or the GPUs, in words
+  std::string path;      // instruction path in use: "avx512bf16", "avx2" or "scalar"; "sm_80" and so on, of the oldest GPU
   int threads;           // of the compute pool (CPU); 1 otherwise
-  size_t memory_bytes;   // of the whole device
+  size_t memory_bytes;   // of the whole machine (CPU), or of the smallest GPU
   std::string disk_folder;  // where arenas of the disk tier lie; "" = there is no disk tier
+  int devices = 1;          // rank r runs on device r % devices
+  size_t free_bytes = 0;    // of the GPU that has least; 0 = not known (CPU)
+  size_t host_bytes = 0;    // of the machine where that is other memory than the device's; 0 = the tiers share memory_bytes
 };
 
 class Backend {
@@ -113,5 +118,9 @@ class Backend {
 // threads 0 = as many as the process may use; path "" = the best this processor has, else one of DeviceInfo::path (tests force it);
 // disk_folder "" = $TMPDIR, or /tmp: where arenas of the disk tier lie.
 std::unique_ptr<Backend> make_cpu_backend(int threads, const std::string& path, const std::string& disk_folder);
+
+// devices: CUDA's numbers of GPUs, rank r on devices[r % n]; empty = the first that can be used. Throws Error "native" with the reason where one cannot be used,
+// or where two of them cannot read each other's memory. In builds with CUDA alone.
+std::unique_ptr<Backend> make_cuda_backend(const std::vector<int>& devices, const std::string& disk_folder);
 
 }  // namespace fpdt

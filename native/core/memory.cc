@@ -37,7 +37,6 @@ const char* tier_name(Tier tier) {
 Memory::Memory(std::shared_ptr<Backend> backend, const Program& program, const Budgets& budgets) : backend_(std::move(backend)), ranks_(program.ranks) {
   std::ostringstream text;
   text.precision(17);
-  double total = 0;
   for (int tier = 0; tier < kTiers; tier++) {
     const double bytes = program.arena_bytes[tier];
     if (budgets[tier] && bytes > *budgets[tier]) {
@@ -46,15 +45,26 @@ Memory::Memory(std::shared_ptr<Backend> backend, const Program& program, const B
       throw Error("out_of_memory", text.str());
     }
     bytes_[tier] = static_cast<size_t>(bytes);
-    if (Tier(tier) != Tier::disk) total += bytes * ranks_;
   }
-  const DeviceInfo info = backend_->info();
-  if (info.backend == "cpu" && total > static_cast<double>(info.memory_bytes)) {
-    text << "the arenas of " << ranks_ << " ranks need " << total << " bytes; this machine has " << info.memory_bytes << ": use a smaller chunk or fewer ranks";
-    throw Error("out_of_memory", text.str());
-  }
+  check_machine(backend_->info());
   for (int tier = 0; tier < kTiers; tier++)
     for (int rank = 0; bytes_[tier] && rank < ranks_; rank++) arenas_[tier].push_back(backend_->allocate(Tier(tier), bytes_[tier], rank));
+}
+
+// What can never fit is refused before anything is allocated; what other programs leave of the memory shows when it is.
+void Memory::check_machine(const DeviceInfo& info) const {
+  const auto check = [](double bytes, size_t there, int ranks, const std::string& tiers, const std::string& place) {
+    if (bytes <= static_cast<double>(there)) return;
+    std::ostringstream text;
+    text.precision(17);
+    text << "the " << tiers << "arenas of " << ranks << " ranks need " << bytes << " bytes; " << place << " has " << there << ": use a smaller chunk or fewer ranks";
+    throw Error("out_of_memory", text.str());
+  };
+  const auto of = [this](Tier tier) { return static_cast<double>(bytes(tier)); };
+  if (info.host_bytes == 0) return check((of(Tier::device) + of(Tier::host)) * ranks_, info.memory_bytes, ranks_, "", "this machine");
+  const int sharing = (ranks_ + info.devices - 1) / info.devices;  // ranks on one device
+  check(of(Tier::device) * sharing, info.memory_bytes, sharing, "device ", "the GPU");
+  check(of(Tier::host) * ranks_, info.host_bytes, ranks_, "host ", "this machine");
 }
 
 size_t Memory::total_bytes() const {

@@ -43,6 +43,7 @@ class Memory {
   size_t touched(Tier tier, int rank);
 
  private:
+  void check_machine(const DeviceInfo& info) const;
   Arena& checked(Tier tier, int rank, double offset, double bytes);
 
   std::shared_ptr<Backend> backend_;

@@ -3,7 +3,6 @@
 #include "../core/backend.h"
 
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 
 #include "../core/error.h"
@@ -19,7 +18,7 @@ class CpuBackend final : public Backend {
   CpuBackend(int threads, const std::string& path, const std::string& disk_folder)
       : path_(cpu::choose_path(path)),
         pool_(std::make_shared<cpu::Pool>(threads > 0 ? threads : cpu::usable_threads())),
-        disk_folder_(disk_folder.empty() ? temporary_folder() : disk_folder) {}
+        disk_folder_(cpu::disk_folder(disk_folder)) {}
 
   DeviceInfo info() const override {
     return {.backend = "cpu",
@@ -52,11 +51,6 @@ class CpuBackend final : public Backend {
  private:
   static void check(const Arena& arena, size_t offset, size_t bytes) {
     FPDT_CHECK(offset <= arena.bytes() && bytes <= arena.bytes() - offset, "bytes " << offset << " .. " << offset + bytes << " of an arena of " << arena.bytes());
-  }
-
-  static std::string temporary_folder() {
-    const char* named = std::getenv("TMPDIR");
-    return named && *named ? named : "/tmp";
   }
 
   const cpu::Path path_;

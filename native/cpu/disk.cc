@@ -26,6 +26,12 @@ bool is_aligned(const void* pointer) { return reinterpret_cast<uintptr_t>(pointe
 
 }  // namespace
 
+std::string disk_folder(const std::string& named) {
+  if (!named.empty()) return named;
+  const char* temporary = std::getenv("TMPDIR");
+  return temporary && *temporary ? temporary : "/tmp";
+}
+
 Descriptor::~Descriptor() {
   if (number_ >= 0) close(number_);
 }

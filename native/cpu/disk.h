@@ -1,4 +1,4 @@
-// The disk tier of the CPU: one file per rank, past the page cache where the file system allows it, so that what is spilt
+// The disk tier of both backends: one file per rank, past the page cache where the file system allows it, so that what is spilt
 // neither takes the host memory that the spill was to free, nor pretends to be as fast as memory.
 //
 // Whole blocks that begin at a multiple of kDiskBlock go past the cache. The plan aligns every residency to it, so at most
@@ -14,6 +14,8 @@
 namespace fpdt::cpu {
 
 inline constexpr size_t kDiskBlock = 4096;  // the twin of ALIGNMENT.disk in kernel/src/plan/arena.ts
+
+std::string disk_folder(const std::string& named);  // that, or $TMPDIR, or /tmp
 
 // A file descriptor, closed by its destructor; -1 = none.
 class Descriptor {

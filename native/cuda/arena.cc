@@ -1,0 +1,79 @@
+// Arenas of the device tier lie on one GPU; those of the host tier are pinned, so that copy engines reach them at full speed and beside the
+// host's own work. Pinned memory is committed when it is made: there is no "on first touch" here.
+#include <cstring>
+
+#include "../core/error.h"
+#include "parts.h"
+#include "status.h"
+
+namespace fpdt::cuda {
+
+class DeviceArena final : public Arena {
+ public:
+  DeviceArena(std::shared_ptr<Device> device, size_t bytes) : device_(std::move(device)), bytes_(bytes) {
+    device_->make_current();
+    check(cudaMalloc(&data_, bytes), ("an arena of " + std::to_string(bytes) + " bytes on " + device_->name).c_str());
+    try {
+      const std::lock_guard lock(device_->transferring_);
+      check(cudaMemsetAsync(data_, 0, bytes, device_->transfers_), "cudaMemsetAsync");
+      check(cudaStreamSynchronize(device_->transfers_), "zero-filling an arena");
+    } catch (...) {
+      cudaFree(data_);
+      throw;
+    }
+  }
+  ~DeviceArena() override {
+    if (cudaSetDevice(device_->index) == cudaSuccess) cudaFree(data_);
+  }
+  std::byte* data() override { return static_cast<std::byte*>(data_); }
+  size_t bytes() const override { return bytes_; }
+  Device* device() const { return device_.get(); }
+
+ private:
+  const std::shared_ptr<Device> device_;
+  void* data_ = nullptr;
+  const size_t bytes_;
+};
+
+namespace {
+
+class PinnedArena final : public Arena {
+ public:
+  explicit PinnedArena(size_t bytes) : bytes_(bytes) {
+    const cudaError_t status = cudaHostAlloc(&data_, bytes, cudaHostAllocPortable | cudaHostAllocMapped);
+    if (status == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      throw Error("out_of_memory", "a pinned arena of " + std::to_string(bytes) +
+                                       " bytes of the host's memory could not be had: use a smaller chunk or a budget for the disk tier, or end other programs; a container may also limit locked memory (ulimit -l)");
+    }
+    check(status, "cudaHostAlloc");
+    std::memset(data_, 0, bytes);
+  }
+  ~PinnedArena() override { cudaFreeHost(data_); }
+  std::byte* data() override { return static_cast<std::byte*>(data_); }
+  size_t bytes() const override { return bytes_; }
+
+ private:
+  void* data_ = nullptr;
+  const size_t bytes_;
+};
+
+}  // namespace
+
+std::unique_ptr<Arena> device_arena(std::shared_ptr<Device> device, size_t bytes) {
+  FPDT_CHECK(bytes > 0, "an arena of no bytes");
+  return std::make_unique<DeviceArena>(std::move(device), bytes);
+}
+
+std::unique_ptr<Arena> host_arena(const Device& device, size_t bytes) {
+  FPDT_CHECK(bytes > 0, "an arena of no bytes");
+  device.make_current();
+  return std::make_unique<PinnedArena>(bytes);
+}
+
+Device* device_of(const Arena& arena) {
+  const auto* const on_device = dynamic_cast<const DeviceArena*>(&arena);
+  return on_device ? on_device->device() : nullptr;
+}
+
+}  // namespace fpdt::cuda

@@ -1,0 +1,141 @@
+#include "clock.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "../cpu/parts.h"
+#include "status.h"
+
+namespace fpdt::cuda {
+namespace {
+
+constexpr double kSecond = 1e9;
+constexpr double kCrystals = 1e-4;       // two clocks may differ by this much, as far as one knows before measuring
+constexpr double kMostRate = 1e-3;       // what differs more is no clock: a machine that slept, or was moved
+constexpr double kRateError = 2e-6;      // a ratio known to this is good enough to be replaced by a newer one: 2 us a second
+constexpr size_t kBrackets = 32;
+constexpr double kLongGap = 8 * kSecond; // an f32 of so many ms is good to 0.25 us
+
+constexpr double kPatience = 1e6;        // ns that an anchor may take: one stuck behind work tells nothing
+constexpr int kFirstTries = 8, kTries = 3;
+constexpr double kNarrow = 1e4;          // ns: a bracket that need not be tried again
+
+double elapsed_ns(cudaEvent_t from, cudaEvent_t to) {
+  float milliseconds;
+  check(cudaEventElapsedTime(&milliseconds, from, to), "cudaEventElapsedTime");
+  return static_cast<double>(milliseconds) * 1e6;
+}
+
+}  // namespace
+
+Timeline::Timeline(double before_ns, double after_ns) : rate_error_(kCrystals) {
+  const double middle = (before_ns + after_ns) / 2;
+  brackets_.push_back({0, middle, (after_ns - before_ns) / 2});
+  pieces_.push_back({0, middle, 1});
+}
+
+void Timeline::add(double device_ns, double before_ns, double after_ns) {
+  const Bracket bracket{device_ns, (before_ns + after_ns) / 2, (after_ns - before_ns) / 2};
+  const Bracket& first = brackets_.front();
+  const double span = device_ns - first.device_ns, gap = device_ns - brackets_.back().device_ns;
+  if (!(gap > 0)) return;
+  const double rate = (bracket.middle_ns - first.middle_ns) / span, error = (bracket.half_ns + first.half_ns) / span;
+  if (error < std::max(rate_error_, kRateError) && std::abs(rate - 1) < kMostRate) rate_ = rate, rate_error_ = error;
+
+  const double told = host_ns(device_ns);
+  if (gap > kLongGap) {
+    pieces_.push_back({device_ns, bracket.middle_ns, rate_});  // nothing was measured for so long that there is nothing to be joined
+  } else {
+    // Outside the bracket by `off`: made good within a second, or as fast as a clock may run.
+    const double off = told - std::clamp(told, before_ns, after_ns);
+    pieces_.push_back({device_ns, told, rate_ - std::clamp(off / kSecond, -kMostRate, kMostRate)});
+  }
+  brackets_.push_back(bracket);
+  if (brackets_.size() > kBrackets) brackets_.pop_front();
+  if (pieces_.size() > kBrackets) pieces_.pop_front();
+}
+
+double Timeline::host_ns(double device_ns) const {
+  const auto after = std::upper_bound(pieces_.begin(), pieces_.end(), device_ns, [](double at, const Piece& piece) { return at < piece.device_ns; });
+  const Piece& piece = after == pieces_.begin() ? *after : *std::prev(after);
+  const double told = piece.host_ns + (device_ns - piece.device_ns) * piece.slope;
+  return after == pieces_.end() || after == pieces_.begin() ? told : std::min(told, after->host_ns);  // a piece after a long gap may begin lower
+}
+
+Clock::Anchor::Anchor() { check(cudaEventCreate(&event), "cudaEventCreate"); }
+Clock::Anchor::~Anchor() { cudaEventDestroy(event); }
+
+struct Clock::Try {
+  std::shared_ptr<Anchor> anchor;
+  double before_ns = 0, after_ns = INFINITY;
+  double width() const { return after_ns - before_ns; }
+};
+
+Clock::Clock() {
+  int least, greatest;
+  check(cudaDeviceGetStreamPriorityRange(&least, &greatest), "cudaDeviceGetStreamPriorityRange");
+  check(cudaStreamCreateWithPriority(&stream_, cudaStreamNonBlocking, greatest), "cudaStreamCreateWithPriority");
+  Try best;
+  for (int i = 0; i < kFirstTries || !best.anchor; i++) measure(best);
+  newest_ = best.anchor;
+  timeline_ = std::make_unique<Timeline>(best.before_ns, best.after_ns);
+  first_ns_ = best.after_ns;
+  due_ns_ = first_ns_ + kSecond / 10;
+}
+
+Clock::~Clock() { cudaStreamDestroy(stream_); }
+
+// One more try; true when the device answered in time. `best` is the narrowest so far.
+bool Clock::measure(Try& best) {
+  Try next{std::make_shared<Anchor>()};
+  next.before_ns = cpu::monotonic_ns();
+  check(cudaEventRecord(next.anchor->event, stream_), "cudaEventRecord");
+  for (;;) {
+    const cudaError_t status = cudaEventQuery(next.anchor->event);
+    next.after_ns = cpu::monotonic_ns();
+    if (status == cudaSuccess) break;
+    if (status != cudaErrorNotReady) check(status, "cudaEventQuery");
+    cudaGetLastError();  // "not ready" is an error to it
+    if (next.width() > kPatience && (newest_ || best.anchor)) return false;
+  }
+  if (next.width() < best.width()) best = next;
+  return true;
+}
+
+void Clock::renew() {
+  Try best;
+  for (int i = 0; i < kTries && best.width() > kNarrow; i++)
+    if (!measure(best)) break;
+  const double now = cpu::monotonic_ns();
+  if (!best.anchor) {  // the events that follow are measured from the old one: less well, but not wrong
+    std::lock_guard lock(mutex_);
+    due_ns_ = now + kSecond / 10;
+    return;
+  }
+  best.anchor->device_ns = newest_->device_ns + elapsed_ns(newest_->event, best.anchor->event);  // nobody else changes newest_
+  std::lock_guard lock(mutex_);
+  timeline_->add(best.anchor->device_ns, best.before_ns, best.after_ns);
+  newest_ = best.anchor;
+  due_ns_ = now + std::clamp((now - first_ns_) / 2, kSecond / 10, kSecond);  // soon at first, until the ratio of the clocks is known
+}
+
+std::shared_ptr<const Clock::Anchor> Clock::anchor() {
+  const auto is_due = [this] {
+    std::lock_guard lock(mutex_);
+    return cpu::monotonic_ns() >= due_ns_;
+  };
+  if (is_due()) {
+    const std::unique_lock renewing(renewing_, std::try_to_lock);
+    if (renewing && is_due()) renew();
+  }
+  std::lock_guard lock(mutex_);
+  return newest_;
+}
+
+double Clock::host_ns(const Anchor& anchor, cudaEvent_t event) const {
+  const double device_ns = anchor.device_ns + elapsed_ns(anchor.event, event);
+  std::lock_guard lock(mutex_);
+  return std::round(timeline_->host_ns(device_ns));
+}
+
+}  // namespace fpdt::cuda
