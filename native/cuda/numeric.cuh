@@ -46,10 +46,10 @@ void with_hidden(bool is_bf16, bool hidden_f32, Body&& body) {
 }
 
 // ---------------------------------------------------------------------------------------------------------------------- vectors
-// N elements of T in one memory instruction of N * sizeof(T) = 4, 8 or 16 bytes. The address must be a multiple of that.
+// N elements of T in one memory instruction of N * sizeof(T) bytes, 16 at most. The address must be a multiple of that.
 template <class T, int N>
 struct alignas(N * sizeof(T)) Vector {
-  static_assert(N * sizeof(T) == 4 || N * sizeof(T) == 8 || N * sizeof(T) == 16, "one load or store");
+  static_assert(N * sizeof(T) <= 16 && (N & (N - 1)) == 0, "one load or store");
   T element[N];
 };
 template <int N, class T>
