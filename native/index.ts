@@ -12,12 +12,15 @@
  *   native         all else
  */
 import { createRequire } from 'node:module'
+import { resolve } from 'node:path'
 
 export type Tier = 'device' | 'host' | 'disk'
 /** The types of real numbers. */
 export type RealDtype = 'bf16' | 'f32' | 'f64'
 
-export interface DeviceOptions {
+export type DeviceOptions = CpuDeviceOptions | CudaDeviceOptions
+
+export interface CpuDeviceOptions {
   readonly backend: 'cpu'
   /** Threads of the compute pool. Default: as many as the process may use. */
   readonly threads?: number
@@ -27,14 +30,48 @@ export interface DeviceOptions {
   readonly diskFolder?: string
 }
 
+export interface CudaDeviceOptions {
+  readonly backend: 'cuda'
+  /** GPUs by their index; rank r is on `devices[r % devices.length]`. Default: [0]. */
+  readonly devices?: readonly number[]
+  /** As of the CPU. */
+  readonly diskFolder?: string
+}
+
+/** What a machine has for the CUDA backend. */
+export interface CudaDevices {
+  /** This build has the backend: nvcc was found when it was made. */
+  readonly built: boolean
+  /** At least one GPU can be used. */
+  readonly available: boolean
+  /** Why not, a sentence with what to do; '' when available. */
+  readonly reason: string
+  readonly devices: readonly CudaDeviceInfo[]
+}
+export interface CudaDeviceInfo {
+  readonly index: number
+  readonly name: string
+  /** Compute capability: '9.0'. */
+  readonly capability: string
+  readonly memoryBytes: number
+  /** As the driver's management library says; null where it is not there. */
+  readonly freeBytes: number | null
+  /** Processes that compute on it, this one included where it does; null where it is not known. */
+  readonly processes: number | null
+  readonly usable: boolean
+  /** Why not; '' when usable. */
+  readonly reason: string
+}
+
 export interface DeviceInfo {
   readonly backend: string
-  /** The processor, in words. */
+  /** The processor or the GPUs, in words. */
   readonly name: string
-  /** Instruction path in use. */
+  /** Instruction path in use, or compute capability. */
   readonly path: string
+  /** Of the compute pool; 1 on GPUs. */
   readonly threads: number
-  /** Of the whole machine. */
+  /** Of the whole machine, or of a GPU. */
   readonly memoryBytes: number
   readonly diskFolder: string
 }
@@ -149,6 +186,8 @@ interface Addon {
   readonly streams: readonly string[]
   readonly tiers: readonly Tier[]
   kernelExtents(kernel: number, parameters: Float64Array): Extent[]
+  cudaDevices(): CudaDevices
+  cudaFreeBytes(index: number): number
 }
 
 /** What a kernel touches of an operand, from its first byte on. */
@@ -176,7 +215,17 @@ export function kernelExtents(kernel: number, parameters: Float64Array): readonl
   return addon.kernelExtents(kernel, parameters)
 }
 
-/** Throws `native` for a backend that is not in this build or a path that the processor lacks. */
+/** What this machine has for the CUDA backend. Answers on every machine and in every build; takes no memory of a GPU. */
+export function cudaDevices(): CudaDevices {
+  return addon.cudaDevices()
+}
+
+/** Bytes that are free on a GPU now, by CUDA: exact, but it gives this process a context there (some hundred MB). Throws `native`. */
+export function cudaFreeBytes(index: number): number {
+  return addon.cudaFreeBytes(index)
+}
+
+/** Throws `native` for a backend that is not in this build or has no usable device here, and for a path that the processor lacks. */
 export function openDevice(options: DeviceOptions): Device {
   return new addon.Device(options)
 }
@@ -184,32 +233,37 @@ export function openDevice(options: DeviceOptions): Device {
 /**
  * Runs one kernel, on this thread, on the memory of typed arrays. Operands and parameters are those of KERNELS, in order;
  * the workspace holds NaN bytes at first, later what was left there. Throws `argument` for wrong counts, `shape` where an operand is smaller than the
- * parameters say, and what the kernel throws.
+ * parameters say, and what the kernel throws. On CUDA operands are copied there and back, NaN bytes between them, and a kernel that writes
+ * where it must not throws `native`.
  */
 export function call(
   kernel: number,
   parameters: Float64Array,
   operands: readonly Operand[],
   workspaceBytes: number,
-  options: { threads?: number; path?: string; rank?: number; step?: Float64Array } = {},
+  options: { backend?: 'cpu' | 'cuda'; threads?: number; path?: string; rank?: number; step?: Float64Array } = {},
 ): void {
-  const { threads, path, rank = 0, step = new Float64Array(4) } = options
-  const key = `${threads} ${path}`
+  const { backend = 'cpu', threads, path, rank = 0, step = new Float64Array(4) } = options
+  const key = `${backend} ${threads} ${path}`
   let device = devices.get(key)
   if (!device) {
-    device = openDevice({ backend: 'cpu', ...(threads === undefined ? {} : { threads }), ...(path === undefined ? {} : { path }) })
+    device = openDevice(backend === 'cuda' ? { backend } : { backend, ...(threads === undefined ? {} : { threads }), ...(path === undefined ? {} : { path }) })
     devices.set(key, device)
   }
   device.call(kernel, parameters, operands, workspaceBytes, rank, step)
 }
-/** Devices of `call`, one per thread count and path: a compute pool costs more than a small kernel. */
+/** Devices of `call`, one per backend, thread count and path: a compute pool, or a GPU's context, costs more than a small kernel. */
 const devices = new Map<string, Device>()
 
+/** `FPDT_NATIVE` names another addon's file: one that was built elsewhere, or for the emulator of test/cuda. */
 function loadAddon(): Addon {
+  const named = process.env.FPDT_NATIVE
   try {
-    return createRequire(import.meta.url)('@fpdt/native/addon') as Addon
+    return createRequire(import.meta.url)(named ? resolve(named) : '@fpdt/native/addon') as Addon
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause)
-    throw Object.assign(new Error(`the native addon could not be loaded (${reason}); run \`npm run build:native\``, { cause }), { code: 'native' })
+    throw Object.assign(new Error(`the native addon ${named ?? ''} could not be loaded (${reason}); run \`npm run build:native\``, { cause }), {
+      code: 'native',
+    })
   }
 }

@@ -1,9 +1,8 @@
 #include "device.h"
 
-#include <cstring>
-
 #include "../core/extents.h"
 #include "arguments.h"
+#include "backends.h"
 #include "environment.h"
 #include "executor.h"
 #include "program.h"
@@ -18,12 +17,7 @@ Napi::Function DeviceObject::define(Napi::Env env) {
 
 DeviceObject::DeviceObject(const Napi::CallbackInfo& info) : Napi::ObjectWrap<DeviceObject>(info) {
   guarded(info.Env(), [&] {
-    const Napi::Object options = object(info[0], "options");
-    const Napi::Value backend = options.Get("backend"), threads = options.Get("threads"), path = options.Get("path"), folder = options.Get("diskFolder");
-    const std::string name = backend.IsString() ? backend.As<Napi::String>().Utf8Value() : "";
-    if (name != "cpu") throw Error("native", "backend '" + name + "' is not in this build, which has 'cpu'");
-    backend_ = make_cpu_backend(threads.IsUndefined() ? 0 : static_cast<int>(integer(threads, "threads", 1, 1024)),
-                                path.IsUndefined() ? "" : path.ToString().Utf8Value(), folder.IsUndefined() ? "" : folder.ToString().Utf8Value());
+    backend_ = make_backend(object(info[0], "options"));
   });
 }
 
@@ -64,6 +58,7 @@ Napi::Value DeviceObject::load(const Napi::CallbackInfo& info) {
 // call(kernel, parameters, operands, workspaceBytes, rank, step): one kernel on ordinary memory, on this thread.
 void DeviceObject::call(const Napi::CallbackInfo& info) {
   guarded(info.Env(), [&] {
+    backend();
     const auto code = static_cast<uint16_t>(integer(info[0], "kernel", 0, UINT16_MAX));
     const KernelInfo* kernel = find_kernel(code);
     if (!kernel) throw Error("argument", "kernel " + std::to_string(code) + " does not exist");
@@ -75,12 +70,12 @@ void DeviceObject::call(const Napi::CallbackInfo& info) {
     if (given.Length() != extents.size()) {
       throw Error("argument", std::string(kernel->name) + " takes " + std::to_string(extents.size()) + " operands, got " + std::to_string(given.Length()));
     }
-    std::vector<void*> operands;
+    std::vector<std::span<std::byte>> operands;
     for (uint32_t i = 0; i < extents.size(); i++) {
       const std::string name = std::string(kernel->name) + ": operand " + std::to_string(i);
       const Napi::Value value = given.Get(i);
       if (value.IsNull() && extents[i].optional) {
-        operands.push_back(nullptr);
+        operands.emplace_back();
         continue;
       }
       const std::span<std::byte> memory = bytes(value, name.c_str());
@@ -89,25 +84,21 @@ void DeviceObject::call(const Napi::CallbackInfo& info) {
         text << name << " has " << memory.size() << " bytes; its numbers say " << extents[i].bytes;
         throw Error("shape", text.str());
       }
-      operands.push_back(memory.data());
+      operands.push_back(memory);
     }
 
     const auto workspace_bytes = static_cast<size_t>(integer(info[3], "workspaceBytes", 0, int64_t{1} << 40));
-    if (workspace_bytes > (workspace_ ? workspace_->bytes() : 0)) {
-      workspace_ = backend().allocate(Tier::device, workspace_bytes, 0);
-      std::memset(workspace_->data(), 0xff, workspace_bytes);  // NaN: a kernel that reads what it did not write shows it
-    }
     const std::span<const double> step = items<double>(info[5], "step");
     if (step.size() != kStepParameters) throw Error("shape", "step has " + std::to_string(step.size()) + " numbers; it needs 4");
-    backend().make_stream(StreamKind::compute, 0)->run({
-        .kernel = kernel->kernel,
-        .operands = operands,
-        .parameters = parameters,
-        .workspace = workspace_bytes ? workspace_->data() : nullptr,
-        .workspace_bytes = workspace_bytes,
-        .step = step,
-        .rank = static_cast<int>(integer(info[4], "rank", 0, kMostRanks - 1)),
-    });
+    if (!caller_) caller_ = std::make_unique<Caller>(backend_);
+    caller_->run(*kernel, operands, extents, workspace_bytes,
+                 {.kernel = kernel->kernel,
+                  .operands = {},
+                  .parameters = parameters,
+                  .workspace = nullptr,
+                  .workspace_bytes = 0,
+                  .step = step,
+                  .rank = static_cast<int>(integer(info[4], "rank", 0, kMostRanks - 1))});
   });
 }
 
@@ -116,7 +107,7 @@ void DeviceObject::close(const Napi::CallbackInfo& info) {
   const std::set<ExecutorObject*> open = Environment::of(info.Env()).open;  // a copy: shut() takes itself out
   for (ExecutorObject* executor : open)
     if (executor->backend() == backend_) executor->shut();
-  workspace_.reset();
+  caller_.reset();
   backend_.reset();
 }
 

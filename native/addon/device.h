@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "../core/backend.h"
+#include "call.h"
 
 namespace fpdt::addon {
 
@@ -11,7 +12,7 @@ namespace fpdt::addon {
 class DeviceObject : public Napi::ObjectWrap<DeviceObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  // new Device(options): { backend, threads, path, diskFolder }.
+  // new Device(options): see make_backend.
   explicit DeviceObject(const Napi::CallbackInfo& info);
 
  private:
@@ -25,7 +26,7 @@ class DeviceObject : public Napi::ObjectWrap<DeviceObject> {
   Backend& backend() const;
 
   std::shared_ptr<Backend> backend_;  // empty once closed
-  std::unique_ptr<Arena> workspace_;  // of call: the largest that was asked for, kept, since mapping one costs more than a small kernel
+  std::unique_ptr<Caller> caller_;    // made by the first `call`
 };
 
 }  // namespace fpdt::addon
