@@ -37,7 +37,7 @@ struct Sizes {
   __host__ __device__ int group() const { return heads / kv_heads; }
 };
 // The keys of the chunk that a row sees are [from, to), which may be empty. Starts are data: any must be safe.
-struct Seen {
+struct alignas(8) Seen {  // one access to shared memory
   int from, to;
   __device__ bool has(int key) const { return from <= key && key < to; }
   __device__ bool any(int begin) const { return max(from, begin) < min(to, begin + kTile); }  // of a tile of keys
