@@ -1,0 +1,258 @@
+// `attend` on tensor cores: one q chunk meets one kv chunk, bf16 in, f32 state, head size 64 or 128.
+//
+// A block of four warps takes 128 rows of one head; a warp takes 32 of them, so that each k or v fragment read from shared memory feeds two row tiles.
+// Key tiles of 64 pass through a ring of three buffers in the order k0 v0 k1 v1 ...: one is used, one has landed, one is in flight, and one barrier a
+// tile is enough. The layout in which scores come out of s = q k' is that in which p v wants its left operand, so p never leaves the registers.
+//
+// The maximum of a row only keeps 2^x in range, and any reference near it gives the same quotient. So a tile is taken in one of two ways:
+//   careful  masks, takes the maximum, rescales what was summed: for tiles that some row of the warp does not see, or that may be the first it sees
+//   plain    trusts the reference and looks at the sums, which it needs anyway: one too large, or NaN, and the warp takes the tile again carefully
+// Nearly all tiles are plain, and maxima, their shuffles and the rescaling (a quarter of the instructions for D = 64) are not on their way from scores to p.
+// A plain tile is whole, seen by every row of the warp, and lies behind the tile of the first key that any of these rows sees (keys_from): each row
+// has met a key in this very call, whatever its document, and so has a reference.
+#include "attention.h"
+#include "../core/error.h"
+#include "status.h"
+#include "tile.cuh"
+
+#include <cmath>
+#include <type_traits>
+
+namespace fpdt::cuda {
+namespace {
+
+constexpr int kQTile = 128, kKTile = 64, kThreads = 128, kWarpRows = 32;
+template <int D>
+constexpr int kShared = (kQTile + 3 * kKTile) * kRowBytes<D>;
+constexpr float kSumLimit = 1e12f;  // far from overflow, and no sum of 2^29 keys near their reference
+
+struct Arguments {
+  Attend a;
+  float scale;  // of scores, in units of log2
+};
+
+// Where the document of a row begins in the kv chunk; `columns` when behind it.
+__device__ __forceinline__ int document_from(const Attention& a, int row) {
+  const int64_t from = a.starts[row] - a.kv_start;
+  return static_cast<int>(min(max(from, int64_t{0}), int64_t{a.columns}));
+}
+
+template <int D>
+__global__ void __launch_bounds__(kThreads, 2) attend_kernel(const Arguments arguments) {
+  constexpr int kTileBytes = kKTile * kRowBytes<D>, kBlocks = D / 16, kKeyTiles = kKTile / 8, kOutTiles = D / 8;
+  constexpr bool kQInRegisters = D == 64;  // D = 128 has no registers left for it
+  extern __shared__ __align__(1024) char shared[];
+  const Attend& a = arguments.a;
+  const float scale = arguments.scale;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const int q0 = (gridDim.x - 1 - blockIdx.x) * kQTile, head = blockIdx.y;  // causal: the rows with most work start first
+  const int last_row = min(q0 + kQTile, a.rows) - 1;
+  const uint32_t q_tile = shared_address(shared), ring = q_tile + kQTile * kRowBytes<D>;
+
+  // Tiles [first, tiles) are seen by some row of the block. Of them, those in (keys_from, plain) are plain for this warp.
+  int first = 0, keys_from = 0;
+  if (a.starts) {
+    int from = document_from(a, min(q0 + static_cast<int>(threadIdx.x), last_row));
+    keys_from = __reduce_max_sync(kAllLanes, from) / kKTile;
+    int* const scratch = reinterpret_cast<int*>(shared + kQTile * kRowBytes<D> + 2 * kTileBytes);  // a part of the ring that is filled last
+    from = __reduce_min_sync(kAllLanes, from);
+    if (lane == 0) scratch[warp] = from;
+    __syncthreads();
+    first = min(min(scratch[0], scratch[1]), min(scratch[2], scratch[3])) / kKTile;
+  }
+  const int keys = min(a.columns, last_row + a.shift + 1), common = min(a.columns, q0 + warp * kWarpRows + a.shift + 1);
+  const int tiles = keys > 0 ? ceil_div(keys, kKTile) : 0;
+  // A plain tile fetches the next one unchecked, so the last whole one of the chunk is left to the careful step too.
+  const int plain = min(common > 0 ? common / kKTile : 0, a.columns / kKTile - 1);
+  if (first >= tiles && !a.first) return;  // nothing seen: the state stays, bit for bit
+
+  const int kv_head = head / (a.heads / a.kv_heads), first_key = first * kKTile;
+  TileCopy<D, kKTile, kThreads> copy_k(a.k, a.kv_heads, kv_head, first_key), copy_v(a.v, a.kv_heads, kv_head, first_key);
+  TileCopy<D, kQTile, kThreads>(a.q, a.heads, head, q0)(q_tile, a.rows - q0);
+  if (first < tiles) copy_k(ring, a.columns - first_key);
+  copy_commit();
+  if (first < tiles) copy_v(ring + kTileBytes, a.columns - first_key);
+  copy_commit();
+
+  // acc[t][n] is rows 16t.. and columns 8n.. of the warp's part; element e of it is row lane / 4 + e / 2 * 8, column lane % 4 * 2 + e % 2.
+  // Row r of a thread is t = r / 2, e / 2 = r % 2. sum is this thread's share only; it is added up over the four threads of a row at the end.
+  float acc[2][kOutTiles][4], top[4], sum[4];
+  const int row0 = q0 + warp * kWarpRows + lane / 4;
+  auto row = [&](int r) { return row0 + r / 2 * 16 + r % 2 * 8; };
+#pragma unroll
+  for (int r = 0; r < 4; r++) {
+    const bool load = !a.first && row(r) < a.rows;
+    const int64_t at = int64_t{head} * a.rows + row(r);
+    top[r] = load ? a.max[at] : -INFINITY;
+    sum[r] = load && lane % 4 == 0 ? a.sum[at] : 0.f;
+    const float* from = a.acc + (int64_t{row(r)} * a.heads + head) * D + lane % 4 * 2;
+#pragma unroll
+    for (int n = 0; n < kOutTiles; n++) {
+      const float2 x = load ? *reinterpret_cast<const float2*>(from + n * 8) : make_float2(0.f, 0.f);
+      acc[r / 2][n][r % 2 * 2] = x.x, acc[r / 2][n][r % 2 * 2 + 1] = x.y;
+    }
+  }
+
+  const uint32_t q_lane = q_tile + warp * kWarpRows * kRowBytes<D> + lane_offset<D>(Walk::kDownFirst, lane);
+  const uint32_t k_lane = lane_offset<D>(Walk::kRightFirst, lane), v_lane = lane_offset<D>(Walk::kDownFirst, lane);
+  uint32_t q_frag[kQInRegisters ? kBlocks : 1][2][4];
+  if (kQInRegisters) {
+    copy_wait<1>();
+    __syncthreads();
+#pragma unroll
+    for (int b = 0; b < kBlocks; b++)
+#pragma unroll
+      for (int t = 0; t < 2; t++) load_matrices(q_frag[b][t], block_at<D>(q_lane, 16 * t, b));
+  }
+
+  uint32_t k_buffer = ring, v_buffer = ring + kTileBytes, next_buffer = ring + 2 * kTileBytes;
+  auto enter = [&](int j, auto careful) {
+    copy_wait<1>();
+    __syncthreads();  // k_j is here for all, and all are done with v_{j-1}, whose buffer takes k_{j+1}
+    if (!decltype(careful)::value)
+      copy_k.whole(next_buffer);
+    else if (j + 1 < tiles)
+      copy_k(next_buffer, a.columns - (j + 1) * kKTile);
+    copy_commit();
+  };
+  // False: a plain tile was left undone, because its scores are too far above the reference.
+  auto tile_step = [&](int j, auto careful) {
+    constexpr bool kCareful = decltype(careful)::value;
+    uint32_t p[2][kKTile / 16][4];
+    {
+      float score[2][kKeyTiles][4] = {};
+#pragma unroll
+      for (int b = 0; b < kBlocks; b++) {
+        uint32_t aq[2][4];
+#pragma unroll
+        for (int t = 0; t < 2; t++)
+          if (!kQInRegisters) load_matrices(aq[t], block_at<D>(q_lane, 16 * t, b));
+#pragma unroll
+        for (int n = 0; n < kKeyTiles; n += 2) {
+          uint32_t bk[4];
+          load_matrices(bk, block_at<D>(k_buffer + k_lane, n * 8, b));
+#pragma unroll
+          for (int t = 0; t < 2; t++) {
+            mma(score[t][n], kQInRegisters ? q_frag[kQInRegisters ? b : 0][t] : aq[t], bk[0], bk[1]);
+            mma(score[t][n + 1], kQInRegisters ? q_frag[kQInRegisters ? b : 0][t] : aq[t], bk[2], bk[3]);
+          }
+        }
+      }
+      if (kCareful) {
+#pragma unroll
+        for (int r = 0; r < 4; r++) {
+          const int from = j * kKTile + lane % 4 * 2, limit = min(a.columns - 1 - from, row(r) + a.shift - from);
+#pragma unroll
+          for (int n = 0; n < kKeyTiles; n++)
+#pragma unroll
+            for (int e = 0; e < 2; e++)
+              if (n * 8 + e > limit) score[r / 2][n][r % 2 * 2 + e] = -INFINITY;
+          if (a.starts) {
+            const int begin = document_from(a, min(row(r), a.rows - 1)) - from;
+#pragma unroll
+            for (int n = 0; n < kKeyTiles; n++)
+#pragma unroll
+              for (int e = 0; e < 2; e++)
+                if (n * 8 + e < begin) score[r / 2][n][r % 2 * 2 + e] = -INFINITY;
+          }
+        }
+#pragma unroll
+        for (int r = 0; r < 4; r++) {
+          float m = -INFINITY;
+#pragma unroll
+          for (int n = 0; n < kKeyTiles; n++) m = fmaxf(m, fmaxf(score[r / 2][n][r % 2 * 2], score[r / 2][n][r % 2 * 2 + 1]));
+          m = fmaxf(m, __shfl_xor_sync(kAllLanes, m, 1));
+          m = fmaxf(m, __shfl_xor_sync(kAllLanes, m, 2));
+          m = fmaxf(top[r], m * scale);
+          const float shrink = m == -INFINITY ? 0.f : exp2_fast(top[r] - m);  // nothing seen yet: acc and sum are 0 anyway
+          top[r] = m;
+          sum[r] *= shrink;
+#pragma unroll
+          for (int n = 0; n < kOutTiles; n++) acc[r / 2][n][r % 2 * 2] *= shrink, acc[r / 2][n][r % 2 * 2 + 1] *= shrink;
+        }
+      }
+      float new_sum[4];
+      bool fits = true;
+#pragma unroll
+      for (int r = 0; r < 4; r++) {
+        const float minus_top = kCareful && top[r] == -INFINITY ? 0.f : -top[r];
+        new_sum[r] = sum[r];
+#pragma unroll
+        for (int n = 0; n < kKeyTiles; n++) {
+          const float x = exp2_fast(fmaf(score[r / 2][n][r % 2 * 2], scale, minus_top)), y = exp2_fast(fmaf(score[r / 2][n][r % 2 * 2 + 1], scale, minus_top));
+          new_sum[r] += x + y;
+          p[r / 2][n / 2][n % 2 * 2 + r % 2] = pack(x, y);  // the layout of a result is that of a left operand
+        }
+        fits = fits && new_sum[r] < kSumLimit;
+      }
+      if (!kCareful && !__all_sync(kAllLanes, fits)) return false;
+#pragma unroll
+      for (int r = 0; r < 4; r++) sum[r] = new_sum[r];
+    }
+
+    copy_wait<1>();
+    __syncthreads();  // v_j is here for all, and all are done with k_j, whose buffer takes v_{j+1}
+    if (!kCareful)
+      copy_v.whole(k_buffer);
+    else if (j + 1 < tiles)
+      copy_v(k_buffer, a.columns - (j + 1) * kKTile);
+    copy_commit();
+#pragma unroll
+    for (int b = 0; b < kKTile / 16; b++)
+#pragma unroll
+      for (int n = 0; n < kOutTiles; n += 2) {
+        uint32_t bv[4];
+        load_matrices_transposed(bv, block_at<D>(v_buffer + v_lane, b * 16, n / 2));
+#pragma unroll
+        for (int t = 0; t < 2; t++) {
+          mma(acc[t][n], p[t][b], bv[0], bv[1]);
+          mma(acc[t][n + 1], p[t][b], bv[2], bv[3]);
+        }
+      }
+    const uint32_t free_buffer = v_buffer;
+    v_buffer = k_buffer, k_buffer = next_buffer, next_buffer = free_buffer;
+    return true;
+  };
+  // Warps may take one tile in different ways: both pass the same two barriers and fetch the same pieces.
+  bool entered = false;
+  for (int j = first; j < tiles; j++) {
+    if (!entered) enter(j, std::true_type{});
+    tile_step(j, std::true_type{});
+    entered = false;
+    while (j >= keys_from && j + 1 < plain && !entered) {
+      enter(j + 1, std::false_type{});
+      if (tile_step(j + 1, std::false_type{}))
+        j++;
+      else
+        entered = true;
+    }
+  }
+
+#pragma unroll
+  for (int r = 0; r < 4; r++) {
+    sum[r] += __shfl_xor_sync(kAllLanes, sum[r], 1);
+    sum[r] += __shfl_xor_sync(kAllLanes, sum[r], 2);
+    if (row(r) >= a.rows) continue;
+    const int64_t at = int64_t{head} * a.rows + row(r);
+    if (lane % 4 == 0) a.max[at] = top[r], a.sum[at] = sum[r];
+    float* to = a.acc + (int64_t{row(r)} * a.heads + head) * D + lane % 4 * 2;  // four lanes fill a 32-byte sector
+#pragma unroll
+    for (int n = 0; n < kOutTiles; n++) *reinterpret_cast<float2*>(to + n * 8) = make_float2(acc[r / 2][n][r % 2 * 2], acc[r / 2][n][r % 2 * 2 + 1]);
+  }
+}
+
+template <int D>
+void start(const Attend& a, const Launch& launch) {
+  FPDT_CHECK(a.heads <= 65535, a.heads << " heads are more than a grid takes");
+  FPDT_CHECK(kShared<D> <= launch.shared_per_block, "attend needs " << kShared<D> << " bytes of shared memory in a block, the device has " << launch.shared_per_block);
+  check(cudaFuncSetAttribute(attend_kernel<D>, cudaFuncAttributeMaxDynamicSharedMemorySize, kShared<D>), "attend");
+  const Arguments arguments{a, static_cast<float>(M_LOG2E / std::sqrt(double{D}))};  // rounded once: a large score is off by as much
+  attend_kernel<D><<<dim3(ceil_div(a.rows, kQTile), a.heads), kThreads, kShared<D>, launch.stream>>>(arguments);
+  check_launch("attend");
+}
+
+}  // namespace
+
+void attend_on_tensor_cores(const Attend& a, int head_size, const Launch& launch) { head_size == 64 ? start<64>(a, launch) : start<128>(a, launch); }
+
+}  // namespace fpdt::cuda
