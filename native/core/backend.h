@@ -5,7 +5,8 @@
 // by events. `run`, `copy`, `spill`, `load` and `exchange` may return before the work is done (a GPU's) or after (CPU): the
 // executor assumes neither and orders by events alone. One host thread drives one stream; a stream is not used from two threads at once.
 //
-// Errors: every function may throw fpdt::Error (core/error.h) with the call, the value and what to try. Nothing here aborts.
+// Errors: every function may throw fpdt::Error (core/error.h) with the call, the value and what to try. Nothing here aborts. "device_lost" says that
+// something issued earlier has ended the device: every call throws it from then on.
 #pragma once
 #include <cstddef>
 #include <cstdint>

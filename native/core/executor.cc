@@ -3,11 +3,18 @@
 #include <pthread.h>
 
 #include <algorithm>
+#include <chrono>
 #include <thread>
 
 #include "error.h"
 
 namespace fpdt {
+
+namespace {
+
+constexpr std::chrono::milliseconds kLook{2};  // between two looks at what is under way: 16 lanes take 1 % of a core
+
+}  // namespace
 
 struct Executor::Lane {
   Lane(int rank, const std::vector<uint32_t>& entries, std::unique_ptr<Stream> stream, size_t ahead, int ranks)
@@ -18,8 +25,10 @@ struct Executor::Lane {
     }
     arrived = this->stream->make_event();
     exchanged = this->stream->make_event();
+    drained = this->stream->make_event();
   }
   bool ended() const { return issued == entries.size(); }
+  size_t under_way() const { return issued - done; }
 
   const int rank;
   const std::vector<uint32_t>& entries;
@@ -27,6 +36,7 @@ struct Executor::Lane {
   // Rings: the events of position i are at i % ahead. They are used again once that entry is done, never before.
   std::vector<std::unique_ptr<Event>> begins, ends;
   std::unique_ptr<Event> arrived, exchanged;     // of the current collective
+  std::unique_ptr<Event> drained;                // after a failure: all that was put on the stream
   std::vector<double> times;                     // start and end of every position
   std::vector<void* const*> peers;               // operands of every rank, for the current collective
   // Positions among `entries`: taken <= done <= issued.
@@ -105,6 +115,7 @@ void Executor::cancel() {
   std::unique_lock lock(mutex_);
   if (!running_ || started_ >= limit_) return;
   limit_ = started_, stopped_ = true;
+  for (auto& lane : lanes_) lane->woken.notify_one();
   finish_if_done(lock);
 }
 
@@ -144,15 +155,22 @@ uint64_t Executor::allocations_during_runs() const {
   return allocations_ + (running_ ? backend_->allocations() - allocations_at_start_ : 0);
 }
 
+// To issue comes before to collect: a device that is to be busy must have its next entry before the last one is done. So a lane blocks on
+// its device only when it may issue no more, and otherwise looks now and then whether something has ended, for whoever watches the spans.
 void Executor::serve(Lane& lane) {
   std::unique_lock lock(mutex_);
   for (;;) {
-    if (lane.issued - lane.done == ahead_) {
-      retire(lane, lock);
-    } else if (may_start(lane)) {
+    if (lane.under_way() < ahead_ && may_start(lane)) {
       start(lane, lock);
-    } else if (lane.done < lane.issued) {
-      retire(lane, lock);  // nothing to start: collect what is under way
+    } else if (lane.under_way() == ahead_ || (lane.under_way() && is_through(lane))) {
+      retire(lane, lock);
+    } else if (lane.under_way()) {
+      const Event& oldest = *lane.ends[lane.done % ahead_];
+      lock.unlock();
+      const bool done = lane.stream->is_done(oldest);
+      lock.lock();
+      if (done) retire(lane, lock);
+      else lane.woken.wait_for(lock, kLook, [&] { return may_start(lane) || is_through(lane); });
     } else if (closing_) {
       return;
     } else {
@@ -168,10 +186,12 @@ void Executor::wake_startable(int rank) {
     if (Lane* lane = lane_of(rank, stream); lane && may_start(*lane)) lane->woken.notify_one();
 }
 
+// Nothing more of this lane will start in this run.
+bool Executor::is_through(const Lane& lane) const { return !running_ || failure_ || lane.ended() || lane.entries[lane.issued] >= limit_; }
+
 bool Executor::may_start(const Lane& lane) const {
-  if (!running_ || failure_ || lane.ended()) return false;
+  if (is_through(lane)) return false;
   const uint32_t entry = lane.entries[lane.issued];
-  if (entry >= limit_) return false;
   return std::ranges::all_of(program_.waits(entry), [&](uint32_t wait) { return lane_of(lane.rank, program_.stream[wait])->issued > position_[wait]; });
 }
 
@@ -195,11 +215,13 @@ void Executor::start(Lane& lane, std::unique_lock<std::mutex>& lock) {
   }
   if (!lock.owns_lock()) lock.lock();
   if (error) fail(lane, entry, error);
-  lane.active = false;
   if (issued) {
     lane.issued++;
     wake_startable(lane.rank);
+  } else {
+    drain(lane, lock);
   }
+  lane.active = false;
   finish_if_done(lock);
 }
 
@@ -213,20 +235,35 @@ void Executor::retire(Lane& lane, std::unique_lock<std::mutex>& lock) {
   std::exception_ptr error;
   try {
     lane.stream->synchronize(end);
-    lane.times[2 * position] = begin.time_ns() - origin_ns_;
-    lane.times[2 * position + 1] = end.time_ns() - origin_ns_;
+    // Entries of a stream do not overlap, but a device's clock is only so exact.
+    double* const times = &lane.times[2 * position];
+    times[0] = std::max(begin.time_ns() - origin_ns_, position ? times[-1] : 0);
+    times[1] = std::max(end.time_ns() - origin_ns_, times[0]);
   } catch (...) {
     error = std::current_exception();
   }
   lock.lock();
-  lane.active = false;
   if (error) {
     fail(lane, lane.entries[position], error);
+    drain(lane, lock);
     lane.issued = lane.done;  // what was issued behind it is lost with it
   } else {
     lane.done++;
   }
+  lane.active = false;
   finish_if_done(lock);
+}
+
+// After a failure: what was put on the stream and is not counted as issued, or never will be as done, must not go on in memory that the end of the run
+// gives back to its owner.
+void Executor::drain(Lane& lane, std::unique_lock<std::mutex>& lock) {
+  lock.unlock();
+  try {
+    lane.stream->record(*lane.drained);
+    lane.stream->synchronize(*lane.drained);
+  } catch (...) {  // the first failure is the cause, and has been told
+  }
+  lock.lock();
 }
 
 // Puts an entry on the lane's stream. False when another rank's failure ended a collective.
@@ -304,16 +341,32 @@ bool Executor::meet() {
 void Executor::fail(const Lane& lane, uint32_t entry, std::exception_ptr error) {
   if (failure_) return;  // the first one is the cause
   failure_ = Failure{"native", "unknown exception", lane.rank, entry};
+  std::string among;
   try {
     std::rethrow_exception(error);
   } catch (const Error& caught) {
     failure_->code = caught.code(), failure_->message = caught.what();
+    if (failure_->code == "device_lost") among = blame(*failure_);
   } catch (const std::exception& caught) {
     failure_->message = caught.what();
   } catch (...) {
   }
-  failure_->message = entry_name(program_, entry) + " on rank " + std::to_string(lane.rank) + ": " + failure_->message;
+  failure_->message = entry_name(program_, failure_->entry) + " on rank " + std::to_string(failure_->rank) + among + ": " + failure_->message;
+  for (auto& each : lanes_) each->woken.notify_one();
   met_.notify_all();
+}
+
+// A lost device answers every call with the same error, whichever op it was that failed: who hears of it first says nothing. Named is the oldest
+// compute entry under way, which is the first that may have failed; those issued after it are as suspect, which the words returned say.
+std::string Executor::blame(Failure& failure) const {
+  bool found = false;
+  for (const auto& lane : lanes_) {
+    if (program_.stream[lane->entries.front()] != static_cast<uint8_t>(StreamKind::compute) || !lane->under_way()) continue;
+    const uint32_t oldest = lane->entries[lane->done];
+    if (!found || oldest < failure.entry) failure.rank = lane->rank, failure.entry = oldest;
+    found = true;
+  }
+  return started_ > failure.entry + 1 ? ", or one that was issued after it up to " + entry_name(program_, started_ - 1) : "";
 }
 
 // Every lane is at rest below the limit, or the run failed and every lane is at rest.

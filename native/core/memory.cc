@@ -40,8 +40,8 @@ Memory::Memory(std::shared_ptr<Backend> backend, const Program& program, const B
   for (int tier = 0; tier < kTiers; tier++) {
     const double bytes = program.arena_bytes[tier];
     if (budgets[tier] && bytes > *budgets[tier]) {
-      text << "the plan needs " << bytes << " bytes of " << tier_name(Tier(tier)) << (Tier(tier) == Tier::disk ? " space" : " memory") << " per rank; the budget is " << *budgets[tier]
-           << ": use a smaller chunk or a larger budget";
+      text << "the plan needs " << bytes << " bytes of " << tier_name(Tier(tier)) << (Tier(tier) == Tier::disk ? " space" : " memory")
+           << " per rank; the budget is " << *budgets[tier] << ": use a smaller chunk or a larger budget";
       throw Error("out_of_memory", text.str());
     }
     bytes_[tier] = static_cast<size_t>(bytes);
@@ -57,7 +57,8 @@ void Memory::check_machine(const DeviceInfo& info) const {
     if (bytes <= static_cast<double>(there)) return;
     std::ostringstream text;
     text.precision(17);
-    text << "the " << tiers << "arenas of " << ranks << " ranks need " << bytes << " bytes; " << place << " has " << there << ": use a smaller chunk or fewer ranks";
+    text << "the " << tiers << "arenas of " << ranks << " ranks need " << bytes << " bytes; " << place << " has " << there
+         << ": use a smaller chunk or fewer ranks";
     throw Error("out_of_memory", text.str());
   };
   const auto of = [this](Tier tier) { return static_cast<double>(bytes(tier)); };

@@ -43,8 +43,8 @@ class PinnedArena final : public Arena {
     const cudaError_t status = cudaHostAlloc(&data_, bytes, cudaHostAllocPortable | cudaHostAllocMapped);
     if (status == cudaErrorMemoryAllocation) {
       cudaGetLastError();
-      throw Error("out_of_memory", "a pinned arena of " + std::to_string(bytes) +
-                                       " bytes of the host's memory could not be had: use a smaller chunk or a budget for the disk tier, or end other programs; a container may also limit locked memory (ulimit -l)");
+      throw Error("out_of_memory", "a pinned arena of " + std::to_string(bytes) + " bytes of the host's memory could not be had: use a smaller chunk or a budget for the disk "
+                                       "tier, or end other programs; a container may also limit locked memory (ulimit -l)");
     }
     check(status, "cudaHostAlloc");
     std::memset(data_, 0, bytes);

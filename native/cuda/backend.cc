@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "../core/error.h"
 #include "../cpu/disk.h"
@@ -18,8 +20,13 @@ namespace fpdt {
 namespace cuda {
 
 // Enough that a GPU never waits for the host, which puts an op on a stream in some 20 us; few enough that a queue of the driver (1024 calls) is
-// never full, which would stop the thread that issues, and that a cancel has not long to wait.
+// never full, which would stop the thread that issues, and that a cancel has not long to wait. One where CUDA_LAUNCH_BLOCKING is set: then an error is
+// that of the op that is named.
 constexpr int kIssueAhead = 64;
+int issue_ahead() {
+  const char* blocking = std::getenv("CUDA_LAUNCH_BLOCKING");
+  return blocking && *blocking && std::string_view(blocking) != "0" ? 1 : kIssueAhead;
+}
 
 Device::Device(int index) : index(index) {
   check(cudaSetDevice(index), "cudaSetDevice");
@@ -125,9 +132,9 @@ class CudaBackend final : public Backend {
   uint64_t allocations() const override { return allocations_; }
   std::unique_ptr<Stream> make_stream(StreamKind kind, int rank) override {
     if (kind == StreamKind::load || kind == StreamKind::spill) return make_disk_stream(device(rank));
-    return cuda::make_stream(kind, device(rank), kIssueAhead);
+    return cuda::make_stream(kind, device(rank), ahead_);
   }
-  int issue_ahead() const override { return kIssueAhead; }
+  int issue_ahead() const override { return ahead_; }
   void read(void* to, const Arena& from, size_t offset, size_t bytes) override {
     check_range(from, offset, bytes);
     if (auto* disk = dynamic_cast<const cpu::DiskArena*>(&from)) return disk->read(to, offset, bytes);
@@ -164,6 +171,7 @@ class CudaBackend final : public Backend {
   }
   const std::shared_ptr<Device>& device(int rank) const { return devices_[rank % devices_.size()]; }
 
+  const int ahead_ = cuda::issue_ahead();
   const std::string disk_folder_;
   std::vector<std::shared_ptr<Device>> devices_;
   std::atomic<uint64_t> allocations_{0};

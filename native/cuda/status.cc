@@ -50,8 +50,8 @@ void check(cudaError_t status, const char* what) {
   std::ostringstream text;
   text << what << ": " << cudaGetErrorString(status) << " (" << cudaGetErrorName(status) << ")";
   if (is_sticky(status)) {
-    text << "; the GPU's context in this process is lost, and with it all that was in its memory: restart the kernel (its executor process starts anew, Jupyter goes on). The op that caused it "
-            "ran before this was noticed: with CUDA_LAUNCH_BLOCKING=1 in the environment it is the op that is named";
+    text << "; the GPU's context in this process is lost, and with it all that was in its memory: restart the kernel (its executor process starts anew, Jupyter "
+            "goes on). The op that caused it ran before this was noticed: with CUDA_LAUNCH_BLOCKING=1 in the environment it is the op that is named";
     throw Error("device_lost", text.str());
   }
   cudaGetLastError();  // so that the next check_launch does not find this error again
