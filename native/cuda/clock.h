@@ -8,38 +8,17 @@
 //   host    [.A0.]                  [.A1.]                 A1 happened between `before` and `after` of its bracket
 //
 // What this gives: events of one device are off by at most 0.06 us against each other (f32 at up to a second; 0.25 us where an op waited 8 s in its
-// queue), apart from the 0.5 us that the GPU itself resolves. Against the host and other devices they are off by at most half the
-// narrowest bracket (some us: a launch and its answer), because crystals that drift (up to 100 us a second) are followed.
+// queue), apart from the 0.5 us that the GPU itself resolves. Against the host and other devices they are off by a bracket (some us: a launch and its
+// answer) once work has gone on for ten seconds, and by up to 100 us in the first one: crystals differ by so much, and only time tells how (timeline.h).
 #pragma once
 #include <cuda_runtime_api.h>
 
-#include <deque>
 #include <memory>
 #include <mutex>
 
+#include "timeline.h"
+
 namespace fpdt::cuda {
-
-// The arithmetic alone: device time to host time by straight pieces that meet, so that what happened later is never told earlier. A piece
-// begins at each anchor; its slope is the measured ratio of the two clocks, plus what leads back into the brackets where the line has left them:
-// inside a bracket nothing says that the line is wrong. Times in ns; device time 0 is the first anchor.
-class Timeline {
- public:
-  // An anchor at device time `device_ns` happened at some moment between the host times `before_ns` and `after_ns`.
-  Timeline(double before_ns, double after_ns);
-  void add(double device_ns, double before_ns, double after_ns);
-  double host_ns(double device_ns) const;
-
- private:
-  struct Bracket {
-    double device_ns, middle_ns, half_ns;
-  };
-  struct Piece {
-    double device_ns, host_ns, slope;
-  };
-  std::deque<Bracket> brackets_;   // the last half minute of them: the longer, the better known the ratio; the shorter, the sooner a drift is followed
-  std::deque<Piece> pieces_;
-  double rate_ = 1, rate_error_;   // host ns of a device ns
-};
 
 // The clock of one device. Any thread may use it while the device is current.
 class Clock {
