@@ -1,0 +1,68 @@
+// Races between the threads of a block, through shared and through global memory: two threads touch a byte, one of them writes, and no barrier
+// stands between them. Exact for the order in which this run went: what is reported is a race in every run that takes these branches, also where
+// the result came out right. Lanes of a warp are threads like others: without bar.warp.sync nothing orders them.
+//
+// A shadow word stands for four bytes. It keeps the last writes and the reads since, as records of (warp, lanes, interval) of order.h; what is
+// ordered before a new write is forgotten, so there are few. cp.async is a writer of its own from its issue to its wait: until then nobody may
+// touch its bytes, not even the thread that issued it. Atomics do not race with atomics.
+//
+// Not seen: threads of one block that order themselves through atomics in memory (a lock between warps, say); they are reported.
+#pragma once
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "../machine/machine.h"
+#include "order.h"
+
+namespace emulator {
+
+class ThreadRaces : public Observer {
+ public:
+  void begin_block(const KernelShape&, uint64_t block, uint32_t threads, uint32_t shared_bytes) override;
+  void access(const Access&) override;
+  void barrier(std::span<const uint32_t> threads) override { order_.barrier(threads); }
+  void warp_barrier(uint32_t warp, Mask lanes) override { order_.warp_barrier(warp, lanes); }
+
+ private:
+  struct Record {
+    uint32_t clock;
+    Mask lanes;
+    uint32_t line;
+    uint16_t warp;
+    uint8_t bytes : 4;  // bit i: byte i of the word
+    uint8_t strong : 1; // not Order::weak
+    AccessKind kind;
+  };
+  struct Word {
+    uint32_t generation = 0;   // of all records; records of an older one are as good as gone
+    uint16_t count = 0;
+    uint8_t pending_bytes = 0;  // of a cp.async under way, which stays through barriers
+    uint16_t pending_thread = 0;
+    uint32_t pending_line = 0;
+    Record first[2];
+    std::unique_ptr<std::vector<Record>> more;  // beyond those two
+    Record& at(uint32_t i) { return i < 2 ? first[i] : (*more)[i - 2]; }
+    void add(const Record&);
+    void remove(uint32_t i);
+  };
+  static constexpr uint64_t kPageWords = 1024;
+  struct Page {
+    Word words[kPageWords];
+  };
+
+  Word& global_word(uint64_t number);
+  void touch(Word&, const Access&, uint32_t lane, uint8_t bytes, uint64_t address);
+  [[noreturn]] void report(const Access&, uint64_t address, const char* what, uint32_t thread, uint32_t other, uint32_t other_line, const char* why) const;
+
+  ThreadOrder order_;
+  std::vector<Word> shared_;
+  bool copies_ = false;  // a cp.async was issued in this block
+  uint64_t block_ = 0;
+  std::unordered_map<uint64_t, std::unique_ptr<Page>> pages_;
+  uint64_t last_number_ = ~uint64_t{0};
+  Page* last_page_ = nullptr;
+};
+
+}  // namespace emulator

@@ -1,0 +1,51 @@
+// Counts per instruction of a kernel, gathered from the worker threads of all launches.
+#pragma once
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+
+namespace emulator {
+
+struct Site {
+  std::string kernel;
+  uint32_t line;  // of the PTX text
+  auto operator<=>(const Site&) const = default;
+};
+
+struct SiteCount {
+  uint64_t instructions = 0;  // warp instructions
+  uint64_t taken = 0;         // passes or sectors
+  uint64_t fewest = 0;        // that there could be
+  bool asynchronous = false;  // of a cp.async
+
+  SiteCount& operator+=(const SiteCount& other) {
+    instructions += other.instructions;
+    taken += other.taken;
+    fewest += other.fewest;
+    asynchronous |= other.asynchronous;
+    return *this;
+  }
+};
+
+using SiteMap = std::map<Site, SiteCount>;
+
+class Sites {
+ public:
+  void add(const SiteMap& counts) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [site, count] : counts) total_[site] += count;
+  }
+  SiteMap take() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(total_, {});
+  }
+
+ private:
+  std::mutex mutex_;
+  SiteMap total_;
+};
+
+}  // namespace emulator
