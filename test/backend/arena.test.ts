@@ -1,9 +1,8 @@
 /** Memory of a loaded program: exact sizes, budgets, bounds, and how far it was written. */
 
-import { openDevice } from '@fpdt/native'
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
-import { copy, device, program, STEP, zero } from './programs.js'
+import { copy, device, onCuda, open, program, STEP, zero } from './programs.js'
 
 afterAll(() => device().close())
 
@@ -36,7 +35,7 @@ describe('arenas', () => {
     executor.close()
   })
 
-  it('commit on touch: a host pool larger than what is used costs no memory', () => {
+  it.skipIf(onCuda)('commit on touch: a host pool larger than what is used costs no memory', () => {
     const before = process.memoryUsage.rss()
     const executor = device().load(program(1, { host: 4 * 2 ** 30 }, []))
     executor.write('host', 0, 4 * 2 ** 30 - 8, Float64Array.of(1))
@@ -45,7 +44,7 @@ describe('arenas', () => {
     executor.close()
   })
 
-  it('are given back by close', () => {
+  it.skipIf(onCuda)('are given back by close', () => {
     const bytes = 128 * 2 ** 20
     const before = process.memoryUsage.rss()
     const executor = device().load(program(1, { device: bytes }, []))
@@ -94,6 +93,17 @@ describe('budgets', () => {
   })
   it('end at the memory of the machine', () => {
     const { memoryBytes } = device().info()
+    if (onCuda) {
+      expect(() => device().load(program(2, { host: 2 ** 50 }, []))).toThrow(
+        coded('out_of_memory', /the host arenas of 2 ranks need .* bytes; this machine has/),
+      )
+      const ranks = 2 * (process.env.FPDT_TEST_DEVICES ?? '0').split(',').length // two on a GPU
+      const bytes = Math.ceil(memoryBytes * 0.6)
+      expect(() => device().load(program(ranks, { device: bytes }, []))).toThrow(
+        coded('out_of_memory', /the device arenas of 2 ranks need .* bytes; the GPU has/),
+      )
+      return
+    }
     expect(() => device().load(program(2, { host: Math.ceil(memoryBytes * 0.6) }, []))).toThrow(coded('out_of_memory', /this machine has/))
     expect(() => device().load(program(1, { device: 2 ** 52 }, []))).toThrow(coded('out_of_memory', /this machine has/))
   })
@@ -177,7 +187,7 @@ describe('touched', () => {
         if (end % 8 === 0 || end % 8 >= 4) expect(executor.touched('device', 1)).toBe(Math.min(arena, Math.ceil(end / 8) * 8))
         executor.close()
       }),
-      { numRuns: 60 },
+      { numRuns: onCuda ? 15 : 60 },
     )
   })
 
@@ -201,7 +211,7 @@ describe('touched', () => {
 
 describe('a device that is closed', () => {
   it('closes its executors and refuses further use', () => {
-    const other = openDevice({ backend: 'cpu', threads: 1 })
+    const other = open()
     const executor = other.load(program(1, { device: 64 }, []))
     const stays = device().load(program(1, { device: 64 }, []))
     other.close()

@@ -181,9 +181,17 @@ export const STEP = Float64Array.of(0, 1, 1, 1)
 export const f64 = (bytes: Uint8Array): number[] => [...new Float64Array(bytes.slice().buffer)]
 export const f32 = (bytes: Uint8Array): number[] => [...new Float32Array(bytes.slice().buffer)]
 
+/** What the suites run on: the CPU, or with FPDT_TEST_BACKEND=cuda the GPUs of FPDT_TEST_DEVICES ("0,1"; default "0"), of the machine or emulated ones. */
+export const backend = process.env.FPDT_TEST_BACKEND === 'cuda' ? 'cuda' : 'cpu'
+export const onCuda = backend === 'cuda'
+const gpus = (process.env.FPDT_TEST_DEVICES ?? '0').split(',').map(Number)
+export function open(): Device {
+  return onCuda ? openDevice({ backend: 'cuda', devices: gpus }) : openDevice({ backend: 'cpu', threads: 2 })
+}
+
 let shared: Device | undefined
-/** One CPU device for a test file. */
+/** One device for a test file. */
 export function device(): Device {
-  shared ??= openDevice({ backend: 'cpu', threads: 2 })
+  shared ??= open()
   return shared
 }
