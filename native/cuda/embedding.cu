@@ -54,12 +54,14 @@ __global__ void __launch_bounds__(kThreads) embed_backward(float* dtable, const 
     if (threadIdx.x == 0) report(fault, static_cast<unsigned>(Kernel::embedBackward), own, token, vocabulary);
     return;
   }
-  for (int64_t before = own; before > 0; before -= kThreads * kEach) {  // the nearest first
+  // The nearest first; tiles begin at multiples of their size, where sectors begin.
+  constexpr int64_t kTile = kThreads * kEach;
+  for (int64_t tile = own / kTile * kTile; tile >= 0; tile -= kTile) {
     bool same = false;
 #pragma unroll
     for (int i = 0; i < kEach; i++) {
-      const int64_t row = before - 1 - (i * kThreads + static_cast<int64_t>(threadIdx.x));
-      same |= row >= 0 && tokens[row] == token;
+      const int64_t row = tile + i * kThreads + threadIdx.x;
+      same |= row < own && tokens[row] == token;
     }
     if (__syncthreads_or(same)) return;
   }
@@ -68,9 +70,9 @@ __global__ void __launch_bounds__(kThreads) embed_backward(float* dtable, const 
   __shared__ int counts[kWarps];
   float* sums = dtable + token * width;
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  for (int64_t from = own; from < rows; from += kThreads) {
+  for (int64_t from = own / kThreads * kThreads; from < rows; from += kThreads) {
     const int64_t row = from + threadIdx.x;
-    const bool same = row < rows && tokens[row] == token;
+    const bool same = row >= own && row < rows && tokens[row] == token;
     const unsigned lanes = __ballot_sync(kAllLanes, same);
     if (!__syncthreads_or(same)) continue;  // and all have done with `found`
     if (lane == 0) counts[warp] = __popc(lanes);
