@@ -32,7 +32,7 @@ export interface CpuDeviceOptions {
 
 export interface CudaDeviceOptions {
   readonly backend: 'cuda'
-  /** GPUs by their index; rank r is on `devices[r % devices.length]`. Default: [0]. */
+  /** GPUs by their index; rank r is on `devices[r % devices.length]`. Default: the first that can be used. */
   readonly devices?: readonly number[]
   /** As of the CPU. */
   readonly diskFolder?: string
@@ -71,8 +71,14 @@ export interface DeviceInfo {
   readonly path: string
   /** Of the compute pool; 1 on GPUs. */
   readonly threads: number
-  /** Of the whole machine, or of a GPU. */
+  /** Of the whole device: of the machine, or of the smallest GPU in use. */
   readonly memoryBytes: number
+  /** Devices that ranks are spread over. */
+  readonly devices: number
+  /** What is free now, of the GPU that has least; 0 on a CPU: not known. */
+  readonly freeBytes: number
+  /** Of the machine, where the host tier is other memory than the device's; 0 on a CPU: the tiers share `memoryBytes`. */
+  readonly hostBytes: number
   readonly diskFolder: string
 }
 
@@ -91,6 +97,13 @@ export interface Device {
   load(program: NativeProgram, budgets?: Readonly<Partial<Record<Tier, number | null>>>): Executor
   /** See the function `call`. `step` has the four numbers of STEP_PARAMETERS. */
   call(kernel: number, parameters: Float64Array, operands: readonly Operand[], workspaceBytes: number, rank: number, step: Float64Array): void
+  /**
+   * How long one kernel takes: nanoseconds of each of `repeats` runs by the device's own events, after one that is not counted. Operands are as in `call`
+   * but may be short: they are repeated to the size that the parameters say, and nothing is copied back.
+   */
+  time(kernel: number, parameters: Float64Array, operands: readonly Operand[], workspaceBytes: number, rank: number, repeats: number): Float64Array
+  /** The same of copies of so many bytes from the host tier to the device tier, or back. */
+  timeCopy(toDevice: boolean, bytes: number, rank: number, repeats: number): Float64Array
   /** Closes the executors that were loaded on it, then itself. Idempotent. */
   close(): void
 }
@@ -187,7 +200,6 @@ interface Addon {
   readonly tiers: readonly Tier[]
   kernelExtents(kernel: number, parameters: Float64Array): Extent[]
   cudaDevices(): CudaDevices
-  cudaFreeBytes(index: number): number
 }
 
 /** What a kernel touches of an operand, from its first byte on. */
@@ -218,11 +230,6 @@ export function kernelExtents(kernel: number, parameters: Float64Array): readonl
 /** What this machine has for the CUDA backend. Answers on every machine and in every build; takes no memory of a GPU. */
 export function cudaDevices(): CudaDevices {
   return addon.cudaDevices()
-}
-
-/** Bytes that are free on a GPU now, by CUDA: exact, but it gives this process a context there (some hundred MB). Throws `native`. */
-export function cudaFreeBytes(index: number): number {
-  return addon.cudaFreeBytes(index)
 }
 
 /** Throws `native` for a backend that is not in this build or has no usable device here, and for a path that the processor lacks. */

@@ -7,12 +7,7 @@
 #include "../cuda/usage.h"
 #endif
 
-namespace fpdt {
-
-// cuda/backend.cc. Rank r lives on devices[r % devices.size()]; disk_folder as of make_cpu_backend.
-std::unique_ptr<Backend> make_cuda_backend(const std::vector<int>& devices, const std::string& disk_folder);
-
-namespace addon {
+namespace fpdt::addon {
 namespace {
 
 std::string text(const Napi::Object& options, const char* name) {
@@ -38,11 +33,9 @@ std::shared_ptr<Backend> make_cpu(const Napi::Object& options) {
 std::shared_ptr<Backend> make_cuda(const Napi::Object& options) {
   refuse(options, "cuda", {"threads", "path"});
   constexpr int64_t kMostDevices = 1024;
-  std::vector<int> devices;
+  std::vector<int> devices;  // empty: the first that can be used
   const Napi::Value given = options.Get("devices");
-  if (given.IsUndefined()) {
-    devices.push_back(0);
-  } else {
+  if (!given.IsUndefined()) {
     if (!given.IsArray() || given.As<Napi::Array>().Length() == 0) throw Error("argument", "devices must be an array of at least one index");
     const auto indices = given.As<Napi::Array>();
     for (uint32_t i = 0; i < indices.Length(); i++) devices.push_back(static_cast<int>(integer(indices.Get(i), "an index of devices", 0, kMostDevices - 1)));
@@ -103,13 +96,4 @@ Napi::Object cuda_devices(Napi::Env env) {
   return result;
 }
 
-double cuda_free_bytes([[maybe_unused]] int device) {
-#if FPDT_CUDA
-  return static_cast<double>(cuda::free_bytes(device));
-#else
-  throw Error("native", kNoCuda);
-#endif
-}
-
-}  // namespace addon
-}  // namespace fpdt
+}  // namespace fpdt::addon

@@ -14,7 +14,4 @@ std::shared_ptr<Backend> make_backend(const Napi::Object& options);
 // What this machine has for the CUDA backend, in the shape of CudaDevices of native/index.ts. Never throws for what it finds.
 Napi::Object cuda_devices(Napi::Env env);
 
-// Bytes free on GPU `device` now.
-double cuda_free_bytes(int device);
-
 }  // namespace fpdt::addon

@@ -21,6 +21,8 @@ class DeviceObject : public Napi::ObjectWrap<DeviceObject> {
   Napi::Value now_ns(const Napi::CallbackInfo& info);
   Napi::Value load(const Napi::CallbackInfo& info);
   void call(const Napi::CallbackInfo& info);
+  Napi::Value time(const Napi::CallbackInfo& info);
+  Napi::Value time_copy(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
 
   Backend& backend() const;

@@ -67,10 +67,6 @@ Napi::Value extents_of(const Napi::CallbackInfo& info) {
   });
 }
 
-Napi::Value free_bytes_of(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), cuda_free_bytes(static_cast<int>(integer(info[0], "index", 0, INT32_MAX)))); });
-}
-
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto* environment = new Environment;
   env.SetInstanceData(environment);
@@ -91,7 +87,6 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("streams", enum_names(env, kStreams, stream_name));
   exports.Set("tiers", enum_names(env, kTiers, tier_name));
   exports.Set("cudaDevices", Napi::Function::New(env, [](const Napi::CallbackInfo& info) { return guarded(info.Env(), [&] { return cuda_devices(info.Env()); }); }, "cudaDevices"));
-  exports.Set("cudaFreeBytes", Napi::Function::New(env, free_bytes_of, "cudaFreeBytes"));
   exports.Set("kernelExtents", Napi::Function::New(env, extents_of, "kernelExtents"));
   return exports;
 }

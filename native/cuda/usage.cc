@@ -6,8 +6,6 @@
 #include <cstdio>
 #include <string>
 
-#include "status.h"
-
 namespace fpdt::cuda {
 namespace {
 
@@ -70,17 +68,6 @@ Usage usage(int device) {
   const int status = nvml.processes(handle, &count, nullptr);
   if (status == kNvmlSuccess || status == kNvmlTooSmall) found.processes = static_cast<int>(count);
   return found;
-}
-
-size_t free_bytes(int device) {
-  int before = 0;
-  size_t free = 0, total = 0;
-  check(cudaGetDevice(&before), "cudaGetDevice");
-  check(cudaSetDevice(device), "cudaSetDevice");
-  const cudaError_t status = cudaMemGetInfo(&free, &total);
-  check(cudaSetDevice(before), "cudaSetDevice");
-  check(status, "cudaMemGetInfo");
-  return free;
 }
 
 }  // namespace fpdt::cuda

@@ -12,7 +12,5 @@ struct Usage {
 
 // By the driver's management library (NVML): makes no context and takes no memory. Never throws.
 Usage usage(int device);
-// By CUDA, exactly, through this process's context, which it makes where there is none: some hundred MB. Throws Error.
-size_t free_bytes(int device);
 
 }  // namespace fpdt::cuda

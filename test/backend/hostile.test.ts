@@ -3,7 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
-import { workspaceBytes } from '../../kernel/src/plan/cpu-workspace.js'
+import { cpuWorkspaceBytes } from '../../kernel/src/plan/cpu-workspace.js'
 import type { Program } from '../../kernel/src/plan/program.js'
 import { KERNELS, type Kernel } from '../../kernel/src/schedule/kernels.js'
 import { collective, copy, type Entry, kernel, onDevice, type Place, program } from './programs.js'
@@ -93,7 +93,7 @@ describe('load refuses', () => {
   it('a gradient over the workspace in which threads count turns', async () => {
     const [tokens, headSize] = [192, 64]
     const numbers = [tokens, tokens, 1, 1, headSize, 0, 0, 0, 1, 1]
-    const scratch = workspaceBytes('attendBackward', numbers, 2)
+    const scratch = cpuWorkspaceBytes('attendBackward', numbers, 2)
     const [tensor, statistics] = [tokens * headSize * 4, tokens * 4]
     let end = scratch
     const operands = [tensor, tensor, tensor, tensor, tensor, tensor, tensor, statistics, statistics].map((bytes) => {

@@ -2,7 +2,7 @@
 import { call } from '@fpdt/native'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { workspaceBytes } from '../../kernel/src/plan/cpu-workspace.js'
+import { cpuWorkspaceBytes } from '../../kernel/src/plan/cpu-workspace.js'
 import { type Kernel, kernelSpec } from '../../kernel/src/schedule/kernels.js'
 import { PATHS, parametersOf } from './reference/run.js'
 
@@ -56,7 +56,7 @@ const SHAPES: { readonly [K in Kernel]?: fc.Arbitrary<Shape> } = {
 function attempt(kernel: Kernel, shape: Shape, threads: number, path: string | undefined, missing: number): void {
   const parameters = parametersOf(kernel, shape.numbers)
   const operands = shape.operands.map((bytes) => (bytes === null ? null : new Uint8Array(bytes)))
-  call(kernelSpec(kernel).code, Float64Array.from(parameters), operands, workspaceBytes(kernel, parameters, threads) - missing, {
+  call(kernelSpec(kernel).code, Float64Array.from(parameters), operands, cpuWorkspaceBytes(kernel, parameters, threads) - missing, {
     threads,
     ...(path ? { path } : {}),
   })
@@ -74,7 +74,7 @@ describe('workspace', () => {
   })
   it('does not grow with the sequence where a chunk does not, nor without bound with a vocabulary', () => {
     const head = (rows: number, vocabulary: number): number =>
-      workspaceBytes('projectBackward', parametersOf('projectBackward', { rows, outputs: vocabulary, inputs: 256, doutStride: vocabulary, bf16: 1 }), 2)
+      cpuWorkspaceBytes('projectBackward', parametersOf('projectBackward', { rows, outputs: vocabulary, inputs: 256, doutStride: vocabulary, bf16: 1 }), 2)
     expect(head(256, 500_000)).toBe(head(256, 50_257))
     expect(head(1 << 20, 50_257)).toBeLessThan(8 * 2 ** 20)
   })

@@ -5,6 +5,7 @@ import { aboutOps, planTraining, stepOf, type TrainOptions } from '../fpdt/plan/
 import { longestInMemory, longestPlanned } from '../fpdt/plan/what-fits.js'
 import type { ModelConfig } from '../model/config.js'
 import { largestInWords } from '../plan/words.js'
+import type { Target } from '../plan/workspace.js'
 import type { StepConfig } from '../schedule/config.js'
 import { SYSTEMS, type SystemName } from '../schedule/systems.js'
 import { TIERS, type Tier } from '../trace/schema.js'
@@ -15,7 +16,7 @@ export interface Asked {
   readonly model: ModelConfig
   readonly options: TrainOptions
   readonly budgets: Partial<Record<Tier, number>>
-  readonly threads: number
+  readonly target: Target
 }
 
 /** Bytes are of one rank. */
@@ -38,31 +39,31 @@ export interface Outlook {
 const OUTLOOK_OPS = 200_000
 
 /** `progress` is told in words what takes time. */
-export function outlookOf({ model, options: given, budgets, threads }: Asked, system: SystemName, progress: (words: string) => void): Outlook {
+export function outlookOf({ model, options: given, budgets, target }: Asked, system: SystemName, progress: (words: string) => void): Outlook {
   const { chunk: _, backwardOrder: __, ...unchunked } = given
   const options = { ...(SYSTEMS[system]?.chunked === false ? unchunked : given), system }
   const config = stepOf(model, options)
   const { chunk, chunks } = config
   progress(`${system}: bytes of a step`)
-  const { walked, ...bytes } = bytesOfStep(model, options, { threads })
+  const { walked, ...bytes } = bytesOfStep(model, options, target)
   progress(`${system}: bytes over the links`)
   const links = linksOfStep(config)
   progress(`${system}: what makes the peak`)
-  const peak = peakOf(model, options, config, threads)
+  const peak = peakOf(model, options, config, target)
   progress(`${system}: the longest sequence`)
   const { sequence, ...sizes } = options
   const cut = SYSTEMS[system].chunked ? { ...sizes, chunk } : sizes
-  const longest = budgets.device === undefined ? undefined : longestInMemory(model, cut, { budgets, threads })
+  const longest = budgets.device === undefined ? undefined : longestInMemory(model, cut, { budgets, ...target })
   const planned = longestPlanned(model, cut)
   const within = (tier: Tier): boolean => bytes[tier] <= (budgets[tier] ?? Number.POSITIVE_INFINITY)
   return { system, chunk, chunks, bytes, peak, links, longest, planned, fits: Object.keys(budgets).length === 0 ? undefined : TIERS.every(within) }
 }
 
-function peakOf(model: ModelConfig, options: TrainOptions, config: StepConfig, threads: number): Outlook['peak'] {
+function peakOf(model: ModelConfig, options: TrainOptions, config: StepConfig, target: Target): Outlook['peak'] {
   let chunks = config.chunks
   while (chunks > config.prefetch + 3 && aboutOps({ ...config, chunks }) > OUTLOOK_OPS) chunks--
   const sequence = chunks < config.chunks ? chunks * config.chunk : config.tokens
-  const { plan } = planTraining(model, { ...options, sequence }, { budgets: {}, threads })
+  const { plan } = planTraining(model, { ...options, sequence }, { budgets: {}, ...target })
   const { bytes, line, residencies } = plan.peaks.device
   return { bytes, words: plan.words(line), largest: largestInWords(residencies), chunks }
 }

@@ -9,6 +9,7 @@ import { formatBytes, parseBytes, parseTokens } from '../fpdt/sizes.js'
 import type { ModelConfig } from '../model/config.js'
 import { namedModel } from '../model/named.js'
 import { parameterCount } from '../model/parameters.js'
+import { BACKENDS, type BackendName } from '../plan/workspace.js'
 import { HIDDEN } from '../schedule/config.js'
 import { SYSTEM_NAMES, SYSTEMS, type SystemName } from '../schedule/systems.js'
 import { TIERS } from '../trace/schema.js'
@@ -21,7 +22,8 @@ const options = {
   sequence: { value: 'TOKENS', means: 'length of a sequence, such as 2M' },
   chunk: { value: 'TOKENS', means: 'tokens of a chunk over all ranks, such as 64K. Default: an eighth of the sequence' },
   ranks: { value: 'N', means: 'ranks that share the sequence. Default: 1' },
-  gpus: { value: 'N', means: 'the same as --ranks' },
+  gpus: { value: 'N', means: 'the same as --ranks, with --backend cuda' },
+  backend: { value: 'cpu|cuda', means: 'whose workspaces are counted. Default: cpu' },
   memory: { value: 'BYTES', means: 'device memory of a rank, such as 80GB' },
   host: { value: 'BYTES', means: 'host memory of a rank' },
   disk: { value: 'BYTES', means: 'disk space of a rank' },
@@ -76,6 +78,8 @@ function askedFor(given: Arguments['given']): Asked {
     if (value !== undefined && !/^[1-9]\d{0,8}$/.test(value)) throw new UsageError(`--${option} ${value} is not a whole number above 0`)
     return value === undefined ? undefined : Number(value)
   }
+  const backend = get('backend') ?? (given.has('gpus') ? 'cuda' : 'cpu')
+  if (!BACKENDS.some((name) => name === backend)) throw new UsageError(`--backend ${backend} is not one of ${BACKENDS.join(' and ')}`)
   const chunk = get('chunk')
   const states = get('states')
   const written: Record<string, unknown> = {
@@ -103,7 +107,7 @@ function askedFor(given: Arguments['given']): Asked {
     budgets: Object.fromEntries(
       Object.entries(budgets).flatMap(([tier, size]) => (size === undefined ? [] : [[tier, parseBytes(size, tier === 'device' ? 'memory' : tier)]])),
     ),
-    threads: count('threads') ?? availableParallelism(),
+    target: { backend: backend as BackendName, threads: count('threads') ?? availableParallelism() },
   }
 }
 
@@ -197,13 +201,13 @@ function orNull(longest: number): number | null {
   return longest === Number.POSITIVE_INFINITY ? null : longest
 }
 
-function asJson({ name, model, options, budgets, threads }: Asked, outlooks: readonly Outlook[]): object {
+function asJson({ name, model, options, budgets, target: { backend, threads } }: Asked, outlooks: readonly Outlook[]): object {
   const { optimizer: _, ...asked } = options
   return {
     model: name,
     parameters: parameterCount(model),
     ...asked,
-    threads,
+    ...(backend === 'cpu' ? { threads } : { backend }),
     budget_bytes: budgets,
     systems: outlooks.map(({ system, chunk, chunks, bytes, peak, links, longest, planned, fits }) => ({
       system,

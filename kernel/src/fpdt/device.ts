@@ -1,8 +1,9 @@
 /** The device of a notebook: memory budgets, measured rates, and the runs that live on it. */
-import { type Device as NativeDevice, openDevice } from '@fpdt/native'
+import { cudaDevices, type DeviceOptions, type Device as NativeDevice, openDevice } from '@fpdt/native'
 import { type MeasuredRates, measureGemm, measureMachine } from '../cost/machine.js'
 import { FpdtError } from '../errors.js'
 import type { ModelConfig } from '../model/config.js'
+import type { BackendName } from '../plan/workspace.js'
 import { OwnSchedule } from './own/own-schedule.js'
 import { type Primitives, primitives } from './own/primitives/index.js'
 import { type OpSource, planSchedule, type ScheduleOptions } from './own/schedule-plan.js'
@@ -30,13 +31,45 @@ export interface CpuOptions {
   readonly path?: string
 }
 
+export interface CudaOptions {
+  /** GPUs by CUDA's numbers; rank r is on `devices[r % devices.length]`. Default: the first that can be used. */
+  readonly devices?: number | readonly number[]
+  /** Bytes of a GPU's memory a rank may take: `'60 GiB'`. Default: 80 % of what is free when the device is opened, on the GPU with least, which all ranks of a GPU must fit. */
+  readonly memory?: string | number
+  /** Bytes of host memory a rank may take for what is offloaded; it is pinned. Default: half of the machine's memory, which all ranks must fit. */
+  readonly host?: string | number
+  /** As on the CPU. */
+  readonly disk?: string | number
+  readonly diskFolder?: string
+}
+
 export interface DeviceDescription {
-  readonly backend: string
+  readonly backend: BackendName
+  /** The processor, or the GPUs. */
   readonly name: string
+  /** Instructions in use; of GPUs their architecture, `sm_90`. */
   readonly path: string
   readonly threads: number
   readonly diskFolder: string
   readonly budgets: TierBudgets
+  /** Another process has work on one of the GPUs: times are then not of this one alone. False on the CPU, and where it cannot be known. */
+  readonly shared: boolean
+}
+
+/** A row of `Device.list()`. */
+export interface ListedDevice {
+  readonly backend: BackendName
+  /** What `Device.cuda(index)` takes; null for the CPU, and where there is no GPU. */
+  readonly index: number | null
+  readonly name: string
+  /** Instructions in use, or compute capability. */
+  readonly path: string
+  readonly memoryBytes: number | null
+  /** null: not known before the device is opened. */
+  readonly freeBytes: number | null
+  readonly usable: boolean
+  /** Why it cannot be used, and what to do; '' where it can. */
+  readonly reason: string
 }
 /** Bytes per rank; null: as many as the disk tier's folder has free. */
 export interface TierBudgets {
@@ -48,14 +81,19 @@ export interface TierBudgets {
 /** What may be another when a run goes on. */
 export type ResumeOptions = Partial<Omit<TrainOptions, 'weights' | 'seed' | 'optimizer'>> & { readonly optimizer?: Partial<Optimizer> }
 
-/** One device a backend in this process: opening it again closes the former, so that a cell that is run again does not hold memory twice. */
-let open: Device | undefined
+/** What is open in this process, the CPU or a GPU, by whom: opening it again closes the former, so that a cell that is run again does not hold memory twice. */
+const open = new Map<string, Device>()
+/** Of what is free on a GPU: contexts, cuBLASLt and other processes need some too. */
+const FREE_PART = 0.8
 
 /** What the native side takes. */
 const MOST_THREADS = 1024
 
 export class Device {
   readonly #native: NativeDevice
+  readonly #gpus: readonly number[]
+  /** Free on the GPU with least when it was opened: later its own runs hold some. */
+  readonly #freeBytes: number
   readonly #runs = new Set<{ close(): Promise<void> }>()
   readonly #rates = new Map<string, MeasuredRates>()
   #primitives: Primitives | undefined
@@ -65,8 +103,11 @@ export class Device {
   private constructor(
     native: NativeDevice,
     readonly budgets: TierBudgets,
+    gpus: readonly number[] = [],
   ) {
     this.#native = native
+    this.#gpus = gpus
+    this.#freeBytes = native.info().freeBytes
   }
 
   /** The CPU backend. One is open at a time: opening another closes the former and its runs (a cell that is run again must not hold the memory twice). Throws FpdtError `config` for a size that is none, `native` when the addon cannot be loaded. */
@@ -84,16 +125,63 @@ export class Device {
     const given = { ...(threads ? { threads } : {}), ...(path ? { path } : {}), ...(diskFolder ? { diskFolder } : {}) }
     const native = openDevice({ backend: 'cpu', ...given })
     const { memoryBytes } = native.info() // what this process may use, container limits included
-    const former = open
-    open = new Device(native, { device: device ?? Math.floor(memoryBytes / 8), host: host ?? Math.floor(memoryBytes / 4), disk })
-    const opened = open
+    const former = open.get('cpu')
+    const opened = new Device(native, { device: device ?? Math.floor(memoryBytes / 8), host: host ?? Math.floor(memoryBytes / 4), disk })
+    open.set('cpu', opened)
     await former?.close()
     return opened
   }
 
+  /**
+   * The CUDA backend, on one GPU or several: `Device.cuda()`, `Device.cuda(1)`, `Device.cuda([0, 1])`, `Device.cuda({ devices: [0, 1], memory: '60 GiB' })`.
+   * A GPU is open once: opening it again closes the device that had it, and its runs. Throws FpdtError `config` for a size or GPU that is none, `native` where a
+   * GPU cannot be used (`Device.list()` says which can, and why not), `out_of_memory` where nothing is free.
+   */
+  static async cuda(given: number | readonly number[] | CudaOptions = {}): Promise<Device> {
+    const options: CudaOptions = typeof given === 'number' || Array.isArray(given) ? { devices: given } : (given as CudaOptions)
+    refuseUnknown('Device.cuda', options, ['devices', 'memory', 'host', 'disk', 'diskFolder'])
+    const device = options.memory === undefined ? undefined : parseBytes(options.memory, 'memory')
+    const host = options.host === undefined ? undefined : parseBytes(options.host, 'host')
+    const disk = options.disk === undefined ? null : parseBytes(options.disk, 'disk')
+    const { diskFolder } = options
+    if (diskFolder !== undefined && typeof diskFolder !== 'string')
+      throw new FpdtError('config', `diskFolder ${String(diskFolder)} is not the path of a folder.`)
+    const devices = gpusOf(options.devices)
+    // Before the GPUs are opened, so that what the former held counts as free.
+    await Promise.all(devices.map((index) => open.get(`cuda ${index}`)?.close()))
+    const native = opened({ backend: 'cuda', devices, ...(diskFolder ? { diskFolder } : {}) })
+    const { freeBytes, hostBytes } = native.info()
+    const made = new Device(native, { device: device ?? Math.floor(FREE_PART * freeBytes), host: host ?? Math.floor(hostBytes / 2), disk }, devices)
+    for (const index of devices) open.set(`cuda ${index}`, made)
+    return made
+  }
+
+  /** The CPU and all GPUs, those too that cannot be used, with the reason; where there is no GPU, a row that says why. Answers on every machine. */
+  static list(): readonly ListedDevice[] {
+    const cpu = openDevice({ backend: 'cpu', threads: 1 })
+    const { name, path, memoryBytes } = cpu.info()
+    cpu.close()
+    const { devices, reason } = cudaDevices()
+    const gpus = devices.map((gpu) => ({
+      backend: 'cuda' as const,
+      index: gpu.index,
+      name: gpu.name,
+      path: `sm_${gpu.capability.replace('.', '')}`,
+      memoryBytes: gpu.memoryBytes,
+      freeBytes: gpu.freeBytes,
+      usable: gpu.usable,
+      reason: gpu.reason,
+    }))
+    const none = { backend: 'cuda' as const, index: null, name: '', path: '', memoryBytes: null, freeBytes: null, usable: false, reason }
+    return [{ backend: 'cpu', index: null, name, path, memoryBytes, freeBytes: null, usable: true, reason: '' }, ...(gpus.length > 0 ? gpus : [none])]
+  }
+
   get description(): DeviceDescription {
     const { backend, name, path, threads, diskFolder } = this.#native.info()
-    return { backend, name, path, threads, diskFolder, budgets: this.budgets }
+    return { backend: backend as BackendName, name, path, threads, diskFolder, budgets: this.budgets, shared: this.#shared() }
+  }
+  #shared(): boolean {
+    return this.#gpus.length > 0 && cudaDevices().devices.some(({ index, processes }) => this.#gpus.includes(index) && (processes ?? 0) > 1)
   }
   /** @internal */
   get native(): NativeDevice {
@@ -200,7 +288,7 @@ export class Device {
   }
   async #close(): Promise<void> {
     this.#closed = true
-    if (open === this) open = undefined
+    for (const [what, device] of open) if (device === this) open.delete(what)
     for (const run of this.#runs) await run.close()
     this.#native.close()
   }
@@ -212,10 +300,41 @@ export class Device {
   }
   #machine(): Budgets {
     const { disk, ...memory } = this.budgets
-    const { threads, memoryBytes } = this.#native.info()
-    return { budgets: disk === null ? memory : { ...memory, disk }, memory: memoryBytes, threads }
+    const { backend, threads, memoryBytes, devices, hostBytes } = this.#native.info()
+    const budgets = disk === null ? memory : { ...memory, disk }
+    if (backend === 'cpu') return { budgets, memory: memoryBytes, threads }
+    return { backend: 'cuda', budgets, gpus: { count: devices, freeBytes: this.#freeBytes, memoryBytes, hostBytes }, threads }
   }
   #refuseClosed(): void {
-    if (this.#closed) throw new FpdtError('closed', 'this device is closed; open one with await Device.cpu({ … }).')
+    if (this.#closed) throw new FpdtError('closed', `this device is closed; open one with await Device.${this.#gpus.length > 0 ? 'cuda' : 'cpu'}({ … }).`)
+  }
+}
+
+/** Indices of GPUs, each that can be used. Throws FpdtError `config`, or `native` with what `Device.list()` says. */
+function gpusOf(given: CudaOptions['devices']): readonly number[] {
+  const { available, reason, devices } = cudaDevices()
+  if (!available) throw new FpdtError('native', `no GPU can be used: ${reason}`)
+  const usable = devices.filter((device) => device.usable)
+  const asked = given === undefined ? usable.slice(0, 1).map(({ index }) => index) : typeof given === 'number' ? [given] : [...given]
+  if (asked.length === 0) throw new FpdtError('config', 'Device.cuda([]) names no GPU; leave devices out for the first that can be used.')
+  for (const [i, index] of asked.entries()) {
+    const gpu = devices.find((device) => device.index === index)
+    if (!gpu)
+      throw new FpdtError(
+        'config',
+        `there is no GPU ${String(index)}; there ${devices.length === 1 ? 'is' : 'are'} ${devices.map((d) => `${d.index} (${d.name})`).join(', ')}.`,
+      )
+    if (!gpu.usable) throw new FpdtError('native', `GPU ${index} (${gpu.name}) cannot be used: ${gpu.reason}`)
+    if (asked.indexOf(index) !== i) throw new FpdtError('config', `GPU ${index} is named twice; ranks share a GPU where there are more ranks than GPUs.`)
+  }
+  return asked
+}
+
+function opened(options: DeviceOptions): NativeDevice {
+  try {
+    return openDevice(options)
+  } catch (error) {
+    const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined
+    throw code ? new FpdtError(code, (error as Error).message, { cause: error }) : error
   }
 }

@@ -33,7 +33,7 @@ export { GPT2_VOCABULARY, type LongText, longText, type TextOptions, type TextSo
 export type { TimeSummary } from '../trace/ask/accounts.js'
 export type { StepSummary, Tier } from '../trace/schema.js'
 export { type Converted, convert } from './convert.js'
-export { type CpuOptions, Device } from './device.js'
+export { type CpuOptions, type CudaOptions, Device, type DeviceDescription, type ListedDevice } from './device.js'
 export type { Inputs, Results, Scalars } from './own/loaded-schedule.js'
 export { OwnSchedule, PlannedSchedule } from './own/own-schedule.js'
 export type { Attended, AttentionGradients } from './own/primitives/attention.js'

@@ -16,7 +16,7 @@ const SQUARES = 16384
 const SQUARES_TILES = 1024
 
 /** In bytes, for a pool of `threads`; 0 = the kernel needs none. `parameters` in the order of `KERNELS[kernel].parameterNames`. */
-export function workspaceBytes(kernel: Kernel, parameters: readonly number[], threads: number): number {
+export function cpuWorkspaceBytes(kernel: Kernel, parameters: readonly number[], threads: number): number {
   const [first = 0, second = 0, third = 0] = parameters
   switch (kernel) {
     case 'project':

@@ -1,7 +1,7 @@
 /** Runs one kernel of the addon by names, on every path and thread count, and compares with a reference. */
 import { call, openDevice } from '@fpdt/native'
 import { expect } from 'vitest'
-import { workspaceBytes } from '../../../kernel/src/plan/cpu-workspace.js'
+import { cpuWorkspaceBytes } from '../../../kernel/src/plan/cpu-workspace.js'
 import { type Kernel, kernelSpec } from '../../../kernel/src/schedule/kernels.js'
 import type { Memory } from './tensor.js'
 
@@ -40,7 +40,7 @@ export function run<O extends Operands>(kernel: Kernel, numbers: Readonly<Record
   const parameters = parametersOf(kernel, numbers)
   const copies = Object.fromEntries(Object.entries(operands).map(([role, memory]) => [role, memory.slice()])) as unknown as O
   const ordered = kernelSpec(kernel).operands.map(({ role }) => copies[role] ?? null)
-  call(kernelSpec(kernel).code, Float64Array.from(parameters), ordered, workspaceBytes(kernel, parameters, threads), {
+  call(kernelSpec(kernel).code, Float64Array.from(parameters), ordered, cpuWorkspaceBytes(kernel, parameters, threads), {
     threads,
     rank,
     step: Float64Array.from(step),

@@ -42,7 +42,15 @@ export interface FixtureOptions {
 }
 
 const CHUNK = 512
-const DEVICE = { backend: 'cpu', name: 'simulated', path: 'avx2', threads: 2, diskFolder: '/tmp', budgets: { device: 32 * 2 ** 20, host: 2 ** 30, disk: null } }
+const DEVICE = {
+  backend: 'cpu' as const,
+  name: 'simulated',
+  path: 'avx2',
+  threads: 2,
+  diskFolder: '/tmp',
+  budgets: { device: 32 * 2 ** 20, host: 2 ** 30, disk: null },
+  shared: false,
+}
 const PEAK_FLOPS = 400e9
 const RATES = {
   flopsPerSecond: Object.fromEntries(FAMILIES.map((family) => [family, 250e9])) as Record<Family, number>,

@@ -5,8 +5,8 @@
  *   text | ops | generator -> ops that are well formed -> check -> plan
  */
 import { FpdtError } from '../../errors.js'
-import { workspaceBytes } from '../../plan/cpu-workspace.js'
 import { type Plan, plan } from '../../plan/plan.js'
+import { workspacesOf } from '../../plan/workspace.js'
 import { MAX_RANKS } from '../../schedule/config.js'
 import { KERNEL_NAMES, type Kernel } from '../../schedule/kernels.js'
 import { type Op, presentOperands } from '../../schedule/ops.js'
@@ -70,7 +70,7 @@ export function value(name: string, shape: readonly number[], options: { dtype?:
 }
 
 /** Throws FpdtError `schedule` (what a training step would be refused for, in the same words), `config`, `out_of_memory`. */
-export function planSchedule(source: OpSource, options: ScheduleOptions, { budgets, threads }: Budgets): SchedulePlan {
+export function planSchedule(source: OpSource, options: ScheduleOptions, { budgets, ...target }: Budgets): SchedulePlan {
   refuseUnknown('schedule', options, ['ranks', 'inputs', 'results', 'title'])
   const { ranks = 1, inputs: given = {}, results: asked = {} } = options
   if (!Number.isInteger(ranks) || ranks < 1 || ranks > MAX_RANKS)
@@ -81,7 +81,7 @@ export function planSchedule(source: OpSource, options: ScheduleOptions, { budge
   const inputs = namedPlaces('inputs', given, known)
   const results = namedPlaces('results', asked, known)
   const standing = standingOf(ops, inputs, results)
-  const made = plan(ops, { ranks, initial: standing, workspace: (kernel, parameters) => workspaceBytes(kernel, parameters, threads), budgets })
+  const made = plan(ops, { ranks, initial: standing, workspace: workspacesOf(target), budgets })
   refuseUnwritten(ops, standing, results)
   const bf16 = ops.some((op) => op.kind === 'compute' && presentOperands(op).some(({ value: { dtype } }) => dtype === 'bf16'))
   const title = options.title ?? `Schedule of ${ops.length} op${ops.length === 1 ? '' : 's'} · ${ranks} rank${ranks === 1 ? '' : 's'}`

@@ -10,14 +10,13 @@
  */
 import type { ModelConfig } from '../../model/config.js'
 import { bytesOfOps, type WalkedBytes } from '../../plan/bytes.js'
-import { workspaceBytes } from '../../plan/cpu-workspace.js'
-import type { WorkspaceBytes } from '../../plan/entries.js'
+import { type Target, workspacesOf } from '../../plan/workspace.js'
 import type { StepConfig } from '../../schedule/config.js'
 import type { Place } from '../../schedule/ops.js'
 import { standing, trainingStep } from '../../schedule/step.js'
 import { stepValues } from '../../schedule/step-values.js'
 import type { Tier } from '../../trace/schema.js'
-import { aboutOps, type Budgets, stepOf, type TrainOptions } from './training-plan.js'
+import { aboutOps, stepOf, type TrainOptions } from './training-plan.js'
 
 export interface StepBytes extends Readonly<Record<Tier, number>> {
   /** The most that is alive at once, alignment counted; an arena is larger by the gaps between buffers. */
@@ -33,20 +32,20 @@ const WALKED_OPS = 500_000
  * Arena bytes per rank of a step, of each tier. Throws FpdtError `config` for what cannot work; nothing is too long, and nothing is
  * allocated. Steps of at most `mostOps` ops are walked whole.
  */
-export function bytesOfStep(model: ModelConfig, options: TrainOptions, { threads }: Pick<Budgets, 'threads'>, mostOps = WALKED_OPS): StepBytes {
-  return stepBytes(threads)(stepOf(model, options), mostOps)
+export function bytesOfStep(model: ModelConfig, options: TrainOptions, target: Target, mostOps = WALKED_OPS): StepBytes {
+  return stepBytes(target)(stepOf(model, options), mostOps)
 }
 
 /** The same of many steps that differ in their sequence alone: short walks are made once. */
-export function stepBytes(threads: number): (config: StepConfig, mostOps?: number) => StepBytes {
+export function stepBytes(target: Target): (config: StepConfig, mostOps?: number) => StepBytes {
   const walks = new Map<string, WalkedBytes>()
+  const workspace = workspacesOf(target)
   const walk = (config: StepConfig, chunks: number): WalkedBytes => {
     const key = `${chunks} ${config.chunk} ${config.backwardOrder}`
     const known = walks.get(key)
     if (known) return known
     const walked = { ...config, chunks, tokens: chunks * config.chunk }
     const values = stepValues(walked)
-    const workspace: WorkspaceBytes = (kernel, parameters) => workspaceBytes(kernel, parameters, threads)
     const bytes = bytesOfOps(trainingStep(walked, values), standing(walked, values), workspace, stretchesOf(chunks))
     walks.set(key, bytes)
     return bytes

@@ -2,8 +2,8 @@
 import { FpdtError } from '../../errors.js'
 import type { ReadGroup } from '../../files/huggingface.js'
 import type { ModelConfig } from '../../model/config.js'
-import { workspaceBytes } from '../../plan/cpu-workspace.js'
 import { type Plan, plan } from '../../plan/plan.js'
+import { type Target, workspacesOf } from '../../plan/workspace.js'
 import { cheaperOrder } from '../../schedule/backward-order.js'
 import { type Policy, type StepConfig, type StepOptions, sequencesOf, stepConfig } from '../../schedule/config.js'
 import { KERNEL_NAMES } from '../../schedule/kernels.js'
@@ -73,13 +73,14 @@ export interface TrainingPlan {
   readonly firstUpdate: number
 }
 
-export interface Budgets {
+/** What a plan is made for. */
+export interface Budgets extends Target {
   /** Bytes a rank may take of each tier; a tier that is not named is not limited. */
   readonly budgets: Partial<Record<Tier, number>>
   /** Bytes that device and host of all ranks may take together, where they are one machine's memory; undefined: not limited. */
   readonly memory?: number
-  /** Threads of the compute pool: workspaces depend on it. */
-  readonly threads: number
+  /** Where the device tier is memory of GPUs: over how many ranks are spread, what each had free when it was opened and has in all, and what the host has for all ranks. */
+  readonly gpus?: { readonly count: number; readonly freeBytes: number; readonly memoryBytes: number; readonly hostBytes: number }
 }
 
 /** Options that only a chunked system has. */
@@ -104,7 +105,7 @@ const PASSED = [
 const KNOWN = ['sequence', 'chunk', 'system', 'optimizer', 'backwardOrder', 'seed', 'weights', ...PASSED]
 
 /** Plans a training step. Throws FpdtError `config` for what cannot work, `out_of_memory` for what does not fit (`what-fits.ts` adds what would). */
-export function planTraining(model: ModelConfig, options: TrainOptions, { budgets, threads }: Budgets): TrainingPlan {
+export function planTraining(model: ModelConfig, options: TrainOptions, { budgets, ...target }: Budgets): TrainingPlan {
   const { optimizer = adamW(), seed = 1, system = 'fpdt' } = options
   if (!Number.isSafeInteger(seed)) throw new FpdtError('config', `seed ${String(seed)} is not a whole number.`)
   const config = stepOf(model, options)
@@ -112,7 +113,7 @@ export function planTraining(model: ModelConfig, options: TrainOptions, { budget
   const values = stepValues(config)
   const initial = standing(config, values)
   const ops = (): Iterable<Op> => trainingStep(config, values)
-  const made = plan(ops(), { ranks: config.ranks, initial, workspace: (kernel, parameters) => workspaceBytes(kernel, parameters, threads), budgets })
+  const made = plan(ops(), { ranks: config.ranks, initial, workspace: workspacesOf(target), budgets })
   const { entries } = made
   const firstUpdate = entries.op[entries.kernel.indexOf(KERNEL_NAMES.indexOf('adamW'))]
   const gradientsDone = entries.op[entries.phase.indexOf(PHASES.indexOf('optimizer'))] - 1

@@ -17,19 +17,34 @@ export function planThatFits(model: ModelConfig, options: TrainOptions, machine:
     return training
   } catch (error) {
     if (!(error instanceof FpdtError && error.code === 'out_of_memory')) throw error
-    throw new FpdtError('out_of_memory', `${error.message}. ${advice(model, options, machine)}`, { cause: error })
+    throw new FpdtError('out_of_memory', `${error.message}. ${advice(model, options, machine)}${release(machine)}`, { cause: error })
   }
 }
 
-/** Budgets are of one rank, and a machine's memory is of all. */
-function refuseTogether({ plan: { arenaBytes }, config: { ranks } }: TrainingPlan, { memory = Number.POSITIVE_INFINITY }: Budgets): void {
-  const { device, host } = arenaBytes
-  const together = ranks * (device + host)
-  if (together > memory)
-    throw new FpdtError(
-      'out_of_memory',
-      `${ranks} ranks with ${formatBytes(device)} of the device tier and ${formatBytes(host)} of the host tier each take ${formatBytes(together)}, and the machine has ${formatBytes(memory)} for all of them`,
-    )
+/** Budgets are of one rank, and the memory of a machine or a GPU is of all that are on it. */
+function refuseTogether({ plan: { arenaBytes }, config: { ranks } }: TrainingPlan, machine: Budgets): void {
+  const excess = excessTogether(ranks, arenaBytes, machine)
+  if (excess) throw new FpdtError('out_of_memory', excess)
+}
+
+/** In words, what so many ranks take together beyond what there is; undefined: all fit. */
+function excessTogether(ranks: number, { device, host }: Readonly<Record<'device' | 'host', number>>, { memory, gpus }: Budgets): string | undefined {
+  if (memory !== undefined && ranks * (device + host) > memory)
+    return `${ranks} ranks with ${formatBytes(device)} of the device tier and ${formatBytes(host)} of the host tier each take ${formatBytes(ranks * (device + host))}, and the machine has ${formatBytes(memory)} for all of them`
+  if (!gpus) return undefined
+  const onOne = Math.ceil(ranks / gpus.count)
+  if (onOne * device > gpus.freeBytes)
+    return `${onOne} rank${onOne === 1 ? '' : 's'} with ${formatBytes(device)} of the device tier ${onOne === 1 ? 'is' : 'are'} on one GPU, which had ${formatBytes(gpus.freeBytes)} free of ${formatBytes(gpus.memoryBytes)}`
+  if (ranks * host > gpus.hostBytes)
+    return `${ranks} ranks with ${formatBytes(host)} of the host tier each take ${formatBytes(ranks * host)}, and the machine has ${formatBytes(gpus.hostBytes)} for all of them`
+  return undefined
+}
+
+/** What would free memory of GPUs that others hold in part. */
+function release({ gpus }: Budgets): string {
+  if (!gpus || gpus.freeBytes > 0.95 * gpus.memoryBytes) return ''
+  const held = formatBytes(gpus.memoryBytes - gpus.freeBytes)
+  return ` When the device was opened, ${held} of the GPU's ${formatBytes(gpus.memoryBytes)} were taken and ${formatBytes(gpus.freeBytes)} free: nvidia-smi shows by whom. Ending them, or another notebook's kernel, and opening the device again gives a larger budget.`
 }
 
 /** The longest sequence that can be trained, in tokens: it fits the budgets (`longestInMemory`), and a plan holds its ops. */
@@ -49,20 +64,21 @@ export function longestPlanned(model: ModelConfig, sizes: Sizes): number {
  * tokens unless given), found by the bytes that short walks foretell and then, where whole walks are affordable, by theirs.
  * Un-chunked: the largest multiple of 256 tokens.
  */
-export function longestInMemory(model: ModelConfig, sizes: Sizes, { budgets, threads, memory = Number.POSITIVE_INFINITY }: Budgets): number {
+export function longestInMemory(model: ModelConfig, sizes: Sizes, machine: Budgets): number {
+  const { budgets, memory, gpus, ...target } = machine
   const chunk = chunkOf(sizes)
   const unit = chunk ?? UNIT
-  const step = stepBytes(threads)
+  const step = stepBytes(target)
   const limits = Object.entries(budgets) as [Tier, number][]
   const fits = (units: number, mostOps?: number): boolean => {
     const bytes = step(stepOf(model, { ...sizes, ...(chunk ? { chunk } : {}), sequence: Math.max(2, units * unit) }), mostOps)
-    return (sizes.ranks ?? 1) * (bytes.device + bytes.host) <= memory && limits.every(([tier, budget]) => bytes[tier] <= budget)
+    return !excessTogether(sizes.ranks ?? 1, bytes, machine) && limits.every(([tier, budget]) => bytes[tier] <= budget)
   }
   const { positions } = model
   const most = Math.floor((positions.kind === 'learned' && !sizes.documents ? positions.length : MOST_TOKENS) / unit)
   if (most === 0 || !fits(1)) return 0
   // An un-chunked step is walked whole, and its parts of logits grow with it: never far beyond the answer.
-  if ((limits.length === 0 && memory === Number.POSITIVE_INFINITY) || (chunk && fits(most, 0)))
+  if ((limits.length === 0 && memory === undefined && !gpus) || (chunk && fits(most, 0)))
     return positions.kind === 'learned' ? most * unit : Number.POSITIVE_INFINITY
   let units = lastOf(most, (n) => fits(n, 0))
   while (units > 0 && !fits(units)) units--

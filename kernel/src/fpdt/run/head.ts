@@ -13,6 +13,12 @@ import type { TrainingPlan } from '../plan/training-plan.js'
 /** Times on the CPU include copies done by the same cores; the widget says so. */
 const CPU_NOTE = 'CPU backend: ranks take turns on one compute pool, and copies use the same cores'
 
+/** Times on a GPU that others compute on say little of the program. */
+const SHARED_NOTE = 'shared: another process has work on this GPU too, so times may be longer than they need be'
+function noteOn({ backend, shared }: DeviceDescription): string {
+  return backend === 'cpu' ? CPU_NOTE : shared ? SHARED_NOTE : ''
+}
+
 /** Of a training step. */
 export function newHead(training: TrainingPlan, device: DeviceDescription, origin: Origin): RunHead {
   const { config } = training
@@ -45,7 +51,7 @@ function headOf(plan: Plan, device: DeviceDescription, origin: Origin, what: Pic
     state: 'planned',
     created: new Date().toISOString(),
     ...what,
-    device: { backend: device.backend, name: `${device.name} (${device.path})`, threads: device.threads, note: device.backend === 'cpu' ? CPU_NOTE : '' },
+    device: { backend: device.backend, name: `${device.name} (${device.path})`, threads: device.threads, note: noteOn(device) },
     codes: { kernels: KERNEL_NAMES.map((name) => ({ name, family: kernelSpec(name).family })) },
     tiers: TIERS.filter((tier) => plan.arenaBytes[tier] > 0).map((tier) => ({
       tier,
