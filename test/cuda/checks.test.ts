@@ -274,15 +274,16 @@ ld.global.u32 %r1, [%d3]; // the read`,
   const turns = (acquire: string, release: string, before = '', after = '') =>
     kernel(
       ['.u64 y'],
-      `$spin:
+      `atom.relaxed.gpu.global.add.u32 %r0, [%y+4], 1;
+$spin:
 ld.${acquire}global.u32 %r1, [%y];
-setp.ne.u32 %p2, %r1, %block;
+setp.ne.u32 %p2, %r1, %r0;
 @%p2 bra $spin;
 ${after}
 ld.global.u32 %r3, [%y+64];
 add.u32 %r3, %r3, 1;
 st.global.u32 [%y+64], %r3;
-add.u32 %r4, %block, 1;
+add.u32 %r4, %r0, 1;
 ${before}
 st.${release}global.u32 [%y], %r4;`,
     )

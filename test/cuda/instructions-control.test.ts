@@ -122,30 +122,12 @@ $over:
 ${store('%r2')}`
     expect(result(body, 32, { outside: double })).toEqual(threads(32).map((t) => (t < 9 ? t : 2 * t)))
   })
-  it('a function that calls itself, with registers of its own each time', () => {
-    const sum = `.func (.param .b32 out) sum(.param .b32 in)
-{
-.reg .b32 %a<4>;
-.reg .pred %q;
-ld.param.u32 %a0, [in];
-setp.ne.u32 %q, %a0, 0;
-@%q bra $more;
-st.param.b32 [out], %a0;
-ret;
-$more:
-sub.u32 %a1, %a0, 1;
-{
-.param .b32 p0;
-st.param.b32 [p0], %a1;
-.param .b32 q0;
-call (q0), sum, (p0);
-ld.param.b32 %a2, [q0];
-}
-add.u32 %a3, %a0, %a2;
-st.param.b32 [out], %a3;
-ret;
-}`
-    expect(result(`${call('%r1', '%t', 'sum')}\n${store('%r1')}`, 32, { outside: sum })).toEqual(threads(32).map((t) => (t * (t + 1)) / 2))
+  it('a function that calls itself is refused', () => {
+    const again = double.replace('add.u32 %a1, %a0, %a0;', call('%a1', '%a0'))
+    expect(faultOf(() => result(call('%r1', '%t'), 32, { outside: again }))).toMatchObject({
+      kind: 'unknown instruction',
+      message: expect.stringContaining('recursion'),
+    })
   })
   it('a function that stores through a pointer to local memory', () => {
     const fill = `.func fill(.param .b64 where, .param .b32 what)
@@ -308,26 +290,30 @@ ret;
     run(text, [y], { grid: [2, 3, 2], block: [4, 2, 3] })
     expect([...y]).toEqual(threads(y.length).map((i) => i + 1))
   })
+  // Blocks draw a ticket each, so that whoever is waited for has started; y: tickets drawn, tickets done, and 64 sums that pass from ticket to ticket.
   const handedOn = kernel(
-    ['.u64 y', '.u32 last'],
-    // Block b waits for the count b + 1 and passes b on, the last block first: every block spins until its successor is done.
-    `setp.ne.u32 %p1, %t, 0;
+    ['.u64 y'],
+    `.shared .align 4 .b8 ticket[4];
+setp.ne.u32 %p1, %t, 0;
 @%p1 bra $wait;
+atom.relaxed.gpu.global.add.u32 %r0, [%y], 1;
+st.shared.u32 [ticket], %r0;
 $spin:
-ld.acquire.gpu.global.u32 %r1, [%y];
-add.u32 %r2, %block, 1;
-setp.ne.u32 %p2, %r1, %r2;
+ld.acquire.gpu.global.u32 %r1, [%y+4];
+setp.ne.u32 %p2, %r1, %r0;
 @%p2 bra $spin;
 $wait:
 bar.sync 0;
+ld.shared.u32 %r0, [ticket];
 mul.wide.u32 %d0, %t, 4;
 add.s64 %d1, %y, %d0;
-ld.global.u32 %r3, [%d1+64];
-mad.lo.u32 %r3, %r3, 3, %block;
-st.global.u32 [%d1+64], %r3;
+ld.global.u32 %r3, [%d1+8];
+mad.lo.u32 %r3, %r3, 3, %r0;
+st.global.u32 [%d1+8], %r3;
 bar.sync 0;
 @%p1 bra $end;
-st.release.gpu.global.u32 [%y], %block;
+add.u32 %r4, %r0, 1;
+st.release.gpu.global.u32 [%y+4], %r4;
 $end:`,
   )
   for (const [seed, workers] of [
@@ -336,15 +322,13 @@ $end:`,
     [7, 1],
     [8, 2],
   ] as const) {
-    it(`blocks that spin until a later one is done: seed ${seed}, ${workers} workers`, () => {
+    it(`blocks that wait for the one before: seed ${seed}, ${workers} workers`, () => {
       const blocks = 6
-      const y = new Uint32Array(16 + 64)
-      y[0] = blocks
-      run(handedOn, [y, { u32: blocks }], { grid: blocks, block: 64, seed, threads: workers, checks: { races: true } })
+      const y = new Uint32Array(2 + 64)
+      run(handedOn, [y], { grid: blocks, block: 64, seed, threads: workers, checks: { races: true, initialised: true } })
       let wanted = 0
-      for (let block = blocks - 1; block >= 0; block--) wanted = wanted * 3 + block
-      expect([...y.subarray(16)]).toEqual(new Array(64).fill(wanted))
-      expect(y[0]).toBe(0)
+      for (let ticket = 0; ticket < blocks; ticket++) wanted = wanted * 3 + ticket
+      expect([...y]).toEqual([blocks, blocks, ...new Array(64).fill(wanted)])
     })
   }
   it('a seed changes the order of blocks, and the order is that of the seed', () => {

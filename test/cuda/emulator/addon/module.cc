@@ -191,13 +191,13 @@ Napi::Value control_text(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), control(info[0].As<Napi::String>().Utf8Value())); });
 }
 
-Napi::Object exports(Napi::Env env, Napi::Object exports) {
+Napi::Object define(Napi::Env env, Napi::Object exports) {
   exports.Set("Module", ModuleObject::define(env));
   exports.Set("control", Napi::Function::New<control_text>(env));
   return exports;
 }
 
-NODE_API_MODULE(emulator, exports)
+NODE_API_MODULE(emulator, define)
 
 }  // namespace
 }  // namespace emulator
