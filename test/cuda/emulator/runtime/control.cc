@@ -34,7 +34,10 @@ Json sites(const SiteMap& map) {
   return json;
 }
 
-Json report(Runtime& runtime) {
+Json report(Runtime& runtime, Lock& lock) {
+  uint64_t pending = 0;
+  for (const auto& stream : runtime.scheduler.streams()) pending += stream->queue.size();
+  runtime.scheduler.run_all(lock);   // a GPU would do it, too, asked or not
   runtime.take_counts();
   Json json = Json::make_object();
   json["faults"] = list(runtime.faults);
@@ -74,11 +77,8 @@ Json report(Runtime& runtime) {
     row["applied"] = planted.applied;
     json["plants"].array.push_back(row);
   }
-  uint64_t live = 0, pending = 0;
-  for (const auto& stream : runtime.scheduler.streams()) {
-    live += stream->live;
-    pending += stream->queue.size();
-  }
+  uint64_t live = 0;
+  for (const auto& stream : runtime.scheduler.streams()) live += stream->live;
   json["streams"] = live;
   json["pending"] = pending;
   json["seed"] = runtime.config.seed;
@@ -119,7 +119,7 @@ void configure_from_environment(Runtime& runtime, const std::string& text) {
       std::atexit([] {
         Lock lock(Runtime::get().mutex);
         if (std::FILE* out = std::fopen(report_file().c_str(), "w")) {
-          std::fputs(report(Runtime::get()).write().c_str(), out);
+          std::fputs(report(Runtime::get(), lock).write().c_str(), out);
           std::fclose(out);
         }
       });
@@ -140,7 +140,7 @@ std::string control(const std::string& text) {
   if (const Json* reset = json.find("reset"); reset && reset->as_boolean("reset")) state.reset(lock);
   if (json.find("plant")) state.scheduler.wait(lock, state.scheduler.tails(-1));   // modules may be unloaded
   configure_and_plant(state, json);
-  if (const Json* wanted = json.find("report"); wanted && wanted->as_boolean("report")) return report(state).write();
+  if (const Json* wanted = json.find("report"); wanted && wanted->as_boolean("report")) return report(state, lock).write();
   return "{}";
 }
 

@@ -12,6 +12,15 @@ namespace {
 // The clocks of two GPUs differ by some tens of millionths.
 double clock_rate(uint64_t seed, size_t device) { return 1 + 1e-6 * (static_cast<double>((seed * 2654435761u + device * 40503u + 7) % 81) - 40); }
 
+// The machine knows only that an address is none of the device's own.
+std::string foreign_memory(const std::string& message, int device, const Memory& memory) {
+  const size_t at = message.find(" at 0x");
+  if (at == std::string::npos) return "";
+  const Allocation* allocation = memory.find(std::strtoull(message.c_str() + at + 4, nullptr, 16));
+  if (!allocation || allocation->place != Place::device || allocation->device == device) return "";
+  return "; it is memory of device " + std::to_string(allocation->device) + ", to which device " + std::to_string(device) + " has no access (cudaDeviceEnablePeerAccess)";
+}
+
 }  // namespace
 
 int& current_device() {
@@ -51,8 +60,9 @@ Runtime::Runtime() {
     }
   };
   scheduler.on_fault = [this](const Op& op, const Fault& fault) {
-    devices[static_cast<size_t>(op.stream->device)].lost = error_of(fault);
-    const std::string text = fault.kind + ": " + fault.what() + " (" + *op.name.label + ")";
+    const int device = op.stream->device;
+    devices[static_cast<size_t>(device)].lost = error_of(fault);
+    const std::string text = fault.kind + ": " + fault.what() + foreign_memory(fault.what(), device, memory) + " (" + *op.name.label + ")";
     faults.push_back(text);
     std::fprintf(stderr, "emulator: %s\n", text.c_str());
   };
@@ -87,7 +97,7 @@ void Runtime::reset(Lock& lock) {
   faults.clear();
   unordered.clear();
   notes.clear();
-  default_stream_ops = pageable_copies = 0;
+  default_stream_ops = pageable_copies = seeded_launches = 0;
   take_counts();
   banks.clear();
   sectors.clear();

@@ -41,6 +41,8 @@ class Runtime {
   std::vector<Device> devices;
   std::map<const void*, std::unique_ptr<Event>> events;   // by handle
 
+  uint64_t seeded_launches = 0;
+
   // ---- the report
   std::map<std::string, uint64_t> calls, launches;
   std::vector<std::string> faults, unordered, notes;

@@ -27,6 +27,7 @@ double monotonic_ns() {
 
 void Scheduler::configure(uint64_t seed, Policy policy) {
   seed_ = random_ = seed;
+  ran_ = 0;
   policy_ = policy;
 }
 
@@ -79,11 +80,25 @@ bool Scheduler::ready(const Stream& stream) const {
   return std::all_of(op.after.begin(), op.after.end(), [](const auto& earlier) { return earlier->done; });
 }
 
+// Drawn from the seed, and anew now and then. One stream that gets far ahead of another, or behind it, shows most of what a missing wait can do; choices
+// that are each drawn for themselves rarely let it come so far.
+uint64_t Scheduler::rank(const Stream& stream) const {
+  constexpr uint64_t kRanked = 64;   // ops
+  return mix((seed_ * 1000003 + ran_ / kRanked) * 1000003 + stream.ordinal);
+}
 bool Scheduler::favoured(const Stream& stream) const { return mix(seed_ * 1000003 + stream.ordinal) % 2 == 0; }
+
+Stream* Scheduler::choose(const std::vector<Stream*>& list) {
+  if (policy_ == Policy::random) return list[draw(list.size())];
+  return *std::min_element(list.begin(), list.end(), [&](const Stream* a, const Stream* b) {
+    return policy_ == Policy::prompt ? a->queue.front()->number < b->queue.front()->number : rank(*a) < rank(*b);
+  });
+}
 
 // Runs the first op of a stream that is ready.
 void Scheduler::run(Lock& lock, Stream& stream) {
   const std::shared_ptr<Op> op = stream.queue.front();
+  ++ran_;
   double begin_ns = std::max(op->issue_ns, stream.end_ns);
   for (const auto& earlier : op->after) begin_ns = std::max(begin_ns, earlier->end_ns);
   double took_ns = 0;
@@ -139,6 +154,8 @@ void Scheduler::run_late(Lock& lock, bool all) {
   }
 }
 
+void Scheduler::run_all(Lock& lock) { finish(lock, tails(-1)); }
+
 void Scheduler::finish_late(Lock& lock) { run_late(lock, true); }
 
 std::vector<Stream*> Scheduler::needed(const std::vector<std::shared_ptr<Op>>& ops) const {
@@ -175,17 +192,12 @@ void Scheduler::advance(Lock& lock) {
   if (policy_ == Policy::lazy) return;
   for (;;) {
     if (policy_ == Policy::random && draw(3) == 0) return;
-    Stream* next = nullptr;
-    uint64_t count = 0;
+    std::vector<Stream*> list;
     for (const auto& stream : streams_) {
-      if (!ready(*stream)) continue;
-      if (policy_ == Policy::eager && !favoured(*stream)) continue;
-      ++count;
-      const bool earlier = !next || stream->queue.front()->number < next->queue.front()->number;
-      if (policy_ == Policy::random ? draw(count) == 0 : earlier) next = stream.get();
+      if (ready(*stream) && (policy_ != Policy::eager || favoured(*stream))) list.push_back(stream.get());
     }
-    if (!next) return;
-    run(lock, *next);
+    if (list.empty()) return;
+    run(lock, *choose(list));
   }
 }
 
@@ -209,22 +221,14 @@ void Scheduler::finish(Lock& lock, const std::vector<std::shared_ptr<Op>>& ops) 
       changed_.wait(lock);
       continue;
     }
-    Stream* next = list[0];
-    if (policy_ == Policy::prompt) {
-      for (Stream* stream : list) {
-        if (stream->queue.front()->number < next->queue.front()->number) next = stream;
-      }
-    } else {
-      next = list[draw(list.size())];
-    }
-    run(lock, *next);
+    run(lock, *choose(list));
   }
 }
 
 bool Scheduler::query(Lock& lock, const std::shared_ptr<Op>& op) {
   // Somebody who asks again and again must see it done some time.
   if (!op->done && (policy_ == Policy::prompt || draw(2) == 0)) {
-    if (auto list = needed({op}); !list.empty()) run(lock, *list[draw(list.size())]);
+    if (auto list = needed({op}); !list.empty()) run(lock, *choose(list));
   }
   if (op->done) join(host_, op->clock);
   return op->done;

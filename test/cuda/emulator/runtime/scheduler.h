@@ -83,11 +83,14 @@ class Scheduler {
   // The last ops of all streams of a device, or of all devices (-1).
   std::vector<std::shared_ptr<Op>> tails(int device) const;
   void join_host(const Clock& clock) { join(host_, clock); }
+  void run_all(Lock& lock);   // whatever is queued; the host learns nothing of it
   void finish_late(Lock& lock);
 
  private:
   bool ready(const Stream& stream) const;
   bool favoured(const Stream& stream) const;
+  uint64_t rank(const Stream& stream) const;
+  Stream* choose(const std::vector<Stream*>& list);
   void run(Lock& lock, Stream& stream);
   void run_late(Lock& lock, bool all);
   void finish(Lock& lock, const std::vector<std::shared_ptr<Op>>& ops);
@@ -99,7 +102,7 @@ class Scheduler {
   std::condition_variable changed_;
   bool executing_ = false;
   uint64_t issued_ = 0;
-  uint64_t seed_ = 0, random_ = 0;
+  uint64_t seed_ = 0, random_ = 0, ran_ = 0;
   Policy policy_ = Policy::prompt;
   Clock host_;
   std::set<std::string> labels_;

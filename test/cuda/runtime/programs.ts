@@ -1,0 +1,85 @@
+/** Compiles the CUDA programs of this folder, links them with the emulator in place of libcudart, and runs them. */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
+
+const here = new URL('.', import.meta.url).pathname
+const library = process.env.FPDT_EMULATOR_ADDON ? dirname(process.env.FPDT_EMULATOR_ADDON) : new URL('../../../native/build/emulator', import.meta.url).pathname
+
+/** nvcc, where cmake/cuda.cmake looks for it, or undefined. */
+function findNvcc(): string | undefined {
+  const toolkits = existsSync('/usr/local') ? readdirSync('/usr/local').filter((name) => /^cuda(-|$)/.test(name)) : []
+  const folders = [
+    ...[process.env.CUDA_HOME, process.env.CUDA_PATH].flatMap((home) => (home ? [join(home, 'bin')] : [])),
+    ...(process.env.PATH ?? '').split(delimiter),
+    ...toolkits
+      .sort()
+      .reverse()
+      .map((name) => `/usr/local/${name}/bin`),
+  ]
+  return folders.map((folder) => join(folder, 'nvcc')).find((path) => existsSync(path))
+}
+export const nvcc = findNvcc()
+/** For the name of a suite that needs it. */
+export const words = nvcc ? '' : ' (skipped: no nvcc)'
+
+/** What control.h says of a report; what these tests read of it. */
+export interface Report {
+  readonly faults: readonly string[]
+  readonly unordered: readonly string[]
+  readonly notes: readonly string[]
+  readonly calls: Readonly<Record<string, number>>
+  readonly launches: Readonly<Record<string, number>>
+  readonly default_stream_ops: number
+  readonly pageable_copies: number
+  readonly pinned_peak: number
+  readonly devices: readonly { readonly used: number; readonly peak: number; readonly total: number }[]
+  readonly plants: readonly { readonly used?: boolean; readonly applied?: number }[]
+}
+
+export interface Outcome {
+  /** The JSON that the program printed. */
+  readonly out: Readonly<Record<string, unknown>>
+  readonly report: Report
+  readonly stderr: string
+  readonly signal: string | null
+}
+
+/** A folder of programs; `close` removes it. */
+export class Programs {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'fpdt-emulated-'))
+  #reports = 0
+
+  /** Compiles `source` of this folder with PTX of compute_80, or with the flags given; returns the program's path. */
+  build(source: string, name = source, flags: readonly string[] = ['-gencode', 'arch=compute_80,code=compute_80', '-Xfatbin', '-compress=false']): string {
+    if (!nvcc) throw new Error('there is no nvcc')
+    const program = join(this.#folder, name.replace(/\W/g, '-'))
+    const compiled = ['-std=c++20', '-Werror', 'all-warnings', ...flags, '-c', join(here, source), '-o', `${program}.o`]
+    execFileSync(nvcc, compiled, { stdio: ['ignore', 'ignore', 'inherit'] })
+    execFileSync(process.env.CXX ?? 'c++', [`${program}.o`, '-o', program, `-L${library}`, '-lemulator', `-Wl,-rpath,${library}`])
+    return program
+  }
+
+  /** Runs a program; `control` is what FPDT_EMULATOR says. */
+  run(program: string, args: readonly string[], control: object = {}): Outcome {
+    const file = join(this.#folder, `report-${this.#reports++}.json`)
+    const env = { ...process.env, FPDT_EMULATOR: JSON.stringify({ ...control, report: file }) }
+    const { stdout, stderr, signal, error } = spawnSync(program, args, { env, encoding: 'utf8', timeout: 50_000 })
+    if (error) throw error
+    const report = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Report) : ({} as Report)
+    if (!signal && !stdout) throw new Error(`${program} ${args.join(' ')} printed nothing: ${stderr}`)
+    return { out: signal ? {} : JSON.parse(stdout), report, stderr, signal }
+  }
+
+  /** What a program that answers line by line says to these lines. */
+  ask(program: string, args: readonly string[], lines: readonly string[]): string[] {
+    const { stdout, status, signal, stderr } = spawnSync(program, args, { input: lines.join('\n'), encoding: 'utf8', timeout: 50_000 })
+    if (status !== 0) throw new Error(`${program} ended with ${signal ?? status}: ${stderr}`)
+    return stdout.trim().split('\n')
+  }
+
+  close(): void {
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
