@@ -31,7 +31,7 @@ SiteCount Banks::count(const Access& access) {
 void Banks::access(const Access& access) {
   if (access.space != Space::shared) return;
   // A cp.async is counted where it is issued, not again where it is waited for.
-  auto& site = sites_[{access.kernel->name, access.line}];
+  auto& site = sites_[access.line];
   if (access.kind == AccessKind::write && access.asynchronous) site.asynchronous = true;
   if (site.asynchronous && !access.asynchronous) return;
   site += count(access);

@@ -9,14 +9,16 @@ namespace emulator {
 class Banks : public Observer {
  public:
   explicit Banks(Sites& total) : total_(total) {}
-  ~Banks() override { total_.add(sites_); }
+  ~Banks() override { total_.add(kernel_, sites_); }
+  void begin_block(const KernelShape& kernel, uint64_t, uint32_t, uint32_t) override { kernel_ = kernel.name; }
   void access(const Access&) override;
   // Passes of one access, and the fewest that any placing of its lanes takes.
   static SiteCount count(const Access&);
 
  private:
   Sites& total_;
-  SiteMap sites_;
+  std::string kernel_;  // of the launch
+  LineMap sites_;
 };
 
 }  // namespace emulator

@@ -21,14 +21,14 @@ void LaunchRaces::fence(uint64_t number) {
   block.fenced[number] = block.now++;
 }
 
-LaunchRaces::Word& LaunchRaces::word(uint64_t number) {
-  if (number / kPageWords != last_number_ || !last_page_) {
-    std::unique_ptr<Page>& page = pages_[number / kPageWords];
+LaunchRaces::Granule& LaunchRaces::granule(uint64_t number) {
+  if (number / kPage != last_number_ || !last_page_) {
+    std::unique_ptr<Page>& page = pages_[number / kPage];
     if (!page) page = std::make_unique<Page>();
-    last_number_ = number / kPageWords;
+    last_number_ = number / kPage;
     last_page_ = page.get();
   }
-  return last_page_->words[number % kPageWords];
+  return last_page_->granules[number % kPage];
 }
 
 void LaunchRaces::access(const Access& access) {
@@ -44,11 +44,11 @@ void LaunchRaces::access(const Access& access) {
       const auto released = released_.find(begin / 4);
       if (released != released_.end()) join(acquires ? block.known : block.read, released->second);
     }
-    for (uint64_t number = begin / 4; number * 4 < end; ++number) {
-      uint8_t bytes = 0xf;
-      if (number * 4 < begin) bytes &= 0xf << (begin - number * 4);
-      if (number * 4 + 4 > end) bytes &= 0xf >> (number * 4 + 4 - end);
-      touch(word(number), block, access, lane, bytes, number * 4);
+    for (uint64_t number = begin / 16; number * 16 < end; ++number) {
+      uint16_t bytes = 0xffff;
+      if (number * 16 < begin) bytes &= 0xffff << (begin - number * 16);
+      if (number * 16 + 16 > end) bytes &= 0xffff >> (number * 16 + 16 - end);
+      touch(granule(number), block, access, lane, bytes, number * 16);
     }
     if (strong && access.kind != AccessKind::read) {
       if (releases) {
@@ -62,25 +62,43 @@ void LaunchRaces::access(const Access& access) {
   }
 }
 
-void LaunchRaces::touch(Word& word, Block& block, const Access& access, uint32_t lane, uint8_t bytes, uint64_t address) {
+void LaunchRaces::touch(Granule& granule, Block& block, const Access& access, uint32_t lane, uint16_t bytes, uint64_t address) {
   const bool strong = access.order != Order::weak || access.kind == AccessKind::atomic;
   size_t reads = 0;
-  for (size_t i = 0; i < word.size();) {
-    Record& record = word[i];
-    const uint8_t overlap = record.bytes & bytes;
+  bool found = false;
+  size_t mine = 0;  // where found: the record of this kind and interval of the block
+  const auto remove = [&](size_t i) {
+    if (found && mine == granule.size() - 1) mine = i;
+    granule[i] = granule.back();
+    granule.pop_back();
+  };
+  for (size_t i = 0; i < granule.size();) {
+    Record& record = granule[i];
+    if (record.block == access.block) {
+      bool gone = false;
+      if (record.kind == access.kind && record.strong == strong) {
+        if (record.clock == block.now) {
+          found = true;
+          mine = i;
+        } else {  // the newer record stands for the older one
+          record.bytes &= ~bytes;
+          gone = record.bytes == 0;
+        }
+      }
+      if (gone) {
+        remove(i);
+      } else {
+        ++i;
+      }
+      continue;
+    }
+    const uint16_t overlap = record.bytes & bytes;
     if (!overlap) {
       ++i;
       continue;
     }
     const bool both_read = record.kind == AccessKind::read && access.kind == AccessKind::read;
-    if (record.block == access.block) {
-      // The newer record of the block stands for its older one, unless that excludes more: a write more than a read, a weak access more than a strong.
-      if (record.bytes == bytes && record.kind == access.kind && record.strong == strong) {
-        record.clock = block.now;
-        record.line = access.line;
-        return;
-      }
-    } else if (!both_read && !(record.strong && strong)) {
+    if (!both_read && !(record.strong && strong)) {
       const auto known = block.known.find(record.block);
       if (known == block.known.end() || known->second < record.clock) {
         static constexpr const char* kVerbs[] = {"read", "write", "atomic"};
@@ -94,18 +112,22 @@ void LaunchRaces::touch(Word& word, Block& block, const Access& access, uint32_t
       if (access.kind == AccessKind::write) {  // ordered before this write
         record.bytes &= ~bytes;
         if (!record.bytes) {
-          word[i] = word.back();
-          word.pop_back();
+          remove(i);
           continue;
         }
       }
-    } else if (both_read) {
+    } else if (both_read && overlap == bytes) {
       ++reads;
     }
     ++i;
   }
+  if (found) {
+    granule[mine].bytes |= bytes;
+    granule[mine].line = access.line;
+    return;
+  }
   if (access.kind == AccessKind::read && !strong && reads >= 8 && released_.empty()) return;
-  word.push_back({static_cast<uint32_t>(access.block), block.now, access.line, bytes, access.kind, strong});
+  granule.push_back({static_cast<uint32_t>(access.block), block.now, access.line, bytes, access.kind, strong});
 }
 
 }  // namespace emulator

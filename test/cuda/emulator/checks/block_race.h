@@ -3,8 +3,8 @@
 // the others waited for that thread is the business of ThreadRaces.
 //
 // A release (st.release, atom.release, or a fence before a relaxed write) leaves what the block knows at the word it writes; an acquire (or a relaxed
-// read before a fence) of that word takes it over. Exact where no blocks are ordered; where they are, a word read by more than eight blocks before
-// the first release keeps eight of them.
+// read before a fence) of that word takes it over. Exact where no blocks are ordered; where they are, bytes read by more than eight blocks before
+// the first release are known of eight of them.
 #pragma once
 #include <memory>
 #include <mutex>
@@ -27,14 +27,14 @@ class LaunchRaces {
     uint32_t block;
     uint32_t clock;
     uint32_t line;
-    uint8_t bytes;
+    uint16_t bytes;  // bit i: byte i of the granule
     AccessKind kind;
     bool strong;
   };
-  using Word = std::vector<Record>;
-  static constexpr uint64_t kPageWords = 1024;
+  using Granule = std::vector<Record>;  // of 16 bytes
+  static constexpr uint64_t kPage = 1024;
   struct Page {
-    Word words[kPageWords];
+    Granule granules[kPage];
   };
   struct Block {
     uint32_t now = 1;
@@ -43,8 +43,8 @@ class LaunchRaces {
     Clock fenced;   // known at the last fence, and the block's own intervals: released by relaxed writes
   };
 
-  Word& word(uint64_t number);
-  void touch(Word&, Block&, const Access&, uint32_t lane, uint8_t bytes, uint64_t address);
+  Granule& granule(uint64_t number);
+  void touch(Granule&, Block&, const Access&, uint32_t lane, uint16_t bytes, uint64_t address);
   static void join(Clock& into, const Clock& from);
 
   std::mutex mutex_;

@@ -33,7 +33,7 @@ SiteCount Sectors::count(const Access& access) {
 }
 
 void Sectors::access(const Access& access) {
-  if (access.space == Space::global) sites_[{access.kernel->name, access.line}] += count(access);
+  if (access.space == Space::global) sites_[access.line] += count(access);
 }
 
 }  // namespace emulator

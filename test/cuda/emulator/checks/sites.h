@@ -5,6 +5,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 #include <utility>
 
 namespace emulator {
@@ -31,12 +32,13 @@ struct SiteCount {
 };
 
 using SiteMap = std::map<Site, SiteCount>;
+using LineMap = std::unordered_map<uint32_t, SiteCount>;  // of one kernel
 
 class Sites {
  public:
-  void add(const SiteMap& counts) {
+  void add(const std::string& kernel, const LineMap& counts) {
     const std::lock_guard lock(mutex_);
-    for (const auto& [site, count] : counts) total_[site] += count;
+    for (const auto& [line, count] : counts) total_[{kernel, line}] += count;
   }
   SiteMap take() {
     const std::lock_guard lock(mutex_);
