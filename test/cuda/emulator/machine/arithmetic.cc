@@ -501,7 +501,7 @@ Mask combined(const Warp& w, const Instruction& i, Mask holds) {
   }
 }
 template <class F, class T>
-void set_predicate(Warp& w, const Instruction& i, Mask m) {
+EMULATOR_CLONES void set_predicate(Warp& w, const Instruction& i, Mask m) {
   const Mask holds = compare<F, T, T>(w, i);
   const Mask p = combined(w, i, holds), q = combined(w, i, ~holds);
   write_predicate(w, i.d, m, p);
@@ -593,7 +593,7 @@ void decode_set(Decoder& d) {
 }
 
 template <class T>
-void select(Warp& w, const Instruction& i, Mask m) {
+EMULATOR_CLONES void select(Warp& w, const Instruction& i, Mask m) {
   auto* d = result<T>(w, i.d);
   const auto* a = source<T>(w, i.a);
   const auto* b = source<T>(w, i.b);

@@ -44,7 +44,7 @@ template <Operation kOp, class T>
 void change(Warp& w, const Instruction& i, Mask m) {
   Reached r;
   const uint32_t all = sizeof(T) * i.count;
-  reach_from(w, i, m, static_cast<Where>(i.variant & 7), i.a, (i.variant & kWideAddress) != 0, i.offset, {all, all, AccessKind::atomic}, r);
+  reach_from(w, i, m, static_cast<Where>(i.variant & 7), i.a, (i.variant & kWideAddress) != 0, i.offset, {all, all, AccessKind::atomic, false, static_cast<Order>(i.extra)}, r);
   const bool wanted = i.d != 0;
   // With a seed lanes come in another order: which of them is first is open.
   const int first = w.block->options->seed ? static_cast<int>(w.block->random.below(kLanes)) : 0;
@@ -115,7 +115,9 @@ Execute operation(Decoder& d, int op, Type t) {
 
 template <bool kResult>
 void decode_atomic(Decoder& d) {
-  d.take_one_of("relaxed", "acquire", "release", "acq_rel");  // the host's are acquire and release all
+  // The host's are acquire and release all; what is said here is for the observer.
+  constexpr Order kOrders[] = {Order::relaxed, Order::relaxed, Order::acquire, Order::release, Order::both};
+  const Order order = kOrders[d.take_one_of("relaxed", "acquire", "release", "acq_rel") + 1];
   d.take_one_of("cta", "cluster", "gpu", "sys");
   d.take("noftz");
   const Where where = take_space(d);
@@ -136,7 +138,7 @@ void decode_atomic(Decoder& d) {
   const uint32_t to = kResult ? d.write(0, t) : 0;
   auto& draft = d.emit(f);
   auto& i = draft.instruction;
-  i.variant = static_cast<uint8_t>(where);
+  i.variant = static_cast<uint8_t>(where), i.extra = static_cast<uint32_t>(order);
   put_address(i, address);
   i.d = to, i.c = c, i.count = static_cast<uint8_t>(sources.size());
   if (sources.size() == 1) i.b = sources[0];

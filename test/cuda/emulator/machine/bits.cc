@@ -130,7 +130,7 @@ struct FindHighest {
 };
 
 // Any function of three bits, as the table `extra` says it.
-void lop3(Warp& w, const Instruction& i, Mask m) {
+EMULATOR_CLONES void lop3(Warp& w, const Instruction& i, Mask m) {
   auto* d = result<uint32_t>(w, i.d);
   const auto* a = source<uint32_t>(w, i.a);
   const auto* b = source<uint32_t>(w, i.b);
@@ -286,7 +286,7 @@ void decode_bfind(Decoder& d) {
 // ---------------------------------------------------------------------------------------------------------------- mov
 // {x, y, ...} of n registers as one of n times their width. extra: bits of a part.
 template <class T, class Part>
-void pack(Warp& w, const Instruction& i, Mask m) {
+EMULATOR_CLONES void pack(Warp& w, const Instruction& i, Mask m) {
   auto* d = result<T>(w, i.d);
   const Storage<Part>* part[4] = {};
   for (int k = 0; k < i.count; k++) part[k] = source<Part>(w, i.list[k]);
@@ -297,7 +297,7 @@ void pack(Warp& w, const Instruction& i, Mask m) {
   }
 }
 template <class T, class Part>
-void unpack(Warp& w, const Instruction& i, Mask m) {
+EMULATOR_CLONES void unpack(Warp& w, const Instruction& i, Mask m) {
   T value[kLanes];  // a result may lie where the source was
   const auto* a = source<T>(w, i.a);
   for (int l = 0; l < kLanes; l++) value[l] = get<T>(a, l);

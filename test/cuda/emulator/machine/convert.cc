@@ -1,4 +1,4 @@
-// cvt: between integers, floats and halves, with every rounding. Out-of-range floats become the nearest integer, NaN becomes zero.
+// cvt: between integers, floats and halves, with every rounding. Floats out of range become the nearest integer.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -64,7 +64,8 @@ struct Conversion {
       // high is D's largest value or, where that is no float, the power of two above it
       const bool above = whole >= high, below = whole <= low, is_nan = whole != whole;
       const D inside = static_cast<D>(above || below || is_nan ? W{0} : whole);
-      const D kNan = 0;
+      // PTX: zero, but the upper bit alone where one side has 64 bits
+      constexpr D kNan = sizeof(S) == 8 || sizeof(D) == 8 ? static_cast<D>(std::make_unsigned_t<D>{1} << (8 * sizeof(D) - 1)) : D{0};
       return is_nan ? kNan : above ? std::numeric_limits<D>::max() : below ? std::numeric_limits<D>::min() : inside;
     } else if constexpr (kIsReal<D>) {
       auto y = widest(x);

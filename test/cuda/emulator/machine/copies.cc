@@ -26,31 +26,17 @@ void issue(Warp& w, const Instruction& i, Mask m) {
     p.valid[l] = i.c ? std::min(source<uint32_t>(w, i.c)[l], p.bytes) : p.bytes;
     if (p.valid[l] == 0) reads &= ~(Mask{1} << l);
   }
-  const bool narrow = !(i.variant & kWideAddress);
-  {  // the shared side is observed where it is written
-    Observer* observer = w.block->observer;
-    w.block->observer = nullptr;
-    struct Restore {
-      Warp& w;
-      Observer* observer;
-      ~Restore() { w.block->observer = observer; }
-    } restore{w, observer};
-    reach_from(w, i, m, Where::shared, i.a, !narrow, i.offset, {p.bytes, p.bytes, AccessKind::write, true}, to);
-  }
-  const auto* base = &i.list[0];
-  uint32_t least = p.bytes;
-  for (int l = 0; l < kLanes; l++) {
-    if (reads >> l & 1) least = std::min(least, p.valid[l]);
-  }
+  reach_from(w, i, m, Where::shared, i.a, (i.variant & kWideAddress) != 0, i.offset, {p.bytes, p.bytes, AccessKind::write, true}, to);
+  const uint32_t base = i.list[0];
   bool same = true;
   for (int l = 0; l < kLanes; l++) same &= !(reads >> l & 1) || p.valid[l] == p.bytes;
   const int64_t offset = static_cast<int64_t>(i.target);
   if (same) {
-    if (reads) reach_from(w, i, reads, Where::global, *base, true, offset, {p.bytes, p.bytes, AccessKind::read, true}, from);
+    if (reads) reach_from(w, i, reads, Where::global, base, true, offset, {p.bytes, p.bytes, AccessKind::read, true}, from);
   } else {  // lanes that copy less read less
     for (Mask rest = reads; rest; rest &= rest - 1) {
       const int l = std::countr_zero(rest);
-      reach_from(w, i, Mask{1} << l, Where::global, *base, true, offset, {p.valid[l], p.bytes, AccessKind::read, true}, from);
+      reach_from(w, i, Mask{1} << l, Where::global, base, true, offset, {p.valid[l], p.bytes, AccessKind::read, true}, from);
       p.from[l] = from.at[l];
     }
   }
@@ -78,7 +64,7 @@ void wait(Warp& w, const Instruction& i, Mask m) {
       for (int l = 0; l < kLanes; l++) offset[l] = p.to[l];
       Instruction written = i;
       written.line = p.line;
-      observe_shared(w, written, lanes, offset, {p.bytes, p.bytes, AccessKind::write, true});
+      observe_shared(w, written, lanes, offset, {p.bytes, p.bytes, AccessKind::write});
     }
     p.lanes &= ~lanes;
   }

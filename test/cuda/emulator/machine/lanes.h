@@ -14,6 +14,13 @@
 #define EMULATOR_LANES _Pragma("GCC ivdep")
 #endif
 
+// Compiled for several generations of x86, the best of which is chosen when the library is loaded.
+#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__clang__)
+#define EMULATOR_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define EMULATOR_CLONES
+#endif
+
 namespace emulator {
 
 template <class T>
@@ -53,7 +60,7 @@ inline Storage<T> bit_of(int lane) {
 
 // d = F(a, b, c ...), elementwise.
 template <class F, class D, class A>
-void map1(Warp& w, const Instruction& i, Mask m) {
+EMULATOR_CLONES void map1(Warp& w, const Instruction& i, Mask m) {
   auto* d = result<D>(w, i.d);
   const auto* a = source<A>(w, i.a);
   if (m == ~Mask{0}) {
@@ -65,7 +72,7 @@ void map1(Warp& w, const Instruction& i, Mask m) {
   }
 }
 template <class F, class D, class A, class B>
-void map2(Warp& w, const Instruction& i, Mask m) {
+EMULATOR_CLONES void map2(Warp& w, const Instruction& i, Mask m) {
   auto* d = result<D>(w, i.d);
   const auto* a = source<A>(w, i.a);
   const auto* b = source<B>(w, i.b);
@@ -78,7 +85,7 @@ void map2(Warp& w, const Instruction& i, Mask m) {
   }
 }
 template <class F, class D, class A, class B, class C>
-void map3(Warp& w, const Instruction& i, Mask m) {
+EMULATOR_CLONES void map3(Warp& w, const Instruction& i, Mask m) {
   auto* d = result<D>(w, i.d);
   const auto* a = source<A>(w, i.a);
   const auto* b = source<B>(w, i.b);
@@ -93,7 +100,7 @@ void map3(Warp& w, const Instruction& i, Mask m) {
 }
 // The lanes for which F(a, b) holds.
 template <class F, class A, class B>
-Mask compare(const Warp& w, const Instruction& i) {
+inline Mask compare(const Warp& w, const Instruction& i) {
   const auto* a = source<A>(w, i.a);
   const auto* b = source<B>(w, i.b);
   Storage<A> lanes = 0;

@@ -6,14 +6,14 @@
 namespace emulator {
 namespace {
 
-enum Order : uint8_t { kWeak = 0, kAcquire = 1, kRelease = 2 };  // in the low bits of Instruction::variant
+Order order_of(const Instruction& i) { return static_cast<Order>(i.variant & 7); }
 
 // M: in memory; R: as the register holds it, so a narrow signed M is extended to its width.
 template <Where kWhere, class M, class R>
-void load(Warp& w, const Instruction& i, Mask m) {
+EMULATOR_CLONES void load(Warp& w, const Instruction& i, Mask m) {
   Reached r;
   const uint32_t bytes = sizeof(M) * i.count;
-  reach<kWhere>(w, i, m, {bytes, bytes, AccessKind::read}, r);
+  reach<kWhere>(w, i, m, {bytes, bytes, AccessKind::read, false, order_of(i)}, r);
   for (int k = 0; k < i.count; k++) {
     auto* d = result<R>(w, i.count == 1 ? i.d : i.list[k]);
     if (m == ~Mask{0}) {
@@ -31,14 +31,14 @@ void load(Warp& w, const Instruction& i, Mask m) {
       }
     }
   }
-  if (i.variant & kAcquire) std::atomic_thread_fence(std::memory_order_acquire);
+  if (order_of(i) == Order::acquire) std::atomic_thread_fence(std::memory_order_acquire);
 }
 template <Where kWhere, class M, class R>
-void store(Warp& w, const Instruction& i, Mask m) {
+EMULATOR_CLONES void store(Warp& w, const Instruction& i, Mask m) {
   Reached r;
   const uint32_t bytes = sizeof(M) * i.count;
-  reach<kWhere>(w, i, m, {bytes, bytes, AccessKind::write}, r);
-  if (i.variant & kRelease) std::atomic_thread_fence(std::memory_order_release);
+  reach<kWhere>(w, i, m, {bytes, bytes, AccessKind::write, false, order_of(i)}, r);
+  if (order_of(i) == Order::release) std::atomic_thread_fence(std::memory_order_release);
   for (int k = 0; k < i.count; k++) {
     const auto* s = source<R>(w, i.count == 1 ? i.b : i.list[k]);
     for (Mask rest = m; rest; rest &= rest - 1) {
@@ -94,10 +94,10 @@ Execute store_as(Where where, Type t, uint32_t width) {
   }
 }
 
-uint8_t take_order(Decoder& d) {
+Order take_order(Decoder& d) {
   const int order = d.take_one_of("weak", "volatile", "relaxed", "acquire", "release");
   d.take_one_of("cta", "cluster", "gpu", "sys");
-  return order == 3 ? kAcquire : order == 4 ? kRelease : kWeak;
+  return order == 4 ? Order::release : order == 3 ? Order::acquire : order >= 1 ? Order::relaxed : Order::weak;
 }
 // Registers of ld and st, all of one width, at least that of the type.
 struct Transferred {
@@ -120,7 +120,7 @@ Transferred transferred(Decoder& d, const Operand& o, Type t, int vector) {
 Type type_of_width(uint32_t width) { return width == 8 ? Type::b64 : width == 4 ? Type::b32 : width == 2 ? Type::b16 : Type::b8; }
 
 void decode_ld(Decoder& d) {
-  const uint8_t order = take_order(d);
+  const Order order = take_order(d);
   const Where where = take_space(d);
   take_hints(d);
   const int vector = d.take_one_of("v2", "v4");
@@ -132,13 +132,13 @@ void decode_ld(Decoder& d) {
   for (const auto& part : to.parts) results.push_back(d.write(part, type_of_width(to.width)));
   auto& draft = d.emit(load_as(where, t, to.width));
   auto& i = draft.instruction;
-  i.variant = order, i.count = static_cast<uint8_t>(results.size());
+  i.variant = static_cast<uint8_t>(order), i.count = static_cast<uint8_t>(results.size());
   put_address(i, address);
   if (results.size() == 1) i.d = results[0];
   else draft.results = results;
 }
 void decode_st(Decoder& d) {
-  const uint8_t order = take_order(d);
+  const Order order = take_order(d);
   const Where where = take_space(d);
   take_hints(d);
   const int vector = d.take_one_of("v2", "v4");
@@ -150,7 +150,7 @@ void decode_st(Decoder& d) {
   for (const auto& part : from.parts) sources.push_back(part.kind == Operand::number ? d.read(part, from.width > 4 ? t : type_of_width(from.width)) : d.read(part, type_of_width(from.width)));
   auto& draft = d.emit(store_as(where, t, from.width));
   auto& i = draft.instruction;
-  i.variant = order, i.count = static_cast<uint8_t>(sources.size());
+  i.variant = static_cast<uint8_t>(order), i.count = static_cast<uint8_t>(sources.size());
   put_address(i, address);
   if (sources.size() == 1) i.b = sources[0];
   else draft.sources = sources;
@@ -188,11 +188,15 @@ void decode_isspacep(Decoder& d) {
   i.d = r, i.a = a, i.variant = static_cast<uint8_t>(where);
 }
 
-void fence(Warp&, const Instruction&, Mask) { std::atomic_thread_fence(std::memory_order_seq_cst); }
+void fence(Warp& w, const Instruction& i, Mask m) {
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (i.variant && w.block->observer) w.block->observer->fence(w.number, m);
+}
 void decode_fence(Decoder& d) {
   d.take_one_of("sc", "acq_rel", "acquire", "release");
-  if (d.take_one_of("cta", "gl", "sys", "gpu", "cluster") < 0) d.unknown("no scope");
-  d.emit(fence);
+  const int scope = d.take_one_of("cta", "cluster", "gl", "gpu", "sys");
+  if (scope < 0) d.unknown("no scope");
+  d.emit(fence).instruction.variant = scope >= 2;
 }
 void nothing(Warp&, const Instruction&, Mask) {}
 // Fetching ahead has no meaning for values.

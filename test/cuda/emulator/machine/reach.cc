@@ -71,10 +71,10 @@ std::byte* parameter_byte(Warp& w, const Instruction& i, int lane, const Touch& 
 
 void tell(Warp& w, const Instruction& i, Mask lanes, Space space, const Touch& t, const uint64_t* address) {
   if (lanes == 0) return;
-  w.block->observer->access({&w.block->kernel->shape, w.block->number, w.number, lanes, space, t.kind, t.asynchronous, t.bytes, address, i.line});
+  w.block->observer->access({&w.block->kernel->shape, w.block->number, w.number, lanes, space, t.kind, t.asynchronous, t.bytes, address, i.line, t.order});
 }
 
-void load_addresses(const Warp& w, uint32_t base, bool wide, int64_t offset, uint64_t* address) {
+EMULATOR_CLONES void load_addresses(const Warp& w, uint32_t base, bool wide, int64_t offset, uint64_t* address) {
   if (wide) {
     const auto* a = source<uint64_t>(w, base);
     for (int l = 0; l < kLanes; l++) address[l] = a[l] + static_cast<uint64_t>(offset);
@@ -96,7 +96,7 @@ inline bool all_within(const uint64_t* address, Mask m, uint64_t start, uint64_t
   return outside == 0;
 }
 
-void reach_global(Warp& w, const Instruction& i, Mask m, const Touch& t, Reached& r) {
+EMULATOR_CLONES void reach_global(Warp& w, const Instruction& i, Mask m, const Touch& t, Reached& r) {
   if (w.region != nullptr && (w.region->writable || t.kind == AccessKind::read) && all_within(r.address, m, w.region->address, w.region->bytes, t)) {
     std::byte* const base = w.region->backing - w.region->address;
     for (int l = 0; l < kLanes; l++) r.at[l] = base + r.address[l];
@@ -108,7 +108,7 @@ void reach_global(Warp& w, const Instruction& i, Mask m, const Touch& t, Reached
   }
   if (w.block->observer) [[unlikely]] tell(w, i, m, Space::global, t, r.address);
 }
-void reach_shared(Warp& w, const Instruction& i, Mask m, const Touch& t, Reached& r) {
+EMULATOR_CLONES void reach_shared(Warp& w, const Instruction& i, Mask m, const Touch& t, Reached& r) {
   if (all_within(r.address, m, 0, w.block->shared_bytes, t)) {
     std::byte* const base = w.block->shared;
     for (int l = 0; l < kLanes; l++) r.at[l] = base + r.address[l];

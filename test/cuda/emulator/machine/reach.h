@@ -21,12 +21,13 @@ struct Touch {
   uint32_t bytes, alignment;
   AccessKind kind;
   bool asynchronous = false;
+  Order order = Order::weak;
 };
 template <Where kWhere>
 void reach(Warp& w, const Instruction& i, Mask m, const Touch& touch, Reached& r);
 void reach_from(Warp& w, const Instruction& i, Mask m, Where where, uint32_t base, bool wide, int64_t offset, const Touch& touch, Reached& r);
 
-// Tells of shared memory that was touched in another way.
+// Tells of a cp.async: shared memory that it will write, or has written.
 void observe_shared(Warp& w, const Instruction& i, Mask m, const uint64_t* offset, const Touch& touch);
 
 // Takes ".global", ".shared::cta" ... away; `names_parameters` for ld.param and st.param.

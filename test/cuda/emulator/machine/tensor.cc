@@ -14,7 +14,7 @@ void all_lanes(const Warp& w, const Instruction& i, Mask m) {
 
 // count matrices of 8 rows of 16 bytes; lane 8 j + r names row r of matrix j. A lane gets elements 2t and 2t+1 of row g, or with .trans of column g.
 template <bool kTranspose>
-void load_matrix(Warp& w, const Instruction& i, Mask m) {
+EMULATOR_CLONES void load_matrix(Warp& w, const Instruction& i, Mask m) {
   all_lanes(w, i, m);
   Reached r;
   const Mask named = i.count == 4 ? m : (Mask{1} << 8 * i.count) - 1;
@@ -34,7 +34,7 @@ void load_matrix(Warp& w, const Instruction& i, Mask m) {
 // a: register n of K/4 has rows g + 8 (n % 2), columns 2t + 8 (n / 2); b: register n of K/8 has rows 2t + 8n, column g; c: registers 0, 1 have row g, 2, 3 row
 // g + 8, columns 2t and 2t + 1.
 template <class H, int K>
-void multiply(Warp& w, const Instruction& i, Mask m) {
+EMULATOR_CLONES void multiply(Warp& w, const Instruction& i, Mask m) {
   all_lanes(w, i, m);
   constexpr int kA = K / 4, kB = K / 8;
   alignas(64) float a[16][K];
