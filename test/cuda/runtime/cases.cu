@@ -344,7 +344,7 @@ void queries(Out& out) {
   while (cudaEventQuery(event) == cudaErrorNotReady && asked < 10000) ++asked;
   out("asked", asked > 0 && asked < 10000);
   while (cudaStreamQuery(stream) == cudaErrorNotReady && asked < 10000) ++asked;
-  out("then", cudaStreamQuery(stream));
+  out("at last", cudaStreamQuery(stream));
 }
 
 void default_stream(Out& out, unsigned flags) {

@@ -61,11 +61,11 @@ export class Programs {
     return program
   }
 
-  /** Runs a program; `control` is what FPDT_EMULATOR says. */
-  run(program: string, args: readonly string[], control: object = {}): Outcome {
+  /** Runs a program; `control` is what FPDT_EMULATOR says, `input` what it reads. */
+  run(program: string, args: readonly string[], control: object = {}, input = ''): Outcome {
     const file = join(this.#folder, `report-${this.#reports++}.json`)
     const env = { ...process.env, FPDT_EMULATOR: JSON.stringify({ ...control, report: file }) }
-    const { stdout, stderr, signal, error } = spawnSync(program, args, { env, encoding: 'utf8', timeout: 50_000 })
+    const { stdout, stderr, signal, error } = spawnSync(program, args, { env, input, encoding: 'utf8', timeout: 50_000 })
     if (error) throw error
     const report = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as Report) : ({} as Report)
     if (!signal && !stdout) throw new Error(`${program} ${args.join(' ')} printed nothing: ${stderr}`)
