@@ -9,10 +9,11 @@ namespace fpdt::addon {
 namespace {
 
 constexpr std::byte kGuard{0xff};   // NaN in every real dtype: a kernel that reads what is not its own shows it in its result
-constexpr size_t kAlignment = 64;   // what plans give at least
+constexpr size_t kAlignment = 64;   // of operands: what parts of a planned tensor have at least
+constexpr size_t kWhole = 256;      // of the workspace: what plans give
 constexpr size_t kGap = 192;        // between operands: with the alignment they do not all begin at a multiple of 256
 
-size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+size_t aligned(size_t bytes, size_t to = kAlignment) { return (bytes + to - 1) / to * to; }
 
 }  // namespace
 
@@ -55,7 +56,7 @@ void Caller::run_on_device(const KernelInfo& kernel, std::span<const std::span<s
     offsets.push_back(end);
     end = aligned(end + operand.size()) + kGap;
   }
-  const size_t workspace = end, total = aligned(workspace + workspace_bytes) + kGap;
+  const size_t workspace = aligned(end, kWhole), total = aligned(workspace + workspace_bytes) + kGap;
 
   staging_.assign(total, kGuard);
   for (size_t i = 0; i < operands.size(); i++)

@@ -64,8 +64,8 @@ class Owned {
 
 size_t gemm_workspace_bytes(int64_t rows, int64_t columns) {
   const double bytes = 4.0 * static_cast<double>(rows) * static_cast<double>(columns);  // exact below 2^53, and 32 MiB is below
-  if (!(bytes < static_cast<double>(kWorkspaceLimit))) return kWorkspaceLimit;
-  return (static_cast<size_t>(bytes) + 255) / 256 * 256;
+  const size_t whole = bytes < static_cast<double>(kWorkspaceLimit) ? static_cast<size_t>(bytes) : kWorkspaceLimit;
+  return (whole + kMostAlignment - 1) / kMostAlignment * kMostAlignment;
 }
 
 // How one shape is multiplied: cuBLASLt's descriptions and its choice; no choice where it has no algorithm for the shape.
@@ -180,6 +180,7 @@ void multiply(const KernelCall& call, const Launch& launch, Product product) {
     product.added = product.c;
     product.bias = nullptr;
   }
+  FPDT_CHECK(reinterpret_cast<uint64_t>(call.workspace) % kMostAlignment == 0, "the GEMM workspace is not aligned to " << kMostAlignment << " bytes, as plans have it and cuBLASLt wants it");
   launch.gemms->multiply(product, call.workspace, need, launch.stream);
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Kernel } from '../schedule/kernels.js'
 
-// As native/cuda/gemm.cc has them: what cuBLASLt may ask for.
+// As native/cuda/gemm.cc has it: what cuBLASLt may ask for.
 const MOST_GEMM_BYTES = 32 * 2 ** 20
 // As column_sums.cuh and optimizer.cu have them.
 const SLICE_ROWS = 32

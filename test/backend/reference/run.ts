@@ -1,20 +1,36 @@
-/** Runs one kernel of the addon by names, on every path and thread count, and compares with a reference. */
+/**
+ * Runs one kernel of the addon by names, on every path and thread count, and compares with a reference. FPDT_TEST_BACKEND=cuda runs the
+ * same cases on the CUDA backend: on a GPU, or on the emulator where FPDT_NATIVE names the addon that has it.
+ */
 import { call, openDevice } from '@fpdt/native'
+import fc from 'fast-check'
 import { expect } from 'vitest'
-import { cpuWorkspaceBytes } from '../../../kernel/src/plan/cpu-workspace.js'
+import { BACKENDS, type BackendName, workspacesOf } from '../../../kernel/src/plan/workspace.js'
 import { type Kernel, kernelSpec } from '../../../kernel/src/schedule/kernels.js'
 import type { Memory } from './tensor.js'
 
-/** Paths that this processor has. */
-export const PATHS = ['scalar', 'avx2', 'avx512bf16'].filter((path) => {
-  try {
-    openDevice({ backend: 'cpu', threads: 1, path }).close()
-    return true
-  } catch {
-    return false
-  }
-})
-const THREADS = [1, 2, 3]
+export const BACKEND = BACKENDS.find((name) => name === (process.env.FPDT_TEST_BACKEND ?? 'cpu')) as BackendName
+if (!BACKEND) throw new Error(`FPDT_TEST_BACKEND is ${process.env.FPDT_TEST_BACKEND}; it must be ${BACKENDS.join(' or ')}`)
+
+/** At most so many random cases of a property, where FPDT_TEST_RUNS says so: an emulated GPU is some thousand times slower than a CPU. Hand-written cases all run. */
+const MOST_RUNS = Number(process.env.FPDT_TEST_RUNS ?? Number.POSITIVE_INFINITY)
+export const runsOf = (runs: number): number => Math.max(1, Math.min(runs, MOST_RUNS))
+fc.configureGlobal({ numRuns: runsOf(100) })
+
+/** Paths that this processor has; a GPU has one. */
+export const PATHS =
+  BACKEND === 'cuda'
+    ? ['cuda']
+    : ['scalar', 'avx2', 'avx512bf16'].filter((path) => {
+        try {
+          openDevice({ backend: 'cpu', threads: 1, path }).close()
+          return true
+        } catch {
+          return false
+        }
+      })
+/** On a GPU, where there are none, the second run shows that the first one's bits were no accident. */
+const THREADS = BACKEND === 'cuda' ? [1, 1] : [1, 2, 3]
 
 /** By role; a missing optional operand is left out. */
 export type Operands = Readonly<Record<string, Memory>>
@@ -40,21 +56,20 @@ export function run<O extends Operands>(kernel: Kernel, numbers: Readonly<Record
   const parameters = parametersOf(kernel, numbers)
   const copies = Object.fromEntries(Object.entries(operands).map(([role, memory]) => [role, memory.slice()])) as unknown as O
   const ordered = kernelSpec(kernel).operands.map(({ role }) => copies[role] ?? null)
-  call(kernelSpec(kernel).code, Float64Array.from(parameters), ordered, cpuWorkspaceBytes(kernel, parameters, threads), {
-    threads,
+  call(kernelSpec(kernel).code, Float64Array.from(parameters), ordered, workspacesOf({ backend: BACKEND, threads })(kernel, parameters), {
+    ...(BACKEND === 'cuda' ? { backend: BACKEND } : { threads, ...(path === undefined ? {} : { path }) }),
     rank,
     step: Float64Array.from(step),
-    ...(path === undefined ? {} : { path }),
   })
   return copies
 }
 
-/** `run` with 1, 2 and 3 threads: all operands must end with the same bits, which it returns. */
+/** `run` with 1, 2 and 3 threads, on a GPU twice: all operands must end with the same bits, which it returns. */
 export function runOnThreads<O extends Operands>(kernel: Kernel, numbers: Readonly<Record<string, number>>, operands: O, options: RunOptions = {}): O {
   const [one, ...others] = THREADS.map((threads) => run(kernel, numbers, operands, { ...options, threads }))
   for (const other of others)
     for (const role of Object.keys(operands))
-      expect(bits(other[role] as Memory).equals(bits((one as O)[role] as Memory)), `${role} has the same bits on any number of threads`).toBe(true)
+      expect(bits(other[role] as Memory).equals(bits((one as O)[role] as Memory)), `${role} has the same bits on any number of threads, and again`).toBe(true)
   return one as O
 }
 export function bits(memory: ArrayBufferView): Buffer {
