@@ -100,7 +100,7 @@ class Worker {
       w.bases[0] = registers_ + size_t{n} * kernel_.register_bytes, w.bases[1] = kernel_.constant_base;
       w.block = &block_, w.number = n, w.local = local_ + size_t{n} * kLanes * kernel_.local_bytes;
       w.exists = w.live = threads == kLanes ? ~Mask{0} : (Mask{1} << threads) - 1;
-      w.region = nullptr, w.pc = 0, w.patience = w.spins = 0, w.parked = false;
+      w.region[0] = w.region[1] = nullptr, w.pc = 0, w.patience = w.spins = 0, w.parked = false;
       w.groups.clear(), w.groups.push_back({0, w.live, Group::ready});
       w.copies.clear(), w.copy_group.fill(0);
       for (const auto& [special, offset] : kernel_.presets) {

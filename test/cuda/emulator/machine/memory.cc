@@ -8,12 +8,35 @@ namespace {
 
 Order order_of(const Instruction& i) { return static_cast<Order>(i.variant & 7); }
 
+// Words of four lanes at a time: rows of a 4 x 4 square are lanes, its columns registers.
+typedef uint32_t Square __attribute__((vector_size(16)));
+inline void load_squares(const Warp& w, const Instruction& i, const Reached& r) {
+  uint32_t* d[4];
+  for (int k = 0; k < 4; k++) d[k] = result<uint32_t>(w, i.list[k]);
+  for (int l = 0; l < kLanes; l += 4) {
+    Square row[4];
+    for (int k = 0; k < 4; k++) std::memcpy(&row[k], r.at[l + k], 16);
+    const Square low01 = __builtin_shufflevector(row[0], row[1], 0, 4, 1, 5), high01 = __builtin_shufflevector(row[0], row[1], 2, 6, 3, 7);
+    const Square low23 = __builtin_shufflevector(row[2], row[3], 0, 4, 1, 5), high23 = __builtin_shufflevector(row[2], row[3], 2, 6, 3, 7);
+    const Square column[4] = {__builtin_shufflevector(low01, low23, 0, 1, 4, 5), __builtin_shufflevector(low01, low23, 2, 3, 6, 7),
+                              __builtin_shufflevector(high01, high23, 0, 1, 4, 5), __builtin_shufflevector(high01, high23, 2, 3, 6, 7)};
+    for (int k = 0; k < 4; k++) std::memcpy(d[k] + l, &column[k], 16);
+  }
+}
+
 // M: in memory; R: as the register holds it, so a narrow signed M is extended to its width.
 template <Where kWhere, class M, class R>
 EMULATOR_CLONES void load(Warp& w, const Instruction& i, Mask m) {
   Reached r;
   const uint32_t bytes = sizeof(M) * i.count;
   reach<kWhere>(w, i, m, {bytes, bytes, AccessKind::read, false, order_of(i)}, r);
+  if constexpr (sizeof(M) == 4 && sizeof(R) == 4) {
+    if (i.count == 4 && m == ~Mask{0}) {
+      load_squares(w, i, r);
+      if (order_of(i) == Order::acquire) std::atomic_thread_fence(std::memory_order_acquire);
+      return;
+    }
+  }
   for (int k = 0; k < i.count; k++) {
     auto* d = result<R>(w, i.count == 1 ? i.d : i.list[k]);
     if (m == ~Mask{0}) {

@@ -38,7 +38,6 @@ std::byte* global_byte(Warp& w, const Instruction& i, int lane, const Touch& t, 
     fault(w, i, lane, "illegal address", what(t, address) + ", across the end of a region of " + std::to_string(r->bytes) + " bytes at " + hexadecimal(r->address));
   }
   if (!r->writable && t.kind != AccessKind::read) fault(w, i, lane, "illegal address", what(t, address) + ", which may only be read");
-  w.region = r;
   return r->backing + (address - r->address);
 }
 std::byte* shared_byte(Warp& w, const Instruction& i, int lane, const Touch& t, uint64_t offset) {
@@ -97,8 +96,19 @@ inline bool all_within(const uint64_t* address, Mask m, uint64_t start, uint64_t
 }
 
 EMULATOR_CLONES void reach_global(Warp& w, const Instruction& i, Mask m, const Touch& t, Reached& r) {
-  if (w.region != nullptr && (w.region->writable || t.kind == AccessKind::read) && all_within(r.address, m, w.region->address, w.region->bytes, t)) {
-    std::byte* const base = w.region->backing - w.region->address;
+  // Lanes are mostly in one region, and that is mostly one of the two that were used last.
+  const uint64_t first = r.address[std::countr_zero(m)];
+  const Region* region = w.region[0];
+  if (region == nullptr || first - region->address >= region->bytes) {
+    std::swap(w.region[0], w.region[1]);
+    region = w.region[0];
+    if (region == nullptr || first - region->address >= region->bytes) {
+      region = w.block->memory->find(first);
+      if (region != nullptr) w.region[0] = region;
+    }
+  }
+  if (region != nullptr && (region->writable || t.kind == AccessKind::read) && all_within(r.address, m, region->address, region->bytes, t)) {
+    std::byte* const base = region->backing - region->address;
     for (int l = 0; l < kLanes; l++) r.at[l] = base + r.address[l];
   } else {
     for (Mask rest = m; rest; rest &= rest - 1) {

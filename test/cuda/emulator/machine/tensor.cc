@@ -59,14 +59,20 @@ EMULATOR_CLONES void multiply(Warp& w, const Instruction& i, Mask m) {
     const auto* c = source<float>(w, list[4 + kA + kB + n]);
     for (int l = 0; l < kLanes; l++) sum[l / 4 + 8 * (n / 2)][l % 4 * 2 + n % 2] = get<float>(c, l);
   }
-  for (int row = 0; row < 16; row++) {
-    double s[8];
-    for (int x = 0; x < 8; x++) s[x] = sum[row][x];
-    for (int k = 0; k < K; k++) {
-      const double factor = a[row][k];
-      for (int x = 0; x < 8; x++) s[x] += factor * b[k][x];
+  for (int row = 0; row < 16; row += 4) {  // four sums at a time hide the latency of the additions
+    double s[4][8];
+    for (int y = 0; y < 4; y++) {
+      for (int x = 0; x < 8; x++) s[y][x] = sum[row + y][x];
     }
-    for (int x = 0; x < 8; x++) sum[row][x] = s[x];
+    for (int k = 0; k < K; k++) {
+      for (int y = 0; y < 4; y++) {
+        const double factor = a[row + y][k];
+        for (int x = 0; x < 8; x++) s[y][x] += factor * b[k][x];
+      }
+    }
+    for (int y = 0; y < 4; y++) {
+      for (int x = 0; x < 8; x++) sum[row + y][x] = s[y][x];
+    }
   }
   for (int n = 0; n < 4; n++) {
     auto* d = result<float>(w, list[n]);

@@ -57,7 +57,7 @@ struct Warp {
   std::byte* local;     // [lane][Kernel::local_bytes]
   uint32_t number;
   Mask exists, live;    // threads of the block; those that have not left
-  const Region* region;  // the last one used
+  const Region* region[2];  // those used last, the latest first
   std::vector<Group> groups;
   uint32_t pc;           // of the instruction that is being done, for faults
   uint32_t patience, spins;
