@@ -111,6 +111,7 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     }
   }
 
+  __syncwarp();  // all four have read the state of their row, before one writes it
   if (row >= rows) return;
 #pragma unroll
   for (int i = 0; i < kMostHead / 2 / kParts; i++) {

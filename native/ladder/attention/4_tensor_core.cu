@@ -64,14 +64,13 @@ __device__ float over_row(float x, bool largest) {  // the four lanes of a row
 template <int D>
 constexpr int kPitch = D + 8;  // numbers of a row in shared memory
 
-// Rows of a head, 16 bytes at a time where they can be, zeros for what is not there.
-template <int D>
+// Rows of a head, 16 bytes at a time where all rows begin at a multiple of that (kWhole), zeros for what is not there.
+template <int D, bool kWhole>
 __device__ void copy(__nv_bfloat16* tile, int tile_rows, const __nv_bfloat16* from, size_t stride, int count, int head_size) {
-  const bool whole = head_size % 8 == 0 && reinterpret_cast<uintptr_t>(from) % 16 == 0;
   for (int i = threadIdx.x; i < tile_rows * (D / 8); i += kThreads) {
     const int row = i / (D / 8), d = i % (D / 8) * 8;
     uint4* const to = reinterpret_cast<uint4*>(tile + row * kPitch<D> + d);
-    if (whole) {
+    if (kWhole) {
       *to = row < count && d < head_size ? *reinterpret_cast<const uint4*>(from + row * stride + d) : uint4{0, 0, 0, 0};
     } else {
       float x[8];
@@ -81,7 +80,7 @@ __device__ void copy(__nv_bfloat16* tile, int tile_rows, const __nv_bfloat16* fr
   }
 }
 
-template <int D>
+template <int D, bool kWhole>
 __device__ void attend_padded(__nv_bfloat16* shared, int rows, int columns, int heads, int head_size, int q_start, int kv_start, int first,
                               const __nv_bfloat16* q, const __nv_bfloat16* k, const __nv_bfloat16* v, float* acc, float* max, float* sum) {
   __nv_bfloat16 *q_tile = shared, *k_tile = q_tile + kRows * kPitch<D>, *v_tile = k_tile + kKeys * kPitch<D>;
@@ -110,12 +109,12 @@ __device__ void attend_padded(__nv_bfloat16* shared, int rows, int columns, int 
         o[n][r * 2 + e] = load && d < head_size ? acc[own[r] * stride + d] : 0;
       }
   }
-  copy<D>(q_tile, kRows, q, stride, rows - row0, head_size);
+  copy<D, kWhole>(q_tile, kRows, q, stride, rows - row0, head_size);
 
   for (int key0 = 0; key0 < most; key0 += kKeys) {
     __syncthreads();  // all are done with the tile before
-    copy<D>(k_tile, kKeys, k + key0 * stride, stride, columns - key0, head_size);
-    copy<D>(v_tile, kKeys, v + key0 * stride, stride, columns - key0, head_size);
+    copy<D, kWhole>(k_tile, kKeys, k + key0 * stride, stride, columns - key0, head_size);
+    copy<D, kWhole>(v_tile, kKeys, v + key0 * stride, stride, columns - key0, head_size);
     __syncthreads();
 
     float s[kKeys / 8][4] = {};
@@ -169,6 +168,7 @@ __device__ void attend_padded(__nv_bfloat16* shared, int rows, int columns, int 
       }
   }
 
+  __syncwarp();  // all lanes have read the state of their rows, before one writes it
 #pragma unroll
   for (int r = 0; r < 2; r++) {
     if (row0 + own[r] >= rows) continue;
@@ -185,6 +185,8 @@ extern "C" __global__ void __launch_bounds__(kThreads)
     attend(int rows, int columns, int heads, int head_size, int q_start, int kv_start, int first,
            const __nv_bfloat16* q, const __nv_bfloat16* k, const __nv_bfloat16* v, float* acc, float* max, float* sum) {
   __shared__ __align__(16) __nv_bfloat16 shared[(kRows + 2 * kKeys) * kPitch<kMostHead>];
-  if (head_size <= 64) attend_padded<64>(shared, rows, columns, heads, head_size, q_start, kv_start, first, q, k, v, acc, max, sum);
-  else attend_padded<128>(shared, rows, columns, heads, head_size, q_start, kv_start, first, q, k, v, acc, max, sum);
+  const bool whole = head_size % 8 == 0 && (reinterpret_cast<uintptr_t>(q) | reinterpret_cast<uintptr_t>(k) | reinterpret_cast<uintptr_t>(v)) % 16 == 0;
+  auto run = [&](auto attend) { attend(shared, rows, columns, heads, head_size, q_start, kv_start, first, q, k, v, acc, max, sum); };
+  if (head_size <= 64) whole ? run([](auto... x) { attend_padded<64, true>(x...); }) : run([](auto... x) { attend_padded<64, false>(x...); });
+  else whole ? run([](auto... x) { attend_padded<128, true>(x...); }) : run([](auto... x) { attend_padded<128, false>(x...); });
 }
