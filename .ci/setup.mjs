@@ -7,12 +7,12 @@
  *   node .ci/setup.mjs native lab     these stages and what they stand on
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { fingerprint, sources, unlessStamped } from './stamp.mjs'
-import { findPython, requirePlatform, requireSystem, systemValues } from './system.mjs'
+import { findNvcc, findPython, requirePlatform, requireSystem, systemValues } from './system.mjs'
 import { cache, root, TaskError, task } from './task.mjs'
 
 const at = (...parts) => join(root, ...parts)
@@ -42,8 +42,26 @@ const stages = {
         ...sources(at('native'), /\.(cc|h|cu|cuh|txt|cmake|in)$/),
         ...['node-api-headers', 'node-addon-api'].map((name) => at('node_modules', name, 'package.json')),
       ]
-      const print = fingerprint(inputs, [root, process.arch, process.env.CXX, process.env.CXXFLAGS, systemValues(false)])
-      return unlessStamped(stamp('native'), print, [at('native/build/fpdt.node')], buildNative)
+      const print = fingerprint(inputs, [root, process.arch, process.env.CXX, process.env.CXXFLAGS, systemValues(false), cudaValues()])
+      return unlessStamped(stamp('native'), print, [at('native/build/fpdt.node')], () => buildNative('fpdt'))
+    },
+  },
+
+  'cuda-compiler': {
+    needs: ['python'],
+    run: () => {
+      const requirements = at('.ci/requirements-cuda.txt')
+      const print = fingerprint([requirements, at('.venv/fpdt.stamp')])
+      return unlessStamped(at('.venv/fpdt-cuda.stamp'), print, [], () => installPython('CUDA compiler and tools', requirements))
+    },
+  },
+
+  emulator: {
+    needs: ['cuda-compiler', 'native'],
+    run: () => {
+      const inputs = [...sources(at('test/cuda/emulator'), /\.(cc|h|txt|map)$/), stamp('native')]
+      const makes = [at('native/build/fpdt-emulated.node'), at('native/build/emulator/emulator.node')]
+      return unlessStamped(stamp('emulator'), fingerprint(inputs), makes, () => buildNative('all', '-DFPDT_EMULATOR=ON'))
     },
   },
 
@@ -156,7 +174,14 @@ async function installPackages() {
   await task('npm packages', command, [...args, 'ci', '--no-audit', '--no-fund', '--loglevel=error'], { minutes: 12 })
 }
 
-async function buildNative() {
+/** What decides whether native/cuda is compiled, and for which GPUs. */
+function cudaValues() {
+  const compiler = findNvcc()
+  const installed = at('.venv/fpdt-cuda.stamp')
+  return [compiler && [compiler, statSync(compiler).mtimeMs], existsSync(installed) && readFileSync(installed, 'utf8'), process.env.CUDA_HOME]
+}
+
+async function buildNative(target, ...options) {
   const build = at('native/build')
   const notes = join(build, 'CMakeCache.txt')
   // CMake refuses a build folder that came from elsewhere with its clone.
@@ -164,8 +189,11 @@ async function buildNative() {
   if (home && home !== at('native')) rmSync(build, { recursive: true })
   // The build asks `node` for header folders: it shall be this one, on PATH or not.
   const env = { ...process.env, PATH: `${dirname(process.execPath)}${delimiter}${process.env.PATH}` }
-  await task('native configure', 'cmake', ['-S', at('native'), '-B', build, '-DCMAKE_BUILD_TYPE=Release'], { minutes: 2, env })
-  await task('native build', 'cmake', ['--build', build, '--parallel', String(availableParallelism())], { minutes: 15, env })
+  await task('native configure', 'cmake', ['-S', at('native'), '-B', build, '-DCMAKE_BUILD_TYPE=Release', ...options], { minutes: 2, env })
+  // One line: what the build has of CUDA, or why it has nothing of it.
+  const said = readFileSync(join(cache, 'logs/native-configure.log'), 'utf8').match(/^-- fpdt: ((?:no )?cuda .*)$/m)
+  if (said) console.log(said[1])
+  await task('native build', 'cmake', ['--build', build, '--target', target, '--parallel', String(availableParallelism())], { minutes: 25, env })
 }
 
 async function buildLab() {

@@ -3,7 +3,7 @@
  * On Debian and Ubuntu, missing parts are installed when that needs no password; otherwise one line names them.
  */
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants, existsSync, statSync } from 'node:fs'
+import { accessSync, constants, existsSync, readdirSync, statSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { TaskError, task } from './task.mjs'
 
@@ -48,6 +48,14 @@ export function findPython() {
 /** A Chromium that Playwright can drive, or null. `CHROMIUM` names one that is not on PATH. */
 export function findChromium() {
   return process.env.CHROMIUM ?? findProgram('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable')
+}
+
+/** CUDA's compiler, where native/cmake/cuda.cmake looks for it but for .venv, or null: the CPU backend needs none. */
+export function findNvcc() {
+  const toolkits = existsSync('/usr/local') ? readdirSync('/usr/local').filter((name) => /^cuda(-|$)/.test(name)) : []
+  const homes = [process.env.CUDA_HOME, process.env.CUDA_PATH, ...toolkits.map((name) => join('/usr/local', name))]
+  const inHome = homes.flatMap((home) => (home ? [join(home, 'bin/nvcc')] : [])).find((path) => existsSync(path))
+  return findProgram('nvcc') ?? inHome ?? null
 }
 
 /** @typedef {{ what: string, packages: string[], present: () => boolean }} Requirement */

@@ -4,9 +4,10 @@
  *
  *   node test/run.mjs               all
  *   node test/run.mjs null kernel   these folders
- *   node test/run.mjs cuda          the CUDA backend
+ *   node test/run.mjs cuda          the CUDA backend: on a GPU where there is one, else on the emulator of test/cuda
  *   node test/run.mjs long          what takes minutes, and is run on its own
  */
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setup } from '../.ci/setup.mjs'
@@ -18,18 +19,33 @@ const reports = join(cache, 'reports')
 /** What set-up, lint and all suites of `npm test` may take together. */
 const LIMIT_MINUTES = 15
 
-/** Suites by what they need. `together`: how many files share the machine; those of the addon use all cores themselves. `apart`: not of `npm test`. */
+/** Suites of test/backend that run on every backend. */
+const KERNELS = [
+  ...['activation', 'attention', 'cross-entropy', 'embedding', 'gemm', 'norm', 'optimizer', 'rotary', 'round', 'softmax-merge', 'workspace'],
+  ...['addon', 'arena', 'executor'],
+]
+
+/** Suites by what they need. `together`: how many files share the machine; those of the addon use all cores themselves. `apart`: not of `npm test`. `stages`: of set-up, where not those of all tests. */
 const suites = {
   null: { needs: 'nothing but TypeScript', files: ['test/null/'], minutes: 8, together: Number.POSITIVE_INFINITY },
   backend: { needs: 'the addon', files: ['test/backend/'], minutes: 5, together: 1 },
   step: { needs: 'the addon, torch and transformers', files: ['test/step/'], minutes: 12, together: 1 },
   kernel: { needs: 'Jupyter', files: ['test/kernel/'], minutes: 8, together: 2 },
   lab: { needs: 'JupyterLab and a browser', files: ['test/lab/'], minutes: 12, together: 2 },
+  cuda: {
+    needs: 'nvcc, which is installed where there is none',
+    files: ['test/cuda/', ...KERNELS.map((name) => `test/backend/${name}.test.ts`)],
+    minutes: 20,
+    together: 2,
+    apart: true,
+    stages: ['ts', 'emulator'],
+    env: cudaEnvironment,
+  },
   long: { needs: 'the addon, and minutes', files: ['test/long/'], minutes: 30, together: 1, apart: true },
 }
 
 /** Runs one suite. A file that cannot be loaded, an error outside a test and a timeout each count as one failure. */
-async function runSuite(name, { files, minutes, together }) {
+async function runSuite(name, { files, minutes, together, env: own }) {
   const report = join(reports, `${name}.json`)
   const args = [
     'run',
@@ -40,7 +56,7 @@ async function runSuite(name, { files, minutes, together }) {
     ...(together === 1 ? ['--no-file-parallelism'] : []),
     ...(together === 2 ? ['--maxWorkers=2'] : []),
   ]
-  const env = { ...process.env, CI: 'true', CHROMIUM: findChromium() ?? '' }
+  const env = { ...process.env, CI: 'true', CHROMIUM: findChromium() ?? '', ...own?.() }
   const code = await follow(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), ...args], { minutes, env })
   if (code === 'timeout' || !existsSync(report)) {
     console.error(code === 'timeout' ? `${name}: ended after ${minutes} minutes` : `${name}: no report, exit code ${code}`)
@@ -52,6 +68,17 @@ async function runSuite(name, { files, minutes, together }) {
   const unloaded = testResults.filter((file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed')).length
   const failed = count('failed') + unloaded
   return { passed: count('passed'), failed: failed === 0 && code !== 0 ? 1 : failed, skipped: tests.length - count('passed', 'failed') }
+}
+
+/** Where the CUDA backend is tested: on a GPU that can be used, else on the emulator, with fewer random cases. Says which. */
+function cudaEnvironment() {
+  const asked = ['-e', `console.log(JSON.stringify(require(${JSON.stringify(join(root, 'native/build/fpdt.node'))}).cudaDevices()))`]
+  const { stdout } = spawnSync(process.execPath, asked, { encoding: 'utf8', timeout: 60_000 })
+  const { devices = [], reason = '' } = stdout ? JSON.parse(stdout) : {}
+  const gpu = devices.find(({ usable }) => usable)
+  console.log(gpu ? `cuda: on ${gpu.name}` : `cuda: on the emulator. ${reason}`)
+  if (gpu) return { FPDT_TEST_BACKEND: 'cuda' }
+  return { FPDT_TEST_BACKEND: 'cuda', FPDT_NATIVE: join(root, 'native/build/fpdt-emulated.node'), FPDT_TEST_RUNS: process.env.FPDT_TEST_RUNS ?? '4' }
 }
 
 /** Lint, format and types of everything. Only what fails counts: a clean lint is not a passed test. */
@@ -76,7 +103,8 @@ async function main(names) {
   rmSync(reports, { recursive: true, force: true })
   mkdirSync(reports, { recursive: true })
   try {
-    await setup({ tests: true })
+    const stages = names.map((name) => suites[name]?.stages)
+    await setup(stages.length > 0 && stages.every(Boolean) ? { only: stages.flat() } : { tests: true })
     record('set-up', { passed: 0, failed: 0, skipped: 0 }, started)
     const all = names.length === 0
     if (all) {
@@ -100,6 +128,4 @@ async function main(names) {
   return sum('failed') > 0 || sum('passed') === 0 ? 1 : 0
 }
 
-const names = process.argv.slice(2)
-if (names.join() === 'cuda' && !existsSync(join(root, 'native/cuda'))) console.log('CUDA backend is not part of this build: 0 suites')
-else process.exitCode = await main(names)
+process.exitCode = await main(process.argv.slice(2))

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { gelu, geluArgument, geluDerivative, swiglu, swigluBackward } from './reference/activation.js'
 import { derivative } from './reference/derivative.js'
-import { expectWithin, PATHS, run, runOnThreads } from './reference/run.js'
+import { expectWithin, PATHS, run, runOnThreads, runsOf } from './reference/run.js'
 import { type ComputeDtype, flagOf, numbers, poison, random, tensor, UNIT } from './reference/tensor.js'
 
 interface Case {
@@ -82,13 +82,13 @@ describe.each(PATHS)('activation on %s', (path) => {
   it('gates forward and backward at any size', () => {
     fc.assert(
       fc.property(sizes, (c) => check(c, path)),
-      { numRuns: 30 },
+      { numRuns: runsOf(30) },
     )
   })
   it('takes GELU forward and backward at any size', () => {
     fc.assert(
       fc.property(sizes, (c) => checkGelu(c, path)),
-      { numRuns: 30 },
+      { numRuns: runsOf(30) },
     )
     checkGelu({ rows: 3, feedForward: 30_001, dtype: 'f32', seed: 2 }, path) // more than one tile
   })

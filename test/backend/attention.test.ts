@@ -5,7 +5,7 @@ import { attentionWorkspaceBytes } from '../../kernel/src/plan/cpu-workspace-att
 import { kernelSpec } from '../../kernel/src/schedule/kernels.js'
 import { type Attended, type AttentionSizes, attention, attentionBackward, rowSums } from './reference/attention.js'
 import { derivative, dot } from './reference/derivative.js'
-import { expectWithin, PATHS, parametersOf, runOnThreads } from './reference/run.js'
+import { BACKEND, expectWithin, PATHS, parametersOf, runOnThreads, runsOf } from './reference/run.js'
 import { type ComputeDtype, flagOf, type Memory, numbers, poison, random, randomIntegers, tensor, UNIT, uniform } from './reference/tensor.js'
 
 interface Case extends AttentionSizes {
@@ -36,7 +36,7 @@ const cases = fc
     if (mask === undefined) return c
     return { ...c, starts: mask === 'garbage' ? garbage(c.rows, c.seed) : packed(c, mask) }
   })
-const RUNS = { numRuns: 25 }
+const RUNS = { numRuns: runsOf(25) }
 
 /** Starts of the rows of a chunk: each row's document begins at the last of these positions that is not after it. */
 function packed({ rows, qStart }: Pick<Case, 'rows' | 'qStart'>, begins: readonly number[]): Int32Array {
@@ -307,7 +307,7 @@ describe.each(PATHS.filter((path) => path !== 'scalar'))('attention on %s, in bl
   })
 })
 
-describe('the workspace of attention', () => {
+describe.skipIf(BACKEND === 'cuda')('the workspace of attention on the CPU', () => {
   const attempt = (c: Case, kernel: 'attend' | 'attendBackward', path: string, threads: number, share: number): void => {
     const parameters = parametersOf(kernel, { ...numbersOf(c), first: 1, firstQ: 1, firstKv: 1 })
     const q = (): Memory => new Float32Array(qCount(c))

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { crossEntropy } from './reference/cross-entropy.js'
 import { derivative } from './reference/derivative.js'
-import { expectWithin, PATHS, run, runOnThreads } from './reference/run.js'
+import { expectWithin, PATHS, run, runOnThreads, runsOf } from './reference/run.js'
 import { type ComputeDtype, flagOf, numbers, randomIntegers, UNIT, uniform } from './reference/tensor.js'
 
 interface Case {
@@ -58,7 +58,7 @@ describe.each(PATHS)('cross-entropy on %s', (path) => {
   it('writes loss and gradient over the logits, at any size', () => {
     fc.assert(
       fc.property(sizes, (c) => check(c, path)),
-      { numRuns: 40 },
+      { numRuns: runsOf(40) },
     )
   })
   it('gives an ignored row no loss and no gradient', () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { PATHS, run, runOnThreads } from './reference/run.js'
+import { PATHS, run, runOnThreads, runsOf } from './reference/run.js'
 import { DTYPES, type Dtypes, flagOf, flagsOf, numbers, poison, random, randomIntegers, tensor } from './reference/tensor.js'
 
 interface Case extends Dtypes {
@@ -65,19 +65,19 @@ describe.each(PATHS)('embedding on %s', (path) => {
   it('copies the rows of tokens', () => {
     fc.assert(
       fc.property(sizes, (c) => checkForward(c, path)),
-      { numRuns: 20 },
+      { numRuns: runsOf(20) },
     )
   })
   it('adds the rows of positions, in f32, and rounds once', () => {
     fc.assert(
       fc.property(sizes, (c) => checkPositions(c, path)),
-      { numRuns: 20 },
+      { numRuns: runsOf(20) },
     )
   })
   it('adds the gradients of equal tokens in their order, to the bit', () => {
     fc.assert(
       fc.property(sizes, (c) => checkBackward(c, path)),
-      { numRuns: 20 },
+      { numRuns: runsOf(20) },
     )
   })
 })

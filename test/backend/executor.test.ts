@@ -30,9 +30,12 @@ const SLOT = 256
 const SLOTS = 8
 const ARENAS = { device: SLOT * SLOTS, host: SLOT * SLOTS, disk: SLOT * SLOTS }
 const HEADS = 12 // divisible by 1 .. 4 ranks
-/** Emulated GPUs are slow, real ones far away: fewer programs, and smaller ones where it is only time that they are to take. */
+/** Emulated GPUs are slow: fewer programs. */
 const runs = (onCpu: number): number => (onCuda ? Math.ceil(onCpu / 4) : onCpu)
-const LONG = onCuda ? 1 << 16 : 1 << 22
+/** An op that takes a while, so that some hundred of them outlast the test's next lines, and the bytes of its arena. */
+const ELEMENTS = process.env.FPDT_NATIVE?.includes('emulated') ? 1 << 17 : 1 << 24
+const LONG = onCuda ? 6 * ELEMENTS : 1 << 22
+const long = (): Entry => (onCuda ? kernel('round', [onDevice(0, 2 * ELEMENTS), onDevice(2 * ELEMENTS, 4 * ELEMENTS)], [ELEMENTS]) : zero(0, LONG))
 /** Two events of a GPU that are measured from different anchors of its clock (native/cuda/clock.h), in ns. */
 const CLOCK = onCuda ? 1000 : 0
 
@@ -189,7 +192,7 @@ describe('run', () => {
   })
 
   it('counts what its device allocates in that time, whoever asks for it', async () => {
-    const entries = Array.from({ length: 300 }, () => zero(0, LONG))
+    const entries = Array.from({ length: 300 }, long)
     const executor = device().load(program(1, { device: LONG }, entries))
     const run = executor.run(undefined, STEP)
     const other = device().load(program(2, { device: 64, host: 64 }, []))
@@ -236,7 +239,7 @@ describe('cancel', () => {
   })
 
   it('stops long programs midway, again and again, and they still end with the same bytes', async () => {
-    const bytes = LONG / 4
+    const bytes = onCuda ? 1 << 16 : 1 << 20
     const entries = withWaits(
       Array.from({ length: 100 }, () => [
         copy('offload', 0, 0, bytes),
@@ -272,8 +275,8 @@ describe('cancel', () => {
   })
 
   it('may drop the rest: reset starts over', async () => {
-    const entries = Array.from({ length: 200 }, () => zero(0, LONG / 4))
-    const executor = device().load(program(2, { device: LONG / 4 }, entries))
+    const entries = Array.from({ length: 200 }, long)
+    const executor = device().load(program(2, { device: LONG }, entries))
     const run = executor.run(undefined, STEP)
     executor.cancel()
     expect((await run).reached).toBeLessThan(199)
@@ -336,7 +339,7 @@ describe('a kernel that fails on one rank', () => {
 })
 
 describe('during a run', () => {
-  const entries = Array.from({ length: 300 }, () => zero(0, LONG))
+  const entries = Array.from({ length: 300 }, long)
 
   it('run, reset, read, write and poison are refused; spans can be taken', async () => {
     const executor = device().load(program(1, { device: LONG, host: 64 }, entries))

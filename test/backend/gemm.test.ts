@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type Matrix, product } from './reference/gemm.js'
-import { expectWithin, type Operands, PATHS, run, runOnThreads } from './reference/run.js'
+import { expectWithin, type Operands, PATHS, run, runOnThreads, runsOf } from './reference/run.js'
 import { type ComputeDtype, flagOf, numbers, poison, random, tensor, UNIT } from './reference/tensor.js'
 
 interface Case {
@@ -134,7 +134,7 @@ describe.each(PATHS)('gemm on %s', (path) => {
         checkWeightGradient(c, path)
         checkBiasGradient(c, path)
       }),
-      { numRuns: 25 },
+      { numRuns: runsOf(25) },
     )
   })
   it('splits a long sum: 30 rows back through a vocabulary of 9001', () => {

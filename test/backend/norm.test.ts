@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, it } from 'vitest'
 import { derivative, dot } from './reference/derivative.js'
 import { layerNorm, layerNormBackward, norm, normBackward, standardised } from './reference/norm.js'
-import { expectWithin, PATHS, runOnThreads } from './reference/run.js'
+import { expectWithin, PATHS, runOnThreads, runsOf } from './reference/run.js'
 import { DTYPES, type Dtypes, flagsOf, numbers, poison, random, tensor, UNIT, uniform } from './reference/tensor.js'
 
 interface Case extends Dtypes {
@@ -123,28 +123,28 @@ describe.each(PATHS)('norm on %s', (path) => {
   it('norms rows of any size', () => {
     fc.assert(
       fc.property(sizes, (c) => checkForward(c, path)),
-      { numRuns: 25 },
+      { numRuns: runsOf(25) },
     )
     for (const long of LONG) checkForward(long, path)
   })
   it('takes a norm back, with and without a residual, writing and adding the gradient of its weight', () => {
     fc.assert(
       fc.property(sizes, (c) => checkBackward(c, path)),
-      { numRuns: 25 },
+      { numRuns: runsOf(25) },
     )
     for (const long of LONG) checkBackward(long, path)
   })
   it('norms rows about their mean, at any size and far from zero', () => {
     fc.assert(
       fc.property(sizes, offset, (c, mean) => checkLayerNorm(c, mean, path)),
-      { numRuns: 25 },
+      { numRuns: runsOf(25) },
     )
     for (const long of LONG) checkLayerNorm(long, 0, path)
   })
   it('takes a norm about the mean back, writing and adding the gradients of weight and bias', () => {
     fc.assert(
       fc.property(sizes, offset, (c, mean) => checkLayerNormBackward(c, mean, path)),
-      { numRuns: 25 },
+      { numRuns: runsOf(25) },
     )
     for (const long of LONG) checkLayerNormBackward(long, long.dtype === 'f32' ? 3 : 0, path)
   })

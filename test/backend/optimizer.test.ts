@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type AdamW, adamW } from './reference/optimizer.js'
-import { expectWithin, PATHS, run, runOnThreads } from './reference/run.js'
+import { expectWithin, PATHS, run, runOnThreads, runsOf } from './reference/run.js'
 import { numbers, poison, random, tensor, UNIT } from './reference/tensor.js'
 
 // More than one tile of 16384 elements, and a short last one.
@@ -67,7 +67,7 @@ describe.each(PATHS)('optimizer on %s', (path) => {
           if (bf16) expect(result.weight, 'the weight is the rounded master').toEqual(tensor(result.master, 'bf16'))
         },
       ),
-      { numRuns: 25 },
+      { numRuns: runsOf(25) },
     )
   })
   it('touches nothing at scale 0', () => {
@@ -88,7 +88,7 @@ describe.each(PATHS)('optimizer on %s', (path) => {
           expectWithin('sum', sum, [squares + (first ? 0 : before)], () => count * 2 ** -53 * (squares + 5))
         }
       }),
-      { numRuns: 20 },
+      { numRuns: runsOf(20) },
     )
   })
   it('writes zeros to the last byte', () => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { rotaryOf } from '../../kernel/src/model/rotary.js'
-import { bits, expectWithin, PATHS, runOnThreads } from './reference/run.js'
+import { bits, expectWithin, PATHS, runOnThreads, runsOf } from './reference/run.js'
 import { type ComputeDtype, flagOf, type Memory, numbers, poison, random, tensor, UNIT } from './reference/tensor.js'
 
 interface Case {
@@ -28,7 +28,7 @@ const cases = fc
     seed: fc.integer({ min: 0, max: 1000 }),
   })
   .map(({ group, ...rest }): Case => ({ ...rest, heads: group * rest.kvHeads }))
-const RUNS = { numRuns: 25 }
+const RUNS = { numRuns: runsOf(25) }
 const numbersOf = ({ rows, heads, kvHeads, headSize, start, magnitude, dtype }: Case) => ({
   rows,
   heads,

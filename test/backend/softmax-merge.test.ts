@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { rowSums } from './reference/attention.js'
-import { expectWithin, PATHS, runOnThreads } from './reference/run.js'
+import { expectWithin, PATHS, runOnThreads, runsOf } from './reference/run.js'
 import { flagOf, numbers, poison, random, UNIT, uniform } from './reference/tensor.js'
 
 const shapes = fc.record({
@@ -11,7 +11,7 @@ const shapes = fc.record({
   dtype: fc.constantFrom('bf16' as const, 'f32' as const),
   seed: fc.integer({ min: 0, max: 1000 }),
 })
-const RUNS = { numRuns: 25 }
+const RUNS = { numRuns: runsOf(25) }
 
 /** One row of one head: what `merge` makes of an output of ones and one of twos with these lse. */
 function mergeOne(lse: number, lseB: number, path: string): { o: number; lse: number } {

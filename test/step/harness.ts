@@ -8,8 +8,10 @@ import { type ParameterValues, readGradients, tensor, writeConstants, writeGroup
 import type { ModelConfig } from '../../kernel/src/model/config.js'
 import { groupsOf } from '../../kernel/src/model/parameters.js'
 import { randomSource } from '../../kernel/src/model/random.js'
+import type { BackendName } from '../../kernel/src/plan/workspace.js'
 import { stepTokens } from '../../kernel/src/text/sequences.js'
 import type { LongText } from '../../kernel/src/text/tokens.js'
+import { BACKEND } from '../backend/reference/run.js'
 import type { AnySizes } from '../null/schedule/arbitrary.js'
 import { normOf } from './errors.js'
 import { exactly } from './generated.js'
@@ -30,10 +32,10 @@ export interface Given {
 
 export const THREADS = 2
 const devices = new Map<string, Device>()
-/** One device per thread count and path for all tests of a file. */
+/** One device per thread count and path for all tests of a file; with FPDT_TEST_BACKEND=cuda one, whatever is asked for. */
 export function deviceOf(threads = THREADS, path?: string): Device {
-  const key = `${threads} ${path}`
-  const device = devices.get(key) ?? openDevice({ backend: 'cpu', threads, ...(path ? { path } : {}) })
+  const key = BACKEND === 'cuda' ? BACKEND : `${threads} ${path}`
+  const device = devices.get(key) ?? openDevice(BACKEND === 'cuda' ? { backend: BACKEND } : { backend: 'cpu', threads, ...(path ? { path } : {}) })
   devices.set(key, device)
   return device
 }
@@ -54,7 +56,7 @@ export function trainOptions({ states, adamW: given, ...options }: AnySizes['opt
 
 /** Loss and gradients of one step of the engine. */
 export async function engine({ model, options, weights, sequences }: Given & { options: TrainOptions }, device = deviceOf()): Promise<Outcome> {
-  const training = planTraining(model, options, { budgets: {}, threads: device.info().threads })
+  const training = planTraining(model, options, { budgets: {}, backend: device.info().backend as BackendName, threads: device.info().threads })
   const { config, values, plan } = training
   const native = new NativeStep(device, plan)
   try {
