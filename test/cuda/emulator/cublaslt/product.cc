@@ -11,21 +11,24 @@ namespace {
 
 // A tile of kTileRows x kTileColumns sums stays in registers while kDepth products are added to each.
 constexpr int64_t kTileRows = 16, kTileColumns = 6, kDepth = 256;
+typedef float Rows __attribute__((vector_size(kTileRows * sizeof(float)), aligned(4)));
 
-// The same code for what the processor has; fused multiply-adds give the same bits in all of them.
-#define FOR_EACH_PROCESSOR __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
-
-// sums [column][row] += panels a [depth][kTileRows], b [depth][kTileColumns]
-FOR_EACH_PROCESSOR
+// sums [column][row] += panels a [depth][kTileRows], b [depth][kTileColumns]. The same code for what the processor has; products are rounded before they are
+// added, so the bits are the same in all of them.
+__attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
 void add_tile(const float* __restrict a, const float* __restrict b, int64_t depth, float* __restrict sums) {
-  float tile[kTileColumns][kTileRows];
-  std::memcpy(tile, sums, sizeof tile);
-  for (int64_t d = 0; d < depth; ++d) {
-    for (int64_t c = 0; c < kTileColumns; ++c) {
-      for (int64_t r = 0; r < kTileRows; ++r) tile[c][r] = __builtin_fmaf(a[d * kTileRows + r], b[d * kTileColumns + c], tile[c][r]);
-    }
+  Rows* const columns = reinterpret_cast<Rows*>(sums);
+  Rows c0 = columns[0], c1 = columns[1], c2 = columns[2], c3 = columns[3], c4 = columns[4], c5 = columns[5];
+  for (int64_t d = 0; d < depth; ++d, a += kTileRows, b += kTileColumns) {
+    const Rows rows = *reinterpret_cast<const Rows*>(a);
+    c0 += rows * b[0];
+    c1 += rows * b[1];
+    c2 += rows * b[2];
+    c3 += rows * b[3];
+    c4 += rows * b[4];
+    c5 += rows * b[5];
   }
-  std::memcpy(sums, tile, sizeof tile);
+  columns[0] = c0, columns[1] = c1, columns[2] = c2, columns[3] = c3, columns[4] = c4, columns[5] = c5;
 }
 
 float at(const Operand& operand, int64_t row, int64_t column) {

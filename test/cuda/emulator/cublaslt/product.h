@@ -1,4 +1,4 @@
-// Products of matrices whose columns lie one after the other, summed in f32 by fused multiply-adds in an order that depends on the shape alone.
+// Products of matrices whose columns lie one after the other, products and sums rounded to f32, in an order that depends on the shape alone.
 #pragma once
 #include <cstddef>
 #include <cstdint>
