@@ -185,7 +185,11 @@ struct Absolute {
 };
 struct AbsoluteDifference {
   template <class T>
-  T operator()(T a, T b, T c) const { return static_cast<T>(static_cast<Wrapping<T>>(c) + (a < b ? static_cast<Wrapping<T>>(b) - static_cast<Wrapping<T>>(a) : static_cast<Wrapping<T>>(a) - static_cast<Wrapping<T>>(b))); }
+  T operator()(T a, T b, T c) const {
+    using U = Wrapping<T>;
+    const U difference = a < b ? static_cast<U>(b) - static_cast<U>(a) : static_cast<U>(a) - static_cast<U>(b);
+    return static_cast<T>(static_cast<U>(c) + difference);
+  }
 };
 struct CopySign {  // copysign d, a, b: sign of a, magnitude of b
   template <class T>

@@ -62,7 +62,8 @@ void arrive(Warp& w, const Instruction& i, Mask lanes) {
   }
   Barrier& barrier = block.barriers[id];
   if (!barrier.arrivals.empty() && barrier.expected != count) {
-    fault(w, i, first, "divergence", "barrier " + std::to_string(id) + " for " + std::to_string(count) + " threads, while others wait at it for " + std::to_string(barrier.expected));
+    fault(w, i, first, "divergence",
+          "barrier " + std::to_string(id) + " for " + std::to_string(count) + " threads, while others wait at it for " + std::to_string(barrier.expected));
   }
   const auto kind = static_cast<BarrierKind>(i.variant);
   barrier.expected = count;

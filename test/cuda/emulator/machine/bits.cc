@@ -222,8 +222,9 @@ void decode_shf(Decoder& d) {
   const int left = d.take_one_of("r", "l"), wrap = d.take_one_of("clamp", "wrap");
   const Type t = d.take_type();
   if (left < 0 || wrap < 0 || t != Type::b32) d.unknown("not for this type");
-  const Execute f = left ? (wrap ? map3<FunnelShift<true, true>, uint32_t, uint32_t, uint32_t, uint32_t> : map3<FunnelShift<true, false>, uint32_t, uint32_t, uint32_t, uint32_t>)
-                         : (wrap ? map3<FunnelShift<false, true>, uint32_t, uint32_t, uint32_t, uint32_t> : map3<FunnelShift<false, false>, uint32_t, uint32_t, uint32_t, uint32_t>);
+  using U = uint32_t;
+  const Execute f = left ? (wrap ? map3<FunnelShift<true, true>, U, U, U, U> : map3<FunnelShift<true, false>, U, U, U, U>)
+                         : (wrap ? map3<FunnelShift<false, true>, U, U, U, U> : map3<FunnelShift<false, false>, U, U, U, U>);
   emit3(d, f, t, t, Type::u32);
 }
 void decode_bmsk(Decoder& d) {

@@ -85,7 +85,9 @@ class Worker {
   void run(uint64_t number, uint64_t seed, const std::atomic<bool>& stop) {
     const auto& c = *block_.config;
     block_.number = number;
-    block_.id[0] = static_cast<uint32_t>(number % c.grid.x), block_.id[1] = static_cast<uint32_t>(number / c.grid.x % c.grid.y), block_.id[2] = static_cast<uint32_t>(number / c.grid.x / c.grid.y);
+    block_.id[0] = static_cast<uint32_t>(number % c.grid.x);
+    block_.id[1] = static_cast<uint32_t>(number / c.grid.x % c.grid.y);
+    block_.id[2] = static_cast<uint32_t>(number / c.grid.x / c.grid.y);
     block_.random = Random(seed + number * 0x100000001b3u);
     block_.instructions = 0, block_.waits = 0;
     block_.barriers = {};
@@ -142,8 +144,8 @@ uint64_t permuted(uint64_t x, uint64_t n, uint64_t seed) {
 void fault(const Warp& w, const Instruction& i, int lane, const char* kind, const std::string& why) {
   const auto& b = *w.block;
   const auto three = [](uint32_t x, uint32_t y, uint32_t z) { return "(" + std::to_string(x) + "," + std::to_string(y) + "," + std::to_string(z) + ")"; };
-  throw Fault(kind, "kernel " + b.kernel->shape.name + ", block " + three(b.id[0], b.id[1], b.id[2]) + ", thread " +
-                        three(value_of(Special::tid_x, b, w, lane), value_of(Special::tid_y, b, w, lane), value_of(Special::tid_z, b, w, lane)) + ", PTX line " + std::to_string(i.line) + ": " +
+  const auto thread = three(value_of(Special::tid_x, b, w, lane), value_of(Special::tid_y, b, w, lane), value_of(Special::tid_z, b, w, lane));
+  throw Fault(kind, "kernel " + b.kernel->shape.name + ", block " + three(b.id[0], b.id[1], b.id[2]) + ", thread " + thread + ", PTX line " + std::to_string(i.line) + ": " +
                         line_of(*b.kernel->text, i.line) + ": " + why);
 }
 

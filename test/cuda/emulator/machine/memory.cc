@@ -170,7 +170,7 @@ void decode_st(Decoder& d) {
   const Address address = d.address(d.operand(0));
   const Transferred from = transferred(d, d.operand(1), t, vector);
   std::vector<uint32_t> sources;
-  for (const auto& part : from.parts) sources.push_back(part.kind == Operand::number ? d.read(part, from.width > 4 ? t : type_of_width(from.width)) : d.read(part, type_of_width(from.width)));
+  for (const auto& part : from.parts) sources.push_back(d.read(part, type_of_width(from.width)));
   auto& draft = d.emit(store_as(where, t, from.width));
   auto& i = draft.instruction;
   i.variant = static_cast<uint8_t>(order), i.count = static_cast<uint8_t>(sources.size());

@@ -11,16 +11,18 @@ std::string hexadecimal(uint64_t n) {
   return text;
 }
 const char* verb(AccessKind kind) { return kind == AccessKind::read ? "reads" : kind == AccessKind::write ? "writes" : "changes"; }
-std::string what(const Touch& t, uint64_t address) { return std::string(verb(t.kind)) + " " + std::to_string(t.bytes) + " bytes at " + hexadecimal(address); }
+std::string amount(const Touch& t) { return std::string(verb(t.kind)) + " " + std::to_string(t.bytes) + " bytes"; }
+std::string what(const Touch& t, uint64_t address) { return amount(t) + " at " + hexadecimal(address); }
+std::string place(const Region& r) { return "a region of " + std::to_string(r.bytes) + " bytes at " + hexadecimal(r.address); }
 
 // The region that ends nearest before an address, or begins nearest after it, as far as can be told by asking: probes at growing distances.
 std::string nearest(const Warp& w, uint64_t address) {
   for (uint64_t distance = 1; distance < (uint64_t{1} << 24); distance *= 2) {
     if (const Region* r = address >= distance ? w.block->memory->find(address - distance) : nullptr) {
-      return ", " + std::to_string(address - (r->address + r->bytes)) + " bytes after the end of a region of " + std::to_string(r->bytes) + " bytes at " + hexadecimal(r->address);
+      return ", " + std::to_string(address - (r->address + r->bytes)) + " bytes after the end of " + place(*r);
     }
     if (const Region* r = w.block->memory->find(address + distance)) {
-      if (r->address > address) return ", " + std::to_string(r->address - address) + " bytes before a region of " + std::to_string(r->bytes) + " bytes at " + hexadecimal(r->address);
+      if (r->address > address) return ", " + std::to_string(r->address - address) + " bytes before " + place(*r);
     }
   }
   return ", far from any region";
@@ -35,7 +37,7 @@ std::byte* global_byte(Warp& w, const Instruction& i, int lane, const Touch& t, 
   const Region* r = w.block->memory->find(address);
   if (r == nullptr) fault(w, i, lane, "illegal address", what(t, address) + nearest(w, address));
   if (address - r->address > r->bytes || r->bytes - (address - r->address) < t.bytes) {
-    fault(w, i, lane, "illegal address", what(t, address) + ", across the end of a region of " + std::to_string(r->bytes) + " bytes at " + hexadecimal(r->address));
+    fault(w, i, lane, "illegal address", what(t, address) + ", across the end of " + place(*r));
   }
   if (!r->writable && t.kind != AccessKind::read) fault(w, i, lane, "illegal address", what(t, address) + ", which may only be read");
   return r->backing + (address - r->address);
@@ -45,7 +47,7 @@ std::byte* shared_byte(Warp& w, const Instruction& i, int lane, const Touch& t, 
   const RunningBlock& b = *w.block;
   if (offset > b.shared_bytes || b.shared_bytes - offset < t.bytes) {
     fault(w, i, lane, "shared memory",
-          std::string(verb(t.kind)) + " " + std::to_string(t.bytes) + " bytes at offset " + std::to_string(offset) + " of " + std::to_string(b.shared_bytes) + " (" +
+          amount(t) + " at offset " + std::to_string(offset) + " of " + std::to_string(b.shared_bytes) + " (" +
               std::to_string(b.kernel->shape.static_shared_bytes) + " static, " + std::to_string(b.config->dynamic_shared_bytes) + " dynamic)");
   }
   return b.shared + offset;
@@ -54,7 +56,7 @@ std::byte* local_byte(Warp& w, const Instruction& i, int lane, const Touch& t, u
   aligned(w, i, lane, t, offset);
   const uint64_t size = w.block->kernel->local_bytes;
   if (offset > size || size - offset < t.bytes) {
-    fault(w, i, lane, "illegal address", std::string(verb(t.kind)) + " " + std::to_string(t.bytes) + " bytes of local memory at offset " + std::to_string(offset) + " of " + std::to_string(size));
+    fault(w, i, lane, "illegal address", amount(t) + " of local memory at offset " + std::to_string(offset) + " of " + std::to_string(size));
   }
   return w.local + lane * size + offset;
 }
@@ -63,7 +65,7 @@ std::byte* parameter_byte(Warp& w, const Instruction& i, int lane, const Touch& 
   aligned(w, i, lane, t, offset);
   const uint64_t size = w.block->parameter_bytes;
   if (t.kind != AccessKind::read || offset > size || size - offset < t.bytes) {
-    fault(w, i, lane, "illegal address", std::string(verb(t.kind)) + " " + std::to_string(t.bytes) + " bytes of parameters at offset " + std::to_string(offset) + " of " + std::to_string(size));
+    fault(w, i, lane, "illegal address", amount(t) + " of parameters at offset " + std::to_string(offset) + " of " + std::to_string(size));
   }
   return const_cast<std::byte*>(w.block->parameters) + offset;
 }

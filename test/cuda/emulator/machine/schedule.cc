@@ -292,7 +292,8 @@ std::string threads_of(Mask lanes, const Warp& w) {
       }
       const uint32_t pc = g.state == Group::barrier ? g.pc - 1 : g.pc;
       const uint32_t line = k.code[pc].line;
-      text += "; threads " + threads_of(g.lanes, w) + (g.state == Group::ready ? " run" : g.state == Group::barrier ? " wait for other threads of the block" : " wait for other threads of the warp") +
+      const char* const state = g.state == Group::ready ? " run" : g.state == Group::barrier ? " wait for other threads of the block" : " wait for other threads of the warp";
+      text += "; threads " + threads_of(g.lanes, w) + state +
               " at PTX line " + std::to_string(line) + ": " + line_of(*k.text, line);
     }
   }
