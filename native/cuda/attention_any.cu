@@ -13,7 +13,7 @@
 #include <cmath>
 
 #include "../core/error.h"
-#include "kernels.h"
+#include "attention.h"
 #include "numeric.cuh"
 #include "status.h"
 
