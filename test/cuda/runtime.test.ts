@@ -109,19 +109,36 @@ describe.skipIf(!nvcc)(`CUDA programs on the emulator${words}`, () => {
   })
 
   describe('random programs of fills, copies, records and waits', () => {
-    const [streams, events, buffers] = [4, 3, 3]
+    const [streams, events, buffers, elements] = [4, 3, 2, 6]
     const number = (below: number) => fc.integer({ min: 0, max: below - 1 })
+    const stream = number(streams)
+    /** Some elements of a buffer: [buffer, first, how many]. */
+    const range = fc
+      .tuple(number(buffers), number(elements), number(elements))
+      .map(([buffer, one, two]) => [buffer, Math.min(one, two), Math.abs(one - two) + 1] as const)
     const command = fc.oneof(
-      { weight: 3, arbitrary: fc.tuple(fc.constant('fill' as const), number(streams), number(buffers)) },
+      { weight: 3, arbitrary: fc.tuple(stream, range).map(([s, [b, at, n]]) => ({ word: 'fill', s, to: [b, at, n] as const })) },
       {
         weight: 3,
-        arbitrary: fc.tuple(fc.constant('copy' as const), number(streams), number(buffers), number(buffers)).filter(([, , from, to]) => from !== to),
+        arbitrary: fc.tuple(stream, range, number(elements)).map(([s, [b, from, n], place]) => {
+          const to = [1 - b, Math.min(place, elements - n), n] as const
+          return { word: 'copy', s, from: [b, from, n] as const, to }
+        }),
       },
-      { weight: 4, arbitrary: fc.tuple(fc.constant('record' as const), number(streams), number(events)) },
-      { weight: 5, arbitrary: fc.tuple(fc.constant('wait' as const), number(streams), number(events)) },
-      { weight: 1, arbitrary: fc.tuple(fc.constant('sync' as const), number(streams)) },
+      { weight: 4, arbitrary: fc.tuple(stream, number(events)).map(([s, e]) => ({ word: 'record', s, e })) },
+      { weight: 5, arbitrary: fc.tuple(stream, number(events)).map(([s, e]) => ({ word: 'wait', s, e })) },
+      { weight: 1, arbitrary: stream.map((s) => ({ word: 'sync', s })) },
     )
-    type Command = readonly [string, number, number?, number?]
+    type Range = readonly [number, number, number]
+    interface Command {
+      readonly word: string
+      readonly s: number
+      readonly e?: number
+      readonly from?: Range
+      readonly to?: Range
+    }
+    const text = ({ word, s, e, from, to }: Command) => [word, s, e, ...(from?.slice(0, 2) ?? []), ...(to ?? [])].filter((part) => part !== undefined).join(' ')
+    const places = (range?: Range) => (range ? Array.from({ length: range[2] }, (_, i) => range[0] * elements + range[1] + i) : [])
 
     /** The definition: which ops come before which, by stream order, waits and the host's; whether two that conflict are not ordered; and the values. */
     function oracle(program: readonly Command[]): { unordered: boolean; values: number[] } {
@@ -129,28 +146,29 @@ describe.skipIf(!nvcc)(`CUDA programs on the emulator${words}`, () => {
       const last = new Map<number, number>()
       const recorded = new Map<number, number>()
       let host = new Set<number>()
-      const values = Array.from({ length: buffers }, () => 0)
-      const touched: { reads: number[]; writes: number[] }[] = []
+      const values = Array.from({ length: buffers * elements }, () => 0)
       let unordered = false
-      program.forEach(([word, stream, x, y], i) => {
+      program.forEach(({ word, s, e, from, to }, i) => {
         const own = new Set(host)
         const join = (op: number | undefined) => {
           if (op === undefined) return
           own.add(op)
           for (const earlier of before[op] as Set<number>) own.add(earlier)
         }
-        join(last.get(stream))
-        if (word === 'wait') join(recorded.get(x as number))
+        join(last.get(s))
+        if (word === 'wait') join(recorded.get(e as number))
         before.push(own)
-        touched.push({ reads: word === 'copy' ? [x as number] : [], writes: word === 'fill' ? [x as number] : word === 'copy' ? [y as number] : [] })
-        if (word === 'fill') values[x as number] = i + 1
-        if (word === 'copy') values[y as number] = values[x as number] as number
-        if (word === 'record') recorded.set(x as number, i)
+        const [reads, writes] = [places(from), places(to)]
+        const moved = reads.map((place) => values[place] as number)
+        writes.forEach((place, j) => {
+          values[place] = from ? (moved[j] as number) : i + 1
+        })
+        if (word === 'record') recorded.set(e as number, i)
         if (word === 'sync') host = own
-        else last.set(stream, i)
-        const { reads, writes } = touched[i] as (typeof touched)[number]
-        touched.slice(0, i).forEach((other, j) => {
-          const conflict = writes.some((b) => other.writes.includes(b) || other.reads.includes(b)) || reads.some((b) => other.writes.includes(b))
+        else last.set(s, i)
+        program.slice(0, i).forEach((other, j) => {
+          const [otherReads, otherWrites] = [places(other.from), places(other.to)]
+          const conflict = writes.some((p) => otherWrites.includes(p) || otherReads.includes(p)) || reads.some((p) => otherWrites.includes(p))
           if (conflict && !own.has(j)) unordered = true
         })
       })
@@ -163,10 +181,9 @@ describe.skipIf(!nvcc)(`CUDA programs on the emulator${words}`, () => {
       fc.assert(
         fc.property(fc.array(command, { minLength: 2, maxLength: 25 }), fc.nat(1000), (program, seed) => {
           const { unordered, values } = oracle(program)
-          const text = program.map((c) => c.join(' ')).join(' ')
           const lines = policies.flatMap((policy) => [
             `control ${JSON.stringify({ reset: true, configure: { seed, policy } })}`,
-            text,
+            program.map(text).join(' '),
             `control ${JSON.stringify({ report: true })}`,
           ])
           const answers = programs.ask(cases, ['interpret'], lines)

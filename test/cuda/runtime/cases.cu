@@ -536,10 +536,10 @@ void freed(Out& out) {
   out("after", cudaStreamSynchronize(stream));
 }
 
-// Random programs, one a line: `control JSON`, or words like "fill s b", "copy s from to", "record s e", "wait s e", "sync s"; each answers with a line.
-// Buffer b of kBuffers holds one number; a fill writes the number of the command, a copy moves.
+// Random programs, one a line: `control JSON`, or words like "fill s b at n", "copy s from at to at n", "record s e", "wait s e", "sync s"; each answers with a
+// line. A buffer holds kElements numbers; a fill writes the number of the command into n of them, a copy moves n.
 void interpret() {
-  constexpr int kStreams = 4, kEvents = 3, kBuffers = 3;
+  constexpr int kStreams = 4, kEvents = 3, kBuffers = 2, kElements = 6;
   cudaStream_t streams[kStreams];
   cudaEvent_t events[kEvents];
   int* buffers[kBuffers];
@@ -552,23 +552,36 @@ void interpret() {
     }
     for (auto& event : events) event = make_event(cudaEventDisableTiming);
     for (auto& buffer : buffers) {
-      buffer = device_memory<int>(1);
-      cudaMemset(buffer, 0, 4);
+      buffer = device_memory<int>(kElements);
+      cudaMemset(buffer, 0, kElements * sizeof(int));
     }
     cudaDeviceSynchronize();
     std::istringstream words(text);
     std::string word;
     for (int number = 1; words >> word; ++number) {
-      int x, y, z;
-      words >> x;
-      if (word == "sync") cudaStreamSynchronize(streams[x]);
-      if (word == "fill") words >> y, fill<<<1, 1, 0, streams[x]>>>(buffers[y], 1, number);
-      if (word == "copy") words >> y >> z, cudaMemcpyAsync(buffers[z], buffers[y], 4, cudaMemcpyDeviceToDevice, streams[x]);
-      if (word == "record") words >> y, cudaEventRecord(events[y], streams[x]);
-      if (word == "wait") words >> y, cudaStreamWaitEvent(streams[x], events[y], 0);
+      const auto next = [&] {
+        int value = 0;
+        words >> value;
+        return value;
+      };
+      const cudaStream_t stream = streams[next()];
+      if (word == "sync") cudaStreamSynchronize(stream);
+      if (word == "record") cudaEventRecord(events[next()], stream);
+      if (word == "wait") cudaStreamWaitEvent(stream, events[next()], 0);
+      if (word == "fill") {
+        int* const to = buffers[next()] + next();
+        fill<<<1, 8, 0, stream>>>(to, next(), number);
+      }
+      if (word == "copy") {
+        const int* const from = buffers[next()] + next();
+        int* const to = buffers[next()] + next();
+        cudaMemcpyAsync(to, from, next() * sizeof(int), cudaMemcpyDeviceToDevice, stream);
+      }
     }
     cudaDeviceSynchronize();
-    for (int* buffer : buffers) std::cout << read(buffer, 1)[0] << ' ';
+    for (int* buffer : buffers) {
+      for (const int value : read(buffer, kElements)) std::cout << value << ' ';
+    }
     std::cout << std::endl;
     for (auto& event : events) cudaEventDestroy(event);
     for (int* buffer : buffers) cudaFree(buffer);
