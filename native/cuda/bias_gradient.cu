@@ -10,7 +10,8 @@ constexpr int kRowThreads = kThreads / kWarp;  // rows a block adds side by side
 // Block (x, slice): 32 N columns of a slice. Warp w adds rows w, w + 8, ... of each group, then the warps' sums join in order of w.
 template <int N, class T>
 __global__ void __launch_bounds__(kThreads) sum_columns(float* partial, const T* dout, int64_t rows, int64_t columns) {
-  __shared__ float lines[kRowThreads][N][kWarp];  // a warp's lanes lie in 32 banks
+  // Written by lane and read by column = lane * N + i: each row of lanes begins 32 / N banks after the one before, so neither meets a bank twice.
+  __shared__ float lines[kRowThreads][N][kWarp + kWarp / N];
   const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
   const int64_t column = (static_cast<int64_t>(blockIdx.x) * kWarp + lane) * N;
   const int64_t begin = slice_start(rows, blockIdx.y, gridDim.y), end = slice_start(rows, blockIdx.y + 1, gridDim.y);
@@ -33,20 +34,13 @@ __global__ void __launch_bounds__(kThreads) sum_columns(float* partial, const T*
 #pragma unroll
   for (int i = 0; i < N; i++) lines[warp][i][lane] = total[i];
   __syncthreads();
-  if (warp != 0 || column >= columns) return;
+  const int own = threadIdx.x;
+  const int64_t out = static_cast<int64_t>(blockIdx.x) * kWarp * N + own;
+  if (own >= kWarp * N || out >= columns) return;
+  float sum = 0;
 #pragma unroll
-  for (int i = 0; i < N; i++) {
-    float sum = 0;
-#pragma unroll
-    for (int w = 0; w < kRowThreads; w++) sum += lines[w][i][lane];
-    total[i] = sum;
-  }
-  if constexpr (N == 8) {
-    store(partial + blockIdx.y * columns + column, reinterpret_cast<const float(&)[4]>(total[0]));
-    store(partial + blockIdx.y * columns + column + 4, reinterpret_cast<const float(&)[4]>(total[4]));
-  } else {
-    write(partial + blockIdx.y * columns + column, total);
-  }
+  for (int w = 0; w < kRowThreads; w++) sum += lines[w][own % N][own / N];
+  partial[blockIdx.y * columns + out] = sum;
 }
 
 }  // namespace

@@ -12,20 +12,53 @@ namespace fpdt::cuda {
 
 inline constexpr int kThreads = 256;
 
-// N elements in one access; one element where N is 1.
+// N elements in one access of 4, 8 or 16 bytes; one element where N is 1. Through words, never through a struct of elements: the compiler takes
+// such a struct apart where the access is conditional, and a warp then fetches every sector once for each element (test/cuda/coalescing.test.ts).
+template <int kBytes>
+using Words = std::conditional_t<kBytes == 16, uint4, std::conditional_t<kBytes == 8, uint2, uint1>>;
 template <int N, class T>
 __device__ __forceinline__ void read(const T* from, float (&x)[N]) {
-  if constexpr (N == 1)
+  if constexpr (N == 1) {
     x[0] = to_f32(*from);
-  else
-    load(from, x);
+  } else {
+    constexpr int kCount = N * sizeof(T) / 4;
+    const auto words = *reinterpret_cast<const Words<4 * kCount>*>(from);
+    unsigned w[kCount];
+    w[0] = words.x;
+    if constexpr (kCount > 1) w[1] = words.y;
+    if constexpr (kCount > 2) w[2] = words.z, w[3] = words.w;
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+      if constexpr (sizeof(T) == 4)
+        x[i] = __uint_as_float(w[i]);
+      else  // bf16 is the upper half of an f32
+        x[i] = __uint_as_float(i % 2 ? w[i / 2] & 0xffff0000u : w[i / 2] << 16);
+    }
+  }
+}
+template <int N, class T>
+__device__ __forceinline__ void write_words(T* out, const unsigned (&w)[N]) {
+  Words<4 * N> words;
+  words.x = w[0];
+  if constexpr (N > 1) words.y = w[1];
+  if constexpr (N > 2) words.z = w[2], words.w = w[3];
+  *reinterpret_cast<Words<4 * N>*>(out) = words;
 }
 template <int N, class T>
 __device__ __forceinline__ void write(T* out, const float (&x)[N]) {
-  if constexpr (N == 1)
+  if constexpr (N == 1) {
     *out = to<T>(x[0]);
-  else
-    store(out, x);
+  } else {
+    unsigned w[N * sizeof(T) / 4];
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+      if constexpr (sizeof(T) == 4)
+        w[i] = __float_as_uint(x[i]);
+      else if (i % 2 == 0)
+        w[i / 2] = __bfloat16_as_ushort(to<T>(x[i])) | static_cast<unsigned>(__bfloat16_as_ushort(to<T>(x[i + 1]))) << 16;
+    }
+    write_words(out, w);
+  }
 }
 
 // Elements of the widest of several dtypes in 16 bytes: narrower ones are then accessed 8 bytes a thread, still whole sectors a warp.

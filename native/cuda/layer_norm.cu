@@ -92,15 +92,15 @@ __global__ void __launch_bounds__(kSliceThreads, 1) layer_norm_slice_backward(H*
     sums = Teams::sum(sums, shared_pairs);
     const float along_one = sums.x / static_cast<float>(width), along_n = sums.y / static_cast<float>(width);
     for (int64_t i = begin; i < width; i += kTeam * N) {
-      float v[N], d[N], w[N], added[N] = {};
+      float v[N], d[N], w[N], added[N];
       read(x + at + i, v);
       read(dout + at + i, d);
       read(weight + i, w);
-      if (residual) read(residual + at + i, added);
+      read((residual ? residual : x) + at + i, added);  // a load on a condition would be taken apart into elements
 #pragma unroll
       for (int j = 0; j < N; j++) {
         const float n = s.normed(v[j]);
-        added[j] += s.inverse * (w[j] * d[j] - along_one - n * along_n);
+        added[j] = (residual ? added[j] : 0.f) + s.inverse * (w[j] * d[j] - along_one - n * along_n);
         v[j] = d[j] * n;
       }
       write(dx + at + i, added);

@@ -58,14 +58,14 @@ __global__ void __launch_bounds__(kSliceThreads, 1) norm_slice_backward(H* dx, f
     const float inverse = 1 / sqrtf(sums.x / static_cast<float>(width) + eps);
     const float along_x = inverse * inverse * inverse * (sums.y / static_cast<float>(width));
     for (int64_t i = begin; i < width; i += kTeam * N) {
-      float v[N], g[N], w[N], d[N] = {};
+      float v[N], g[N], w[N], d[N];
       read(x + at + i, v);
       read(dout + at + i, g);
       read(weight + i, w);
-      if (residual) read(residual + at + i, d);
+      read((residual ? residual : x) + at + i, d);  // a load on a condition would be taken apart into elements
 #pragma unroll
       for (int j = 0; j < N; j++) {
-        d[j] += inverse * w[j] * g[j] - v[j] * along_x;
+        d[j] = (residual ? d[j] : 0.f) + inverse * w[j] * g[j] - v[j] * along_x;
         g[j] *= v[j] * inverse;
       }
       write(dx + at + i, d);

@@ -6,11 +6,11 @@ namespace fpdt::cuda {
 
 // As native/cpu/bf16.h, bit for bit: a NaN keeps its sign and the upper bits of its number, where cvt.rn.bf16.f32 would make every NaN
 // the same.
-__device__ __forceinline__ bf16 round_keeping_nan(float x) {
+__device__ __forceinline__ unsigned short round_keeping_nan(float x) {
   const unsigned bits = __float_as_uint(x);
   const unsigned rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
   const unsigned kept = (bits & 0x7fffffffu) > 0x7f800000u ? bits | 0x400000u : rounded;
-  return __ushort_as_bfloat16(static_cast<unsigned short>(kept >> 16));
+  return static_cast<unsigned short>(kept >> 16);
 }
 
 struct Round {
@@ -22,12 +22,12 @@ struct Round {
     float v[N];
     read(x + i, v);
     if constexpr (N == 1) {
-      out[i] = round_keeping_nan(v[0]);
+      out[i] = __ushort_as_bfloat16(round_keeping_nan(v[0]));
     } else {
-      Vector<bf16, N> rounded;
+      unsigned w[N / 2];
 #pragma unroll
-      for (int j = 0; j < N; j++) rounded.element[j] = round_keeping_nan(v[j]);
-      *reinterpret_cast<Vector<bf16, N>*>(out + i) = rounded;
+      for (int j = 0; j < N; j += 2) w[j / 2] = round_keeping_nan(v[j]) | static_cast<unsigned>(round_keeping_nan(v[j + 1])) << 16;
+      write_words(out + i, w);
     }
   }
 };
