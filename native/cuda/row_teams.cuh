@@ -13,7 +13,7 @@ struct Team {
   __device__ static int thread() { return threadIdx.x % kTeam; }
   __device__ static int index() { return threadIdx.x / kTeam; }
 
-  // Two sums in one reduction. `shared` has room for kWarp of them.
+  // In every thread of the team. `shared` has room for kWarp of them.
   template <class X>
   __device__ static X sum(X x, X* shared) {
     if constexpr (kTeam == kWarp)
@@ -21,6 +21,7 @@ struct Team {
     else
       return block_sum(x, shared);
   }
+  // Two sums in one reduction.
   __device__ static float2 sum(float2 x, float2* shared) {
     const auto both = [](float2 y) { return make_float2(warp_sum(y.x), warp_sum(y.y)); };
     if constexpr (kTeam == kWarp)
