@@ -8,6 +8,7 @@
 #include "decode.h"
 #include "lanes.h"
 #include "mathematics.h"
+#include "rounding.h"
 
 namespace emulator {
 namespace {
@@ -126,6 +127,23 @@ struct FusedMultiplyAddRelu {
     const T d = fused(a, b, c);
     return to_float(d) < 0 ? T{0} : d;
   }
+};
+// The same with a rounding other than to nearest. A product is added to a zero of its sign, a sum is that of one factor.
+template <Rounding R>
+struct FusedTowards {
+  float operator()(float a, float b, float c) const { return fused_towards<R>(a, b, c); }
+};
+template <Rounding R>
+struct AddTowards {
+  float operator()(float a, float b) const { return fused_towards<R>(a, 1, b); }
+};
+template <Rounding R>
+struct SubtractTowards {
+  float operator()(float a, float b) const { return fused_towards<R>(a, 1, -b); }
+};
+template <Rounding R>
+struct MultiplyTowards {
+  float operator()(float a, float b) const { return fused_towards<R>(a, b, std::bit_cast<float>((std::bit_cast<uint32_t>(a) ^ std::bit_cast<uint32_t>(b)) & 0x80000000)); }
 };
 // The machine of a GPU divides by zero without a fault: all bits set (PTX: unspecified).
 struct Divide {
@@ -266,6 +284,15 @@ Execute floats2(Decoder& d, Type t) {
   }
   d.unknown("not for this type");
 }
+template <template <Rounding> class F>
+Execute towards2(Decoder& d, Type t, int rounding) {
+  if (t != Type::f32) d.unknown("a rounding that is not known here");
+  using Z = F<Rounding::zero>;
+  using M = F<Rounding::down>;
+  using P = F<Rounding::up>;
+  if (d.take("ftz")) return rounding == 0 ? map2<Flushed<Z>, float, float, float> : rounding == 1 ? map2<Flushed<M>, float, float, float> : map2<Flushed<P>, float, float, float>;
+  return rounding == 0 ? map2<Z, float, float, float> : rounding == 1 ? map2<M, float, float, float> : map2<P, float, float, float>;
+}
 bool is_integer(Type t) { return t == Type::u16 || t == Type::s16 || t == Type::u32 || t == Type::s32 || t == Type::u64 || t == Type::s64; }
 Type widened(Type t) {
   switch (t) {
@@ -293,10 +320,11 @@ void emit3(Decoder& d, Execute f, Type result, Type factors, Type addend) {
   i.d = to, i.a = a, i.b = b, i.c = c;
 }
 
-template <class F, class S>
+template <class F, class S, template <Rounding> class T>
 void decode_sum(Decoder& d) {
   const Type t = d.take_type();
   if (!is_integer(t)) {
+    if (const int rounding = d.take_one_of("rz", "rm", "rp"); rounding >= 0) return emit2(d, towards2<T>(d, t, rounding), t);
     d.take("rn");
     return emit2(d, floats2<F>(d, t), t);
   }
@@ -310,6 +338,7 @@ void decode_sum(Decoder& d) {
 void decode_mul(Decoder& d) {
   const Type t = d.take_type();
   if (!is_integer(t)) {
+    if (const int rounding = d.take_one_of("rz", "rm", "rp"); rounding >= 0) return emit2(d, towards2<MultiplyTowards>(d, t, rounding), t);
     d.take("rn");
     return emit2(d, floats2<Multiply>(d, t), t);
   }
@@ -347,6 +376,15 @@ Execute integers3(Decoder& d, Type t) {
 }
 void decode_fma(Decoder& d) {
   const Type t = d.take_type();
+  if (const int rounding = d.take_one_of("rz", "rm", "rp"); rounding >= 0) {
+    if (t != Type::f32) d.unknown("a rounding that is not known here");
+    constexpr Execute kPlain[] = {map3<FusedTowards<Rounding::zero>, float, float, float, float>, map3<FusedTowards<Rounding::down>, float, float, float, float>,
+                                  map3<FusedTowards<Rounding::up>, float, float, float, float>};
+    constexpr Execute kFlushed[] = {map3<Flushed<FusedTowards<Rounding::zero>>, float, float, float, float>,
+                                    map3<Flushed<FusedTowards<Rounding::down>>, float, float, float, float>,
+                                    map3<Flushed<FusedTowards<Rounding::up>>, float, float, float, float>};
+    return emit3(d, d.take("ftz") ? kFlushed[rounding] : kPlain[rounding], t, t, t);
+  }
   if (!d.take("rn")) d.unknown("a rounding that is not known here");
   const bool ftz = d.take("ftz"), sat = d.take("sat"), relu = d.take("relu");
   Execute f = nullptr;
@@ -668,8 +706,8 @@ void decode_testp(Decoder& d) {
 }  // namespace
 
 void add_arithmetic(Opcodes& table) {
-  table["add"] = decode_sum<Add, AddSaturated>;
-  table["sub"] = decode_sum<Subtract, SubtractSaturated>;
+  table["add"] = decode_sum<Add, AddSaturated, AddTowards>;
+  table["sub"] = decode_sum<Subtract, SubtractSaturated, SubtractTowards>;
   table["mul"] = decode_mul;
   table["mul24"] = decode_mul24;
   table["mad"] = decode_mad;

@@ -5,11 +5,10 @@
 
 #include "decode.h"
 #include "lanes.h"
+#include "rounding.h"
 
 namespace emulator {
 namespace {
-
-enum class Rounding : uint8_t { nearest, zero, down, up };
 
 template <class T>
 constexpr bool kIsReal = std::is_floating_point_v<T> || std::is_same_v<T, bf16> || std::is_same_v<T, f16>;
