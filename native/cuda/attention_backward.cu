@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(kKeys * 2, 256 / (kKeys * 2)) attend_backward_
     else
       copy_q.whole(to), copy_g.whole(to + kQueries * kRowBytes<D>);
     copy_commit();
-    const float x = has_stat && (!decltype(careful)::value || hidden(threadIdx.x) % kQueries < left) ? *stat_from : 0.f;
+    const float x = has_stat && (!decltype(careful)::value || (kPerCounter == 1 ? hidden(threadIdx.x) : thread_again()) % kQueries < left) ? *stat_from : 0.f;
     stat_from += kQueries;
     return x;
   };
@@ -148,8 +148,8 @@ __global__ void __launch_bounds__(kKeys * 2, 256 / (kKeys * 2)) attend_backward_
   const uint32_t ds_store = ds_tile + (warp * 16 + lane / 4) * Layout::kDsRow + ((lane / 4 & 7) * 16) + lane % 4 * 4;
   const int dq_row = warp / kDqAcross * kDqRows, dq_column = warp % kDqAcross * kDqColumns;
   // Per query tile: its counter, and this thread's first value of dq. announce is the counter of the tile before, which is told one step late, when
-  // a barrier has passed anyway; at first it is a word that nobody reads.
-  uint32_t counter = head * counters * kPerCounter + first_tile, announce = a.heads * counters + 1;
+  // a barrier has passed anyway; at first it is a word that nobody reads, and -1 when a counter is not done with.
+  int counter = head * counters + first_tile / kPerCounter, announce = kPerCounter == 1 ? a.heads * counters + 1 : -1;
   const int64_t dq_pitch = int64_t{a.heads} * D;
   float* dq_to = a.dq + (first_tile * kQueries + dq_row + lane / 4) * dq_pitch + head * D + dq_column + lane % 4 * 2;
 
@@ -157,7 +157,7 @@ __global__ void __launch_bounds__(kKeys * 2, 256 / (kKeys * 2)) attend_backward_
     constexpr bool kCareful = decltype(careful)::value;
     copy_wait<0>();
     __syncthreads();  // this tile is here, and all are done with the one before
-    if (threadIdx.x == 0 && counter % kPerCounter == 0) store_release(a.order + announce, key_tile + 1);
+    if (threadIdx.x == 0 && (kPerCounter == 1 || announce >= 0)) store_release(a.order + announce, key_tile + 1);
     float stat = 0.f;
     if (!kCareful || tile + 1 < cold.end_tile) {
       stat = fetch(other_stage, a.rows - (tile + 1) * kQueries, careful);
@@ -223,10 +223,11 @@ __global__ void __launch_bounds__(kKeys * 2, 256 / (kKeys * 2)) attend_backward_
       }
     }
     store_stat(other_stats, stat);
-    if (counter % kPerCounter == 0)
-      while (!__all_sync(kAllLanes, load_acquire(a.order + counter / kPerCounter) == static_cast<uint32_t>(key_tile))) {
+    if (tile % kPerCounter == 0)
+      while (!__all_sync(kAllLanes, load_acquire(a.order + counter) == static_cast<uint32_t>(key_tile))) {
       }
-    announce = counter++ / kPerCounter;
+    const bool counted = kPerCounter == 1 || tile % kPerCounter == kPerCounter - 1 || (kCareful && tile + 1 == cold.end_tile);
+    announce = counted ? counter++ : -1;
     __syncthreads();  // ds is complete, and it is our turn to add to this tile of dq
 
     float dq[kDqRows / 16][kDqColumns / 8][4] = {};
@@ -269,10 +270,10 @@ __global__ void __launch_bounds__(kKeys * 2, 256 / (kKeys * 2)) attend_backward_
           for (; tile < cold.plain_end; tile++) step(tile, std::false_type{});
         step(tile++, std::true_type{});
       }
-      counter += counters * kPerCounter - (cold.end_tile - cold.first_tile), dq_to += to_next_head();
+      counter += counters - ceil_div(cold.end_tile - cold.first_tile, kPerCounter), dq_to += to_next_head();
     }
   __syncthreads();
-  if (threadIdx.x == 0) store_release(a.order + announce, key_tile + 1);
+  if (threadIdx.x == 0 && (kPerCounter == 1 || announce >= 0)) store_release(a.order + announce, key_tile + 1);
 
   const int own_head = block.ticket % a.kv_heads;  // read again: not worth a register until here
   const int own_k0 = block.ticket / a.kv_heads * kKeys;

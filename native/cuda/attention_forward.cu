@@ -23,7 +23,9 @@ namespace {
 
 constexpr int kQTile = 128, kKTile = 64, kThreads = 128, kWarpRows = 32;
 template <int D>
-constexpr int kShared = (kQTile + 3 * kKTile) * kRowBytes<D>;
+constexpr int kBegins = (kQTile + 3 * kKTile) * kRowBytes<D>;  // behind q and the ring: where the document of each row begins, then keys_from, plain and tiles of each warp
+template <int D>
+constexpr int kShared = kBegins<D> + (kQTile + kThreads / 32 * 3) * 4;
 constexpr float kSumLimit = 1e12f;  // far from overflow, and no sum of 2^29 keys near their reference
 
 struct Arguments {
@@ -50,20 +52,31 @@ __global__ void __launch_bounds__(kThreads, 2) attend_kernel(const Arguments arg
   const uint32_t q_tile = shared_address(shared), ring = q_tile + kQTile * kRowBytes<D>;
 
   // Tiles [first, tiles) are seen by some row of the block. Of them, those in (keys_from, plain) are plain for this warp.
+  int* const begins = reinterpret_cast<int*>(shared + kBegins<D>);
   int first = 0, keys_from = 0;
   if (a.starts) {
-    int from = document_from(a, min(q0 + static_cast<int>(threadIdx.x), last_row));
-    keys_from = __reduce_max_sync(kAllLanes, from) / kKTile;
-    int* const scratch = reinterpret_cast<int*>(shared + kQTile * kRowBytes<D> + 2 * kTileBytes);  // a part of the ring that is filled last
-    from = __reduce_min_sync(kAllLanes, from);
-    if (lane == 0) scratch[warp] = from;
+    const int begin = document_from(a, min(q0 + static_cast<int>(threadIdx.x), last_row));
+    begins[threadIdx.x] = begin;
+    keys_from = __reduce_max_sync(kAllLanes, begin) / kKTile;
     __syncthreads();
-    first = min(min(scratch[0], scratch[1]), min(scratch[2], scratch[3])) / kKTile;
+    first = a.columns;
+#pragma unroll
+    for (int i = 0; i < kQTile / 32; i++) first = min(first, begins[i * 32 + lane]);
+    first = __reduce_min_sync(kAllLanes, first) / kKTile;
+  } else {
+    begins[threadIdx.x] = 0;
   }
   const int keys = min(a.columns, last_row + a.shift + 1), common = min(a.columns, q0 + warp * kWarpRows + a.shift + 1);
   const int tiles = keys > 0 ? ceil_div(keys, kKTile) : 0;
   // A plain tile fetches the next one unchecked, so the last whole one of the chunk is left to the careful step too.
   const int plain = min(common > 0 ? common / kKTile : 0, a.columns / kKTile - 1);
+  // Read again where they are wanted, which is rare: they are not worth registers.
+  volatile int* const cold = begins + kQTile;
+  cold[warp * 3] = keys_from, cold[warp * 3 + 1] = plain, cold[warp * 3 + 2] = tiles;
+  auto cold_keys_from = [&] { return cold[thread_again() / 32 * 3]; };
+  auto cold_plain = [&] { return cold[thread_again() / 32 * 3 + 1]; };
+  auto cold_tiles = [&] { return cold[thread_again() / 32 * 3 + 2]; };
+  __syncwarp();
   if (first >= tiles && !a.first) return;  // nothing seen: the state stays, bit for bit
 
   const int kv_head = head / (a.heads / a.kv_heads), first_key = first * kKTile;
@@ -111,7 +124,7 @@ __global__ void __launch_bounds__(kThreads, 2) attend_kernel(const Arguments arg
     __syncthreads();  // k_j is here for all, and all are done with v_{j-1}, whose buffer takes k_{j+1}
     if (!decltype(careful)::value)
       copy_k.whole(next_buffer);
-    else if (j + 1 < tiles)
+    else if (j + 1 < cold_tiles())
       copy_k(next_buffer, a.columns - (j + 1) * kKTile);
     copy_commit();
   };
@@ -119,48 +132,46 @@ __global__ void __launch_bounds__(kThreads, 2) attend_kernel(const Arguments arg
   auto tile_step = [&](int j, auto careful) {
     constexpr bool kCareful = decltype(careful)::value;
     uint32_t p[2][kKTile / 16][4];
-    {
-      float score[2][kKeyTiles][4] = {};
+    bool all_fit = true;
+    constexpr int kAtOnce = kCareful ? 1 : 2;  // row tiles that share a k fragment
+#pragma unroll
+    for (int t0 = 0; t0 < 2; t0 += kAtOnce) {
+      if (t0 != 0 && hidden(t0) != t0) return false;
+      float score[kAtOnce][kKeyTiles][4] = {};
 #pragma unroll
       for (int b = 0; b < kBlocks; b++) {
         uint32_t aq[2][4];
 #pragma unroll
-        for (int t = 0; t < 2; t++)
+        for (int t = t0; t < t0 + kAtOnce; t++)
           if (!kQInRegisters) load_matrices(aq[t], block_at<D>(q_lane, 16 * t, b));
 #pragma unroll
         for (int n = 0; n < kKeyTiles; n += 2) {
           uint32_t bk[4];
           load_matrices(bk, block_at<D>(k_buffer + k_lane, n * 8, b));
 #pragma unroll
-          for (int t = 0; t < 2; t++) {
-            mma(score[t][n], kQInRegisters ? q_frag[kQInRegisters ? b : 0][t] : aq[t], bk[0], bk[1]);
-            mma(score[t][n + 1], kQInRegisters ? q_frag[kQInRegisters ? b : 0][t] : aq[t], bk[2], bk[3]);
+          for (int t = t0; t < t0 + kAtOnce; t++) {
+            mma(score[t - t0][n], kQInRegisters ? q_frag[kQInRegisters ? b : 0][t] : aq[t], bk[0], bk[1]);
+            mma(score[t - t0][n + 1], kQInRegisters ? q_frag[kQInRegisters ? b : 0][t] : aq[t], bk[2], bk[3]);
           }
         }
       }
-      if (kCareful) {
+      auto at = [&](int r, int n, int e) -> float& { return score[r / 2 - t0][n][r % 2 * 2 + e]; };
+      const int thread = kCareful ? thread_again() : 0, row0 = kCareful ? (gridDim.x - 1 - block_x_again()) * kQTile : 0, from = j * kKTile + thread % 4 * 2;
+      float new_sum[4];
+      bool fits = true;
 #pragma unroll
-        for (int r = 0; r < 4; r++) {
-          const int from = j * kKTile + lane % 4 * 2, limit = min(a.columns - 1 - from, row(r) + a.shift - from);
+      for (int r = 2 * t0; r < 2 * (t0 + kAtOnce); r++) {
+        if (kCareful) {
+          const int i = thread / 32 * kWarpRows + thread % 32 / 4 + r / 2 * 16 + r % 2 * 8;
+          const int begin = begins[i] - from, limit = min(a.columns - 1 - from, row0 + i + a.shift - from);
+          float m = -INFINITY;
 #pragma unroll
           for (int n = 0; n < kKeyTiles; n++)
 #pragma unroll
-            for (int e = 0; e < 2; e++)
-              if (n * 8 + e > limit) score[r / 2][n][r % 2 * 2 + e] = -INFINITY;
-          if (a.starts) {
-            const int begin = document_from(a, min(row(r), a.rows - 1)) - from;
-#pragma unroll
-            for (int n = 0; n < kKeyTiles; n++)
-#pragma unroll
-              for (int e = 0; e < 2; e++)
-                if (n * 8 + e < begin) score[r / 2][n][r % 2 * 2 + e] = -INFINITY;
-          }
-        }
-#pragma unroll
-        for (int r = 0; r < 4; r++) {
-          float m = -INFINITY;
-#pragma unroll
-          for (int n = 0; n < kKeyTiles; n++) m = fmaxf(m, fmaxf(score[r / 2][n][r % 2 * 2], score[r / 2][n][r % 2 * 2 + 1]));
+            for (int e = 0; e < 2; e++) {
+              if (n * 8 + e < begin || n * 8 + e > limit) at(r, n, e) = -INFINITY;
+              m = fmaxf(m, at(r, n, e));
+            }
           m = fmaxf(m, __shfl_xor_sync(kAllLanes, m, 1));
           m = fmaxf(m, __shfl_xor_sync(kAllLanes, m, 2));
           m = fmaxf(top[r], m * scale);
@@ -170,31 +181,28 @@ __global__ void __launch_bounds__(kThreads, 2) attend_kernel(const Arguments arg
 #pragma unroll
           for (int n = 0; n < kOutTiles; n++) acc[r / 2][n][r % 2 * 2] *= shrink, acc[r / 2][n][r % 2 * 2 + 1] *= shrink;
         }
-      }
-      float new_sum[4];
-      bool fits = true;
-#pragma unroll
-      for (int r = 0; r < 4; r++) {
         const float minus_top = kCareful && top[r] == -INFINITY ? 0.f : -top[r];
         new_sum[r] = sum[r];
 #pragma unroll
         for (int n = 0; n < kKeyTiles; n++) {
-          const float x = exp2_fast(fmaf(score[r / 2][n][r % 2 * 2], scale, minus_top)), y = exp2_fast(fmaf(score[r / 2][n][r % 2 * 2 + 1], scale, minus_top));
+          const float x = exp2_fast(fmaf(at(r, n, 0), scale, minus_top)), y = exp2_fast(fmaf(at(r, n, 1), scale, minus_top));
           new_sum[r] += x + y;
           p[r / 2][n / 2][n % 2 * 2 + r % 2] = pack(x, y);  // the layout of a result is that of a left operand
         }
         fits = fits && new_sum[r] < kSumLimit;
+        if (kCareful || r == 3) fits = __all_sync(kAllLanes, fits);  // careful: row by row, which keeps the compiler from doing them all at once
       }
-      if (!kCareful && !__all_sync(kAllLanes, fits)) return false;
+      all_fit = all_fit && fits;
+      if (!kCareful && !fits) return false;
 #pragma unroll
-      for (int r = 0; r < 4; r++) sum[r] = new_sum[r];
+      for (int r = 2 * t0; r < 2 * (t0 + kAtOnce); r++) sum[r] = new_sum[r];
     }
 
     copy_wait<1>();
     __syncthreads();  // v_j is here for all, and all are done with k_j, whose buffer takes v_{j+1}
     if (!kCareful)
       copy_v.whole(k_buffer);
-    else if (j + 1 < tiles)
+    else if (j + 1 < cold_tiles())
       copy_v(k_buffer, a.columns - (j + 1) * kKTile);
     copy_commit();
 #pragma unroll
@@ -211,31 +219,36 @@ __global__ void __launch_bounds__(kThreads, 2) attend_kernel(const Arguments arg
       }
     const uint32_t free_buffer = v_buffer;
     v_buffer = k_buffer, k_buffer = next_buffer, next_buffer = free_buffer;
-    return true;
+    return all_fit;
   };
   // Warps may take one tile in different ways: both pass the same two barriers and fetch the same pieces.
   bool entered = false;
-  for (int j = first; j < tiles; j++) {
+  for (int j = first; j < cold_tiles(); j++) {
     if (!entered) enter(j, std::true_type{});
-    tile_step(j, std::true_type{});
+    const bool fits = tile_step(j, std::true_type{});
     entered = false;
-    while (j >= keys_from && j + 1 < plain && !entered) {
-      enter(j + 1, std::false_type{});
-      if (tile_step(j + 1, std::false_type{}))
-        j++;
-      else
-        entered = true;
-    }
+    if (fits && j >= cold_keys_from())
+      while (j + 1 < cold_plain() && !entered) {
+        enter(j + 1, std::false_type{});
+        if (tile_step(j + 1, std::false_type{}))
+          j++;
+        else
+          entered = true;
+      }
   }
 
+  // Where to, computed again: it was known at the start, and would have cost registers all the way.
+  const int own_head = block_y_again(), thread = thread_again();
+  const int own_row0 = (gridDim.x - 1 - block_x_again()) * kQTile + thread / 32 * kWarpRows + thread % 32 / 4, own_lane = thread % 32;
 #pragma unroll
   for (int r = 0; r < 4; r++) {
+    const int own_row = own_row0 + r / 2 * 16 + r % 2 * 8;
     sum[r] += __shfl_xor_sync(kAllLanes, sum[r], 1);
     sum[r] += __shfl_xor_sync(kAllLanes, sum[r], 2);
-    if (row(r) >= a.rows) continue;
-    const int64_t at = int64_t{head} * a.rows + row(r);
-    if (lane % 4 == 0) a.max[at] = top[r], a.sum[at] = sum[r];
-    float* to = a.acc + (int64_t{row(r)} * a.heads + head) * D + lane % 4 * 2;  // four lanes fill a 32-byte sector
+    if (own_row >= a.rows) continue;
+    const int64_t at = int64_t{own_head} * a.rows + own_row;
+    if (own_lane % 4 == 0) a.max[at] = top[r], a.sum[at] = sum[r];
+    float* to = a.acc + (int64_t{own_row} * a.heads + own_head) * D + own_lane % 4 * 2;  // four lanes fill a 32-byte sector
 #pragma unroll
     for (int n = 0; n < kOutTiles; n++) *reinterpret_cast<float2*>(to + n * 8) = make_float2(acc[r / 2][n][r % 2 * 2], acc[r / 2][n][r % 2 * 2 + 1]);
   }

@@ -15,6 +15,22 @@ __device__ __forceinline__ int hidden(int x) {
   asm volatile("" : "+r"(x));
   return x;
 }
+// threadIdx.x and blockIdx, read once more: they take no register until then.
+__device__ __forceinline__ int thread_again() {
+  int x;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(x));
+  return x;
+}
+__device__ __forceinline__ int block_x_again() {
+  int x;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(x));
+  return x;
+}
+__device__ __forceinline__ int block_y_again() {
+  int x;
+  asm volatile("mov.u32 %0, %%ctaid.y;" : "=r"(x));
+  return x;
+}
 
 // ---- copies from global to shared memory, 16 bytes a thread, past the registers
 __device__ __forceinline__ void copy16(uint32_t to, const void* from) {

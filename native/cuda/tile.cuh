@@ -42,7 +42,7 @@ struct TileCopy {
   }
   // Rows from rows_left on are outside the tensor and become zeros.
   __device__ __forceinline__ void operator()(uint32_t tile, int rows_left) {
-    const int row = hidden(threadIdx.x) / kPieces;
+    const int row = thread_again() / kPieces;
     const int64_t step = int64_t{hidden(heads)} * (kRowsAtOnce * kRowBytes<D>);
 #pragma unroll 1  // rare, and its addresses would cost registers that the careful steps need
     for (int i = 0; i < kTimes; i++, from += step) copy16(tile + to + i * kRowsAtOnce * kRowBytes<D>, from + lane_from, row + i * kRowsAtOnce < rows_left);
