@@ -599,7 +599,8 @@ int main(int count, char** arguments) {
       {"never", [](Out& out) { records(out, "never"); }}, {"limit", limit}, {"sticky", sticky}, {"peers", peers}, {"copies", copies},
       {"pinned reuse", [](Out& out) { reuse(out, true); }}, {"pageable reuse", [](Out& out) { reuse(out, false); }}, {"pointers", pointers}, {"clock", clock_case},
       {"queries", queries}, {"blocking", [](Out& out) { default_stream(out, cudaStreamDefault); }}, {"non-blocking", [](Out& out) { default_stream(out, cudaStreamNonBlocking); }},
-      {"host function", host_function}, {"threads", threads}, {"module", module_case}, {"hello", hello}, {"errors", errors}, {"uninitialised", uninitialised}, {"round trip", round_trip}, {"freed", freed}};
+      {"host function", host_function},
+      {"threads", threads}, {"module", module_case}, {"hello", hello}, {"errors", errors}, {"uninitialised", uninitialised}, {"round trip", round_trip}, {"freed", freed}};
   const auto found = cases.find(name);
   if (found == cases.end()) return std::fprintf(stderr, "no case %s\n", name.c_str()), 2;
   Out out;

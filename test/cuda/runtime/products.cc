@@ -37,7 +37,8 @@ int cublasLtMatmulPreferenceCreate(void**);
 int cublasLtMatmulPreferenceDestroy(void*);
 int cublasLtMatmulPreferenceSetAttribute(void*, int, const void*, size_t);
 int cublasLtMatmulAlgoGetHeuristic(void*, void*, void*, void*, void*, void*, void*, int, cublasLtMatmulHeuristicResult_t*, int*);
-int cublasLtMatmul(void*, void*, const void*, const void*, void*, const void*, void*, const void*, const void*, void*, void*, void*, const cublasLtMatmulAlgo_t*, void*, size_t, cudaStream_t);
+int cublasLtMatmul(void*, void*, const void*, const void*, void*, const void*, void*, const void*, const void*, void*, void*, void*, const cublasLtMatmulAlgo_t*, void*, size_t,
+                   cudaStream_t);
 }
 
 namespace {
@@ -162,7 +163,8 @@ int answer(const std::map<std::string, double>& request) {
       }
       const double parts[] = {alpha * sum, beta != 0 ? beta * static_cast<double>(c.at(row, column)) : 0, with_bias ? static_cast<double>(bias.at(row, 0)) : 0};
       const double expected = parts[0] + parts[1] + parts[2];
-      const double bound = std::ldexp(std::abs(alpha) * sizes * k + 3 * (std::abs(parts[0]) + std::abs(parts[1]) + std::abs(parts[2])), -24) + std::ldexp(std::abs(expected), out == kBf16 ? -8 : -24) + 1e-30;
+      const double sums = std::abs(alpha) * sizes * k + 3 * (std::abs(parts[0]) + std::abs(parts[1]) + std::abs(parts[2]));
+      const double bound = std::ldexp(sums, -24) + std::ldexp(std::abs(expected), out == kBf16 ? -8 : -24) + 1e-30;
       const double error = std::abs(result[at] - expected) / bound;
       if (!(error <= worst)) worst = error;   // NaN stays
       if (!(error <= 1e300)) worst = 1e300;

@@ -347,10 +347,9 @@ int cublasLtMatmulAlgoGetHeuristic(void*, void* desc, void* a, void* b, void* c,
   Shape shape;
   if (const Status status = shape_of(*static_cast<Desc*>(desc), a_layout, b_layout, c_layout, d_layout, &shape); status != kSuccess) return status;
   *found = {};
-  const uint32_t least[] = {static_cast<uint32_t>(bytes_of(shape.in)), static_cast<uint32_t>(bytes_of(shape.in)), static_cast<uint32_t>(bytes_of(shape.out)), static_cast<uint32_t>(bytes_of(shape.out))};
   for (int i = 0; i < 4; ++i) {
     if (!std::has_single_bit(preference.alignment[i])) return kInvalidValue;
-    if (preference.alignment[i] < least[i]) return kNotSupported;
+    if (preference.alignment[i] < bytes_of(i < 2 ? shape.in : shape.out)) return kNotSupported;
     found->algorithm.alignment[i] = preference.alignment[i];
   }
   const uint64_t wanted = static_cast<uint64_t>(shape.rows) * static_cast<uint64_t>(shape.columns) * 4;
@@ -362,8 +361,8 @@ int cublasLtMatmulAlgoGetHeuristic(void*, void* desc, void* a, void* b, void* c,
   return kSuccess;
 }
 
-int cublasLtMatmul(void* handle, void* desc, const void* alpha, const void* a, void* a_layout, const void* b, void* b_layout, const void* beta, const void* c, void* c_layout, void* d,
-                   void* d_layout, const Algorithm* algorithm, void* workspace, size_t workspace_bytes, cudaStream_t stream) {
+int cublasLtMatmul(void* handle, void* desc, const void* alpha, const void* a, void* a_layout, const void* b, void* b_layout, const void* beta, const void* c, void* c_layout,
+                   void* d, void* d_layout, const Algorithm* algorithm, void* workspace, size_t workspace_bytes, cudaStream_t stream) {
   if (!handle || !desc || !a_layout || !b_layout || !c_layout || !d_layout) return kInvalidValue;
   Status status = kSuccess;
   const cudaError_t error = runtime::call("cublasLtMatmul", runtime::a_live_device, [&](runtime::Call& call) {

@@ -56,6 +56,13 @@ cudaError_t find(Call& call, const void* stub, Found* found) {
   return cudaSuccess;
 }
 
+// Bytes: what was asked for by cudaFuncSetAttribute, else what static shared memory leaves of the usual limit.
+size_t most_dynamic_shared(const Found& found, const DeviceConfig& config, int device) {
+  const auto allowed = found.function->dynamic_shared.find(device);
+  if (allowed != found.function->dynamic_shared.end()) return static_cast<size_t>(allowed->second);
+  return static_cast<size_t>(std::max<int64_t>(0, config.shared_per_block - int64_t{found.shape->static_shared_bytes}));
+}
+
 cudaError_t launch_kernel(Call& call, const void* stub, dim3 grid, dim3 block, void** arguments, size_t shared, cudaStream_t handle) {
   Found found;
   if (const cudaError_t error = find(call, stub, &found); error != cudaSuccess) return error;
@@ -64,18 +71,19 @@ cudaError_t launch_kernel(Call& call, const void* stub, dim3 grid, dim3 block, v
   if (!stream || stream->device != call.device) return cudaErrorInvalidResourceHandle;
 
   const KernelShape& shape = *found.shape;
+  const DeviceConfig& device = config_of(call);
   const Dim3 blocks{grid.x, grid.y, grid.z}, threads{block.x, block.y, block.z};
   if (!blocks.count() || !threads.count() || threads.count() > 1024 || block.x > 1024 || block.y > 1024 || block.z > 64) return cudaErrorInvalidConfiguration;
   if (grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535) return cudaErrorInvalidConfiguration;
   if (threads.count() > shape.most_threads) {
-    runtime.note(readable(shape.name) + ": " + std::to_string(threads.count()) + " threads of a block are more than its launch bounds allow, " + std::to_string(shape.most_threads));
+    runtime.note(readable(shape.name) + ": " + std::to_string(threads.count()) + " threads of a block are more than its launch bounds allow, " +
+                 std::to_string(shape.most_threads));
     return cudaErrorInvalidValue;
   }
-  const auto allowed = found.function->dynamic_shared.find(call.device);
-  const size_t most = allowed == found.function->dynamic_shared.end() ? static_cast<size_t>(config_of(call).shared_per_block) - std::min<size_t>(shape.static_shared_bytes, static_cast<size_t>(config_of(call).shared_per_block))
-                                                                      : static_cast<size_t>(allowed->second);
-  if (shared > most || shape.static_shared_bytes > static_cast<size_t>(config_of(call).shared_per_block)) {
-    runtime.note(readable(shape.name) + ": " + std::to_string(shared) + " bytes of dynamic shared memory; " + std::to_string(most) + " are allowed (cudaFuncSetAttribute allows more)");
+  const size_t most = most_dynamic_shared(found, device, call.device);
+  if (shared > most || shape.static_shared_bytes > static_cast<size_t>(device.shared_per_block)) {
+    runtime.note(readable(shape.name) + ": " + std::to_string(shared) + " bytes of dynamic shared memory; " + std::to_string(most) +
+                 " are allowed (cudaFuncSetAttribute allows more)");
     return cudaErrorInvalidValue;
   }
 
@@ -89,7 +97,7 @@ cudaError_t launch_kernel(Call& call, const void* stub, dim3 grid, dim3 block, v
   options.threads = runtime.config.threads;
   options.most_instructions = runtime.config.most_instructions;
   const bool watch = runtime.config.checks.order;
-  const auto op = runtime.issue(*stream, Op::Kind::work, readable(shape.name), [found, config, options, watch, &runtime, device = call.device, parameters = std::move(parameters)]() mutable {
+  auto body = [found, config, options, watch, &runtime, device = call.device, parameters = std::move(parameters)]() mutable {
     KernelTouched touched;
     std::shared_ptr<const View> view;
     {
@@ -100,7 +108,8 @@ cudaError_t launch_kernel(Call& call, const void* stub, dim3 grid, dim3 block, v
     emulator::launch(*found.module, *found.kernel, config, parameters, *view, options);
     options.observe = nullptr;
     return touched.take();
-  });
+  };
+  const auto op = runtime.issue(*stream, Op::Kind::work, readable(shape.name), std::move(body));
   op->late = call.is_planted("late");
   return cudaSuccess;
 }
@@ -202,8 +211,7 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* st
     *attributes = {};
     attributes->sharedSizeBytes = found.shape->static_shared_bytes;
     attributes->maxThreadsPerBlock = static_cast<int>(std::min<uint32_t>(found.shape->most_threads, 1024));
-    const auto allowed = found.function->dynamic_shared.find(call.device);
-    attributes->maxDynamicSharedSizeBytes = allowed == found.function->dynamic_shared.end() ? config_of(call).shared_per_block - static_cast<int>(found.shape->static_shared_bytes) : allowed->second;
+    attributes->maxDynamicSharedSizeBytes = static_cast<int>(most_dynamic_shared(found, config_of(call), call.device));
     attributes->ptxVersion = attributes->binaryVersion = 10 * config_of(call).major + config_of(call).minor;
     return cudaSuccess;
   });

@@ -138,7 +138,8 @@ cudaError_t set(Call& call, const char* name, Rows rows, int value, cudaStream_t
   if (call.is_planted("shorten")) shorten(rows);
   const std::optional<Backing> target = find(call, name, rows);
   if (!target || !target->allocation) return cudaErrorInvalidValue;
-  const auto op = call.runtime.issue(*stream, Op::Kind::work, std::string(name) + " of " + size_words(rows) + " of " + target->where(), [=, target = *target, on_device = target->on_device()] {
+  const std::string label = std::string(name) + " of " + size_words(rows) + " of " + target->where();
+  const auto op = call.runtime.issue(*stream, Op::Kind::work, label, [=, target = *target, on_device = target->on_device()] {
     for (uint64_t row = 0; row < rows.height; ++row) {
       if (on_device) fill(target.bytes + row * rows.pitch, value, rows.width);
       else std::memset(target.bytes + row * rows.pitch, value, rows.width);

@@ -81,6 +81,13 @@ std::vector<Body> bodies(const std::string& ptx) {
   return found;
 }
 
+// nvcc makes a name of its own for the anonymous namespace of a file, from the file's path and text.
+std::string with_names_of(const std::string& shipped, const std::string& text) {
+  static const std::regex own(R"(_(?:GLOBAL__N|INTERNAL)__[0-9a-f]{8}_[0-9]+_\w+?_cu_[0-9a-f]{8})");
+  std::smatch name;
+  return std::regex_search(shipped, name, own) ? std::regex_replace(text, own, name.str()) : text;
+}
+
 }  // namespace
 
 void read_config(Config& config, const Json& json) {
@@ -110,6 +117,7 @@ void read_plant(const Json& json, std::vector<PlantedCall>& calls, std::vector<P
       else if (name == "find") text.find = value.as_string(name);
       else if (name == "replace") text.replace = value.as_string(name);
       else if (name == "nth") text.nth = static_cast<uint64_t>(value.as_number(name));
+      else if (name == "module") text.module = value.as_string(name);
       else return false;
       return true;
     });
@@ -134,6 +142,11 @@ std::string edit(std::string ptx, std::vector<PlantedText>& texts) {
     uint64_t seen = 0;
     for (const Body& body : bodies(ptx)) {
       if (!std::regex_search(body.name, kernel)) continue;
+      if (!text.module.empty()) {
+        ptx = with_names_of(ptx, text.module);
+        ++text.applied;
+        break;
+      }
       const auto begin = ptx.cbegin() + static_cast<ptrdiff_t>(body.begin), end = ptx.cbegin() + static_cast<ptrdiff_t>(body.end);
       bool done = false;
       for (auto at = std::sregex_iterator(begin, end, find); at != std::sregex_iterator(); ++at) {

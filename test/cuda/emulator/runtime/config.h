@@ -56,9 +56,10 @@ struct PlantedCall {
   uint64_t seen = 0;
   bool used = false;
 };
-// A change of a module's text when it is loaded: in kernels whose name matches, the nth match of `find` becomes `replace` (a format of std::regex_replace).
+// A change of a module's text when it is loaded: in kernels whose name matches, the nth match of `find` becomes `replace` (a format of std::regex_replace);
+// or, where there is a `module`, that takes the place of the whole text of a module that has such a kernel.
 struct PlantedText {
-  std::string kernel, find, replace;
+  std::string kernel, find, replace, module;
   uint64_t nth = 1;
   uint64_t applied = 0;
 };

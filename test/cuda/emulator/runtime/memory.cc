@@ -52,7 +52,8 @@ void fill(std::byte* backing, int value, uint64_t bytes) {
   constexpr uint64_t kLarge = uint64_t{1} << 20;
   const auto address = reinterpret_cast<uint64_t>(backing);
   const uint64_t begin = round_up(address, kPage), end = (address + bytes) / kPage * kPage;
-  if (value == 0 && bytes >= kLarge && mmap(reinterpret_cast<void*>(begin), end - begin, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) != MAP_FAILED) {
+  constexpr int kFlags = MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_NORESERVE;
+  if (value == 0 && bytes >= kLarge && mmap(reinterpret_cast<void*>(begin), end - begin, PROT_READ | PROT_WRITE, kFlags, -1, 0) != MAP_FAILED) {
     std::memset(backing, 0, begin - address);
     std::memset(reinterpret_cast<void*>(end), 0, address + bytes - end);
     return;
@@ -111,7 +112,8 @@ const Allocation* Memory::allocate_device(int number, uint64_t bytes, bool track
   device.used += taken;
   device.peak = std::max(device.peak, device.used);
   forget_views();
-  return &(allocations_[address] = {{address, bytes, backing + (pages - taken), true}, Place::device, number, backing, pages, tracked ? std::make_shared<WrittenBytes>(bytes) : nullptr});
+  auto written = tracked ? std::make_shared<WrittenBytes>(bytes) : nullptr;
+  return &(allocations_[address] = {{address, bytes, backing + (pages - taken), true}, Place::device, number, backing, pages, std::move(written)});
 }
 
 const Allocation* Memory::allocate_pinned(int device, uint64_t bytes) {
