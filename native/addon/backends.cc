@@ -46,8 +46,8 @@ std::shared_ptr<Backend> make_cuda(const Napi::Object& options) {
 #else
 
 constexpr const char* kNoCuda = "This build has no CUDA backend: " FPDT_CUDA_WORDS
-                                ". Install CUDA's compiler (NVIDIA's toolkit, or from PyPI nvidia-cuda-nvcc, nvidia-nvvm, nvidia-cuda-crt, nvidia-cuda-runtime and"
-                                " nvidia-cuda-cccl into .venv) and run `npm run build:native`.";
+                                ". Install CUDA's compiler (NVIDIA's toolkit, or from PyPI nvidia-cuda-nvcc, nvidia-nvvm, nvidia-cuda-crt, nvidia-cuda-runtime,"
+                                " nvidia-cuda-cccl and nvidia-nvtx into .venv) and run `npm run build:native`.";
 
 #endif
 
