@@ -6,7 +6,7 @@
 import { loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { openDevice } from '@fpdt/native'
-import { workspaceBytes } from '../../kernel/lib/plan/cpu-workspace.js'
+import { cpuWorkspaceBytes } from '../../kernel/lib/plan/cpu-workspace.js'
 import { KERNELS } from '../../kernel/lib/schedule/kernels.js'
 
 export const ROUNDS = 5
@@ -74,7 +74,7 @@ export const { name: processor, path, threads } = device.info()
 export function kernelCall(kernel, numbers, operands) {
   const { code, parameterNames, operands: specs } = KERNELS[kernel]
   const parameters = Float64Array.from(parameterNames, (name) => numbers[name] ?? 0)
-  const workspace = workspaceBytes(kernel, [...parameters], threads)
+  const workspace = cpuWorkspaceBytes(kernel, [...parameters], threads)
   const step = Float64Array.of(0, 1, 1, 1)
   const all = specs.map((_, i) => operands[i] ?? null)
   return () => device.call(code, parameters, all, workspace, 0, step)

@@ -1,4 +1,4 @@
-"""Training steps of a Llama in PyTorch, one for each line read: the peer of `pytorch.mjs`.
+"""Training steps of a Llama in PyTorch, one for each line read: the peer of `pytorch.mjs`, and of `../gpu/run.mjs` with `"device": "cuda"`.
 
 python pytorch.py '{"layers", "width", "heads", "feedForward", "vocabulary", "theta", "normEps", "threads"}', then lines `N`: a step of
 N tokens. Prints its version, then of each step the seconds and those of all cores. As PyTorch users write it for a long sequence: f32 weights under bf16 autocast,
@@ -17,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 sizes = json.loads(sys.argv[1])
 torch.set_num_threads(sizes["threads"])
 torch.manual_seed(1)
+device = sizes.get("device", "cpu")
 d, h, f, V = sizes["width"], sizes["heads"], sizes["feedForward"], sizes["vocabulary"]
 D = d // h
 
@@ -57,7 +58,7 @@ class Model(nn.Module):
         return F.cross_entropy(self.head(self.norm(x)).float(), labels)
 
 
-model = Model()
+model = Model().to(device)
 for parameter in model.parameters():
     if parameter.dim() > 1:
         nn.init.normal_(parameter, std=0.02)
@@ -67,8 +68,13 @@ groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight
 optimizer = torch.optim.AdamW(groups, lr=3e-4, betas=(0.9, 0.95), fused=True)
 
 
+def synchronise():
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
 def step(tokens, cos, sin):
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(device, torch.bfloat16):
         loss = model(tokens[:-1], tokens[1:], cos, sin)
     loss.backward()
     nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -82,7 +88,10 @@ for line in sys.stdin:
     tokens = torch.randint(V, (N + 1,), generator=torch.Generator().manual_seed(1))
     angles = torch.outer(torch.arange(N, dtype=torch.float64), sizes["theta"] ** -(torch.arange(0, D, 2, dtype=torch.float64) / D))
     # In bf16, as autocast leaves q and k: with f32 tables SDPA would get f32 and take twice as long.
-    cos, sin = angles.cos().bfloat16(), angles.sin().bfloat16()
+    cos, sin = angles.cos().bfloat16().to(device), angles.sin().bfloat16().to(device)
+    tokens = tokens.to(device)
+    synchronise()
     begin, cpu = time.perf_counter(), time.process_time()
     step(tokens, cos, sin)
+    synchronise()
     print(json.dumps({"seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu}), flush=True)

@@ -1,0 +1,77 @@
+/**
+ * `npm run gpu`: the run book of a machine with a GPU. Builds, runs the CUDA suites on the GPU, trains a few steps of a Llama with FPDT and takes its trace apart, does
+ * the same beside PyTorch where that has CUDA, and writes one report. What is asked of whoever runs it: to send that report.
+ *
+ *   npm run gpu                   all of it: some ten minutes
+ *   npm run gpu -- --skip-tests   the step and the benches alone
+ *   npm run gpu -- --small        a model and a sequence that take seconds
+ *
+ * Exit codes: 0 all is well; 1 something failed (the report says what); 3 there is no GPU that can be used, or this build has no CUDA.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { program, setup } from '../../.ci/setup.mjs'
+import { cache, follow, root } from '../../.ci/task.mjs'
+
+const NO_GPU = 3
+
+const { values: options } = parseArgs({ options: { 'skip-tests': { type: 'boolean' }, small: { type: 'boolean' } } })
+
+await program(async () => {
+  await setup({ only: ['ts', 'cuda-compiler', 'native'] })
+  const { cudaDevices } = await import('@fpdt/native')
+  const { available, reason, devices } = cudaDevices()
+  if (!available) {
+    console.log(`No GPU: ${reason}`)
+    process.exitCode = NO_GPU
+    return
+  }
+  const folder = join(cache, 'gpu')
+  mkdirSync(folder, { recursive: true })
+  const report = [`# A GPU ran this\n`, machine(devices)]
+  const failed = []
+  const part = async (title, run) => {
+    console.log(`\n${title}`)
+    try {
+      report.push(`## ${title}\n`, await run())
+    } catch (error) {
+      failed.push(title)
+      report.push(`## ${title}: failed\n`, `\`\`\`\n${error instanceof Error ? error.message : error}\n\`\`\``)
+      console.error(error instanceof Error ? error.message : error)
+    }
+    writeFileSync(join(folder, 'report.md'), `${report.join('\n')}\n`)
+  }
+  if (!options['skip-tests']) await part('Cases on the GPU', cases)
+  const { steps, beside } = await import('./steps.mjs')
+  await part('A step of FPDT', () => steps(folder, options.small))
+  await part('Beside PyTorch', () => beside(options.small))
+  console.log(`\n${join(folder, 'report.md')}${failed.length > 0 ? `; failed: ${failed.join(', ')}` : ''}`)
+  process.exitCode = failed.length > 0 ? 1 : 0
+})
+
+function machine(devices) {
+  const said = (command, ...args) => spawnSync(command, args, { encoding: 'utf8' }).stdout?.trim() ?? ''
+  const gpus = devices.map(({ index, name, capability, memoryBytes, usable, reason }) => {
+    return `- GPU ${index}: ${name}, sm_${capability.replace('.', '')}, ${(memoryBytes / 2 ** 30).toFixed(1)} GiB${usable ? '' : `; not usable: ${reason}`}`
+  })
+  const smi = said('nvidia-smi', '--query-gpu=driver_version,clocks.max.sm,power.limit,pcie.link.gen.max', '--format=csv')
+  const commit = said('git', '-C', root, 'describe', '--always', '--dirty')
+  return [...gpus, '', `Commit ${commit}, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}.`, smi && `\n\`\`\`\n${smi}\n\`\`\``, '']
+    .filter(Boolean)
+    .join('\n')
+}
+
+/** The CUDA suites, which take the GPU by themselves. */
+async function cases() {
+  const code = await follow(process.execPath, [join(root, 'test/run.mjs'), 'cuda'], { minutes: 40 })
+  const path = join(cache, 'reports/cuda.json')
+  if (!existsSync(path)) throw new Error(`the suites gave no report, exit code ${code}`)
+  const { numPassedTests, numFailedTests, testResults } = JSON.parse(readFileSync(path, 'utf8'))
+  const failures = testResults.flatMap(({ assertionResults }) => assertionResults.filter(({ status }) => status === 'failed'))
+  const words = failures.map(({ fullName, failureMessages }) => `- ${fullName}: ${failureMessages[0]?.split('\n')[0] ?? ''}`)
+  const text = [`${numPassedTests} passed, ${numFailedTests} failed.`, '', ...words].join('\n')
+  if (code !== 0) throw new Error(text)
+  return text
+}
