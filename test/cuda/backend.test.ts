@@ -315,11 +315,11 @@ describe('several GPUs', () => {
 
 describe('times', () => {
   it('of GPUs whose clocks run apart are told on the clock of the host, work after work', { timeout: 30_000 }, async () => {
-    emulator.configure({ devices: 2, seed: 33 }) // the emulated clocks are up to 40 millionths off, by the seed
+    emulator.configure({ devices: 2, seed: 45, policy: 'prompt' }) // with this seed the clocks are 39 millionths off, one to each side
     const executor = open([0, 1]).load(program(2, { device: 4096 }, [zero(0, 256), collective('gather', [onDevice(0, 64), onDevice(256, 128)], [64], [0])]))
-    const SLACK = 150_000
+    const SLACK = 150_000 // a clock that is not followed is off by 270 us at the end
     let worst = 0
-    for (const begun = Date.now(); Date.now() - begun < 9000; ) {
+    for (const begun = Date.now(); Date.now() - begun < 7000; ) {
       executor.reset()
       const before = Number(process.hrtime.bigint()) - executor.originNs
       await executor.run(undefined, STEP)
