@@ -11,6 +11,7 @@
 //
 // A head wider than kColumns is done kColumns at a time, scores anew each time. Any head size is right, those up to 128 do nothing twice.
 #include <cmath>
+#include <type_traits>
 
 #include "../core/error.h"
 #include "attention.h"
@@ -354,9 +355,11 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kColumns>) query_gradient_ke
 }
 
 // dv += p' dO or dk += ds' q: a block has 64 key rows and goes over the queries of all heads of the group. Tiles are transposed: keys down.
-enum class Of { keys, values };
-template <class T, int kColumns, Of kOf>
+struct Keys {};
+struct Values {};
+template <class T, int kColumns, class Of>
 __global__ void __launch_bounds__(kThreads, kBlocks<kColumns>) key_gradient_kernel(const Backward<T> a) {
+  constexpr bool kOfValues = std::is_same_v<Of, Values>;
   __shared__ Shared<kColumns> shared;
   __shared__ Queries queries;
   const Sizes& s = a.s;
@@ -384,7 +387,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kColumns>) key_gradient_kern
 #pragma unroll
           for (int i = 0; i < kEach; i++) own(shared, i, j) = queries.seen[row].has(key0 + y * kEach + i) ? a.p(product[i][j], queries.lse[row]) : 0;
         }
-        if constexpr (kOf == Of::values) {
+        if constexpr (kOfValues) {
           add_product(gradient, shared, dout, c0, s);
         } else {
           scores(product, shared, rows_of(a.v, s.kv_heads, kv_head, D, key0, s.columns), dout, s);
@@ -398,7 +401,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kColumns>) key_gradient_kern
           add_product(gradient, shared, q, c0, s);
         }
       }
-    float* const out = kOf == Of::keys ? a.dk : a.dv;
+    float* const out = kOfValues ? a.dv : a.dk;
     write<kColumns>(out + (static_cast<int64_t>(key0) * s.kv_heads + kv_head) * D, k.stride, k.count, c0, D, gradient, a.first_kv);
   }
 }
@@ -425,9 +428,9 @@ void launch(const Backward<T>& a, const Launch& launch) {
   query_gradient_kernel<T, kColumns><<<dim3(tiles(a.s.rows), a.s.heads), kThreads, 0, launch.stream>>>(a);
   check_launch("attendBackward, dq");
   const dim3 keys(tiles(a.s.columns), a.s.kv_heads);
-  key_gradient_kernel<T, kColumns, Of::keys><<<keys, kThreads, 0, launch.stream>>>(a);
+  key_gradient_kernel<T, kColumns, Keys><<<keys, kThreads, 0, launch.stream>>>(a);
   check_launch("attendBackward, dk");
-  key_gradient_kernel<T, kColumns, Of::values><<<keys, kThreads, 0, launch.stream>>>(a);
+  key_gradient_kernel<T, kColumns, Values><<<keys, kThreads, 0, launch.stream>>>(a);
   check_launch("attendBackward, dv");
 }
 }  // namespace

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { homedir } from 'node:os'
-import { dirname, join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { root, type Toolkit } from './toolkit.js'
 
 /** Architectures that the build compiles for with FPDT_CUDA_ARCHITECTURES=all. */
@@ -59,6 +59,12 @@ export async function machineCode(toolkit: Toolkit, source: string, architecture
     writeFileSync(to, log ?? (await toolkit.run('nvcc', ...options, source, '-o', `${to}.cubin`)))
   })
   return { cubin, log: readFileSync(words, 'utf8') }
+}
+
+/** Numbers that `read` takes out of a cubin: kept too, since taking them costs a second of disassembly. `reader` is the text of what reads. */
+export async function numbersOf<T>({ cubin }: Machine, reader: string, read: () => Promise<T>): Promise<T> {
+  const path = await kept([basename(cubin), reader], 'json', async (to) => writeFileSync(to, JSON.stringify(await read())))
+  return JSON.parse(readFileSync(path, 'utf8')) as T
 }
 
 /** PTX of a source for compute_80, as the build embeds it. */

@@ -69,7 +69,7 @@ function scoreTable(figures: readonly Figures[]): string {
     const scores = (32 * (plain.tensor * FLOPS_OF_HMMA)) / flopsOfScore / 32
     const cells = GPUS.flatMap((gpu) => {
       const tensor = flopsOfScore / gpu.tensor
-      const special = ((plain.opcodes.get('MUFU') ?? 0) * 32) / scores / specialRate(gpu)
+      const special = ((plain.opcodes.MUFU ?? 0) * 32) / scores / specialRate(gpu)
       const issue = plain.instructions / scores / (SCHEDULERS * gpu.multiprocessors * gpu.clock)
       const units: [string, number][] = [
         ['tensor cores', tensor],
@@ -105,6 +105,12 @@ function registers(figures: readonly Figures[]): string {
     .join('\n\n')
 }
 
+function spillWords(figures: readonly Figures[]): string {
+  const spilling = figures.filter(({ stack, local, spilled }) => stack > 0 || local > 0 || spilled > 0)
+  if (spilling.length === 0) return 'none spills a register or uses local memory'
+  return `these spill registers, which the test does not let pass: ${spilling.map(({ name, architecture }) => `\`${name}\` on sm_${architecture}`).join(', ')}`
+}
+
 const gpuWords = (gpu: Gpu): string =>
   `${gpu.name}: ${gpu.multiprocessors} multiprocessors at ${gpu.clock / 1e9} GHz, ${gpu.tensor / 1e12} TFLOP/s bf16 on tensor cores, ${gpu.f32 / 1e12} TFLOP/s f32, ${gpu.memory / 1e12} TB/s, ${(specialRate(gpu) / 1e12).toFixed(1)} T exponentials/s`
 
@@ -122,6 +128,7 @@ export function figuresDocument(version: string, figures: readonly Figures[], dy
   const memoryBound = WORK.filter((work) => timesOf(work, GPUS[0] as Gpu).memory > timesOf(work, GPUS[0] as Gpu).arithmetic)
   return fill(bounds, {
     version,
+    spills: spillWords(figures),
     kernels: String(figures.filter(({ architecture }) => architecture === 80).length),
     architectures: perArchitecture.join(', '),
     gpus: GPUS.map((gpu) => `- ${gpuWords(gpu)}`).join('\n'),

@@ -1,8 +1,8 @@
 /** The figures of every kernel of native/cuda on every architecture, as the compiler has them. */
 import { execFileSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ARCHITECTURES, machineCode, pooled, ptxOf } from './compile.js'
+import { ARCHITECTURES, machineCode, numbersOf, pooled, ptxOf } from './compile.js'
 import { type KernelFigures, type Loop, plainLoop, resources, shortName, spills, tensorLoops } from './parse.js'
 import { root, type Toolkit } from './toolkit.js'
 
@@ -25,6 +25,9 @@ export interface Compiled {
   readonly warnings: readonly string[]
 }
 
+/** This file and parse.ts: what is kept of a cubin is read anew when they change. */
+const READER = ['kernels.ts', 'parse.ts'].map((name) => readFileSync(join(import.meta.dirname, name), 'utf8')).join()
+
 /** Two at a time: the machines that this runs on are small, and have other tests to run. */
 const WIDTH = 2
 
@@ -33,22 +36,24 @@ export async function compileAll(toolkit: Toolkit): Promise<Compiled> {
   const units = files.flatMap((file) => ARCHITECTURES.map((architecture) => ({ file, architecture })))
   const warnings: string[] = []
   const figures = await pooled(units, WIDTH, async ({ file, architecture }) => {
-    const { cubin, log } = await machineCode(toolkit, join(folder, file), architecture)
+    const machine = await machineCode(toolkit, join(folder, file), architecture)
     warnings.push(
-      ...log
+      ...machine.log
         .split('\n')
         .filter((line) => /\bwarning\b/i.test(line))
         .map((line) => `${file}, sm_${architecture}: ${line}`),
     )
-    const [usage, elf, sass] = await Promise.all(['-res-usage', '-elf', '-sass'].map((what) => toolkit.run('cuobjdump', what, cubin)))
-    const spilled = spills(log)
-    const loops = tensorLoops(sass as string)
-    const kernels = resources(usage as string, elf as string)
-    const names = demangled(kernels.map(({ symbol }) => symbol))
-    return kernels.map((kernel, i): Figures => {
-      const plain = plainLoop(loops.get(kernel.symbol) ?? [])
-      const name = shortName(names[i] as string)
-      return { ...kernel, file, name, architecture, spilled: spilled.get(kernel.symbol) ?? 0, ...(plain ? { plain } : {}) }
+    return numbersOf(machine, READER, async () => {
+      const [usage, elf, sass] = await Promise.all(['-res-usage', '-elf', '-sass'].map((what) => toolkit.run('cuobjdump', what, machine.cubin)))
+      const spilled = spills(machine.log)
+      const loops = tensorLoops(sass as string)
+      const kernels = resources(usage as string, elf as string)
+      const names = demangled(kernels.map(({ symbol }) => symbol))
+      return kernels.map((kernel, i): Figures => {
+        const plain = plainLoop(loops.get(kernel.symbol) ?? [])
+        const name = shortName(names[i] as string)
+        return { ...kernel, file, name, architecture, spilled: spilled.get(kernel.symbol) ?? 0, ...(plain ? { plain } : {}) }
+      })
     })
   })
   return { figures: figures.flat(), warnings }

@@ -42,7 +42,7 @@ export function spills(log: string): Map<string, number> {
 export interface Loop {
   readonly instructions: number
   readonly tensor: number
-  readonly opcodes: ReadonlyMap<string, number>
+  readonly opcodes: Readonly<Record<string, number>>
 }
 
 const INSTRUCTION = /\/\*([0-9a-f]{4,5})\*\/\s+((?:@!?U?P\d+\s+)?[A-Z][A-Z0-9_.]*[^;]*);/g
@@ -74,9 +74,9 @@ export function tensorLoops(sass: string): Map<string, Loop[]> {
   return kernels
 }
 function mix(instructions: readonly string[]): Loop {
-  const opcodes = new Map<string, number>()
-  for (const instruction of instructions) opcodes.set(opcode(instruction), (opcodes.get(opcode(instruction)) ?? 0) + 1)
-  return { instructions: instructions.length, tensor: opcodes.get('HMMA') ?? 0, opcodes }
+  const opcodes: Record<string, number> = {}
+  for (const instruction of instructions) opcodes[opcode(instruction)] = (opcodes[opcode(instruction)] ?? 0) + 1
+  return { instructions: instructions.length, tensor: opcodes.HMMA ?? 0, opcodes }
 }
 
 /** The loop that does the common (plain) tile: the shortest of those with most products. The careful copies (edges, masks) have more beside them, or fewer. */
