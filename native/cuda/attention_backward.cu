@@ -39,7 +39,7 @@ struct Shared {
 
 // What is the same for the whole block and rarely asked: read from shared memory each time (volatile), it takes no register of the plain step.
 struct Block {
-  int ticket, end_head, first_tile, end_tile, plain_tile, plain_end;
+  int ticket, counters, end_counter, first_tile, end_tile, plain_tile, plain_end;
   int seen, seen_before, hidden;  // of documents, while they are looked at
 };
 static_assert(sizeof(Block) <= 48);
@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(kKeys * 2, 256 / (kKeys * 2)) attend_backward_
   // A warp's 32 values fill every other 8 bytes of 512; its second half takes the other ones first, so that no two lanes meet in a bank.
   const bool has_stat = threadIdx.x < 2 * kQueries, is_delta = threadIdx.x >= kQueries;
   const int column = threadIdx.x % kQueries, stat_to = is_delta * kQueries * 8 + column / 2 * 16 + ((column % 2 * 4) ^ (column / 16 % 2 * 8));
-  int head = kv_head * group;
+  const int head = kv_head * group;
   const int64_t start = (int64_t{first_tile} * kQueries * a.heads + head) * D;
   // From behind the last tile, in values; computed where it is wanted, which is rare.
   auto to_next_head = [&] { return D - int64_t{cold.end_tile - cold.first_tile} * kQueries * hidden(a.heads) * D; };
@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kKeys * 2, 256 / (kKeys * 2)) attend_backward_
 
   if (threadIdx.x == 0) {
     block.first_tile = first_tile, block.end_tile = end_tile, block.plain_tile = plain_tile, block.plain_end = plain_end;
-    block.end_head = head + group;
+    block.counters = counters, block.end_counter = (head + group) * counters;  // of a head; behind the last of this block's heads
   }
   const bool work = first_tile < end_tile;
   if (work) store_stat(stats, fetch(stage, a.rows - first_tile * kQueries, std::true_type{}));
@@ -161,7 +161,7 @@ __global__ void __launch_bounds__(kKeys * 2, 256 / (kKeys * 2)) attend_backward_
     float stat = 0.f;
     if (!kCareful || tile + 1 < cold.end_tile) {
       stat = fetch(other_stage, a.rows - (tile + 1) * kQueries, careful);
-    } else if (head + 1 < cold.end_head) {
+    } else if (counter + cold.counters < cold.end_counter) {  // there is another head
       const int64_t bytes = to_next_head() * 2;
       copy_q.from += bytes, copy_g.from += bytes, stat_from += a.rows - (cold.end_tile - cold.first_tile) * kQueries;
       stat = fetch(other_stage, a.rows - cold.first_tile * kQueries, careful);
@@ -263,14 +263,14 @@ __global__ void __launch_bounds__(kKeys * 2, 256 / (kKeys * 2)) attend_backward_
     stats = other_stats, other_stats = swap_stats;
   };
   if (work)
-    for (; head < cold.end_head; head++) {
+    while (counter < cold.end_counter) {  // for each head
       int tile = cold.first_tile;
       while (tile < cold.end_tile) {
         if (tile >= cold.plain_tile)
           for (; tile < cold.plain_end; tile++) step(tile, std::false_type{});
         step(tile++, std::true_type{});
       }
-      counter += counters - ceil_div(cold.end_tile - cold.first_tile, kPerCounter), dq_to += to_next_head();
+      counter += cold.counters - ceil_div(cold.end_tile - cold.first_tile, kPerCounter), dq_to += to_next_head();
     }
   __syncthreads();
   if (threadIdx.x == 0 && (kPerCounter == 1 || announce >= 0)) store_release(a.order + announce, key_tile + 1);

@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(kThreads, 2) attend_kernel(const Arguments arg
   const int plain = min(common > 0 ? common / kKTile : 0, a.columns / kKTile - 1);
   // Read again where they are wanted, which is rare: they are not worth registers.
   volatile int* const cold = begins + kQTile;
-  cold[warp * 3] = keys_from, cold[warp * 3 + 1] = plain, cold[warp * 3 + 2] = tiles;
+  if (lane == 0) cold[warp * 3] = keys_from, cold[warp * 3 + 1] = plain, cold[warp * 3 + 2] = tiles;
   auto cold_keys_from = [&] { return cold[thread_again() / 32 * 3]; };
   auto cold_plain = [&] { return cold[thread_again() / 32 * 3 + 1]; };
   auto cold_tiles = [&] { return cold[thread_again() / 32 * 3 + 2]; };
@@ -128,15 +128,15 @@ __global__ void __launch_bounds__(kThreads, 2) attend_kernel(const Arguments arg
       copy_k(next_buffer, a.columns - (j + 1) * kKTile);
     copy_commit();
   };
-  // False: a plain tile was left undone, because its scores are too far above the reference.
+  // False: a plain tile was left undone, because its scores are too far above the reference; or a careful one holds a NaN, and so will the next.
   auto tile_step = [&](int j, auto careful) {
     constexpr bool kCareful = decltype(careful)::value;
     uint32_t p[2][kKTile / 16][4];
     bool all_fit = true;
-    constexpr int kAtOnce = kCareful ? 1 : 2;  // row tiles that share a k fragment
+    constexpr int kAtOnce = kCareful ? 1 : 2;  // row tiles that share a k fragment; a careful step has no registers for two
 #pragma unroll
     for (int t0 = 0; t0 < 2; t0 += kAtOnce) {
-      if (t0 != 0 && hidden(t0) != t0) return false;
+      if (t0 != 0 && hidden(t0) != t0) return false;  // never; a branch keeps the compiler from working on both row tiles at once
       float score[kAtOnce][kKeyTiles][4] = {};
 #pragma unroll
       for (int b = 0; b < kBlocks; b++) {
@@ -183,14 +183,16 @@ __global__ void __launch_bounds__(kThreads, 2) attend_kernel(const Arguments arg
         }
         const float minus_top = kCareful && top[r] == -INFINITY ? 0.f : -top[r];
         new_sum[r] = sum[r];
+        uint32_t signs = 0;  // of p, which has none
 #pragma unroll
         for (int n = 0; n < kKeyTiles; n++) {
           const float x = exp2_fast(fmaf(at(r, n, 0), scale, minus_top)), y = exp2_fast(fmaf(at(r, n, 1), scale, minus_top));
           new_sum[r] += x + y;
-          p[r / 2][n / 2][n % 2 * 2 + r % 2] = pack(x, y);  // the layout of a result is that of a left operand
+          signs |= p[r / 2][n / 2][n % 2 * 2 + r % 2] = pack(x, y);  // the layout of a result is that of a left operand
         }
         fits = fits && new_sum[r] < kSumLimit;
-        if (kCareful || r == 3) fits = __all_sync(kAllLanes, fits);  // careful: row by row, which keeps the compiler from doing them all at once
+        if (kCareful) fits = fits && static_cast<int>(signs) >= 0;  // so p is rounded before the vote: else it is held in f32 beyond it, and spills
+        if (kCareful || r == 3) fits = __all_sync(kAllLanes, fits);  // careful: row by row, for the same reason
       }
       all_fit = all_fit && fits;
       if (!kCareful && !fits) return false;

@@ -11,6 +11,7 @@ template <int D>
 constexpr int kRowBytes = 2 * D;
 
 // The two ways in which the 32 lanes address the four 8x8 matrices of a 16x16 block: the second matrix is below the first, or to its right.
+// Not one order for all: an mma takes its right operand from two registers that are neighbours, and moves would cost more than the register saved.
 enum class Walk { kDownFirst, kRightFirst };
 template <int D>
 __device__ __forceinline__ uint32_t lane_offset(Walk walk, int lane) {
