@@ -33,7 +33,7 @@ struct Sizes {
   int rows, columns, heads, kv_heads, head_size;
   int64_t q_start, kv_start;  // positions of the first rows in the sequence
   const int32_t* starts;      // (C) position of the first token of a row's document, or null: 0
-  bool vectors;               // q, k, v and dO can be read four elements at a time
+  bool vectors;               // all tensors can be read and written four elements at a time
 
   __host__ __device__ int group() const { return heads / kv_heads; }
 };
@@ -185,22 +185,36 @@ __device__ __forceinline__ void add_product(Accumulator<kColumns>& acc, Shared<k
   }
 }
 
-// Calls f(row of the tile, element of the head, its place i, c in the accumulator) for all that is in the tensor.
+// Calls f(row of the tile, element of the head, i, c, n) for all of the accumulator that is in the tensor, where n (a constant as a type) elements from i, c on are
+// neighbours there: 4, so that memory is read and written in whole sectors, or 1 where rows do not allow it.
 template <int kColumns, class F>
-__device__ __forceinline__ void for_each_own(int rows, int c0, int head_size, F f) {
+__device__ __forceinline__ void for_each_own(int rows, int c0, const Sizes& s, F f) {
   const int thread = hidden(threadIdx.x), row0 = thread / kAcross * kEach, d0 = c0 + thread % kAcross * 4;
 #pragma unroll
   for (int i = 0; i < kEach; i++)
 #pragma unroll
-    for (int c = 0; c < kColumns / kAcross; c++)
-      if (const int d = d0 + c / 4 * kTile + c % 4; row0 + i < rows && d < head_size) f(row0 + i, d, i, c);
+    for (int c = 0; c < kColumns / kAcross; c += 4) {
+      const int row = row0 + i, d = d0 + c / 4 * kTile;
+      if (row >= rows || d >= s.head_size) continue;
+      if (s.vectors) {
+        f(row, d, i, c, std::integral_constant<int, 4>{});
+      } else {
+#pragma unroll
+        for (int e = 0; e < 4; e++)
+          if (d + e < s.head_size) f(row, d + e, i, c + e, std::integral_constant<int, 1>{});
+      }
+    }
 }
 // out = or += acc, for rows of one head of an f32 tensor.
 template <int kColumns>
-__device__ void write(float* first_row, int64_t stride, int rows, int c0, int head_size, const Accumulator<kColumns>& acc, bool first) {
-  for_each_own<kColumns>(rows, c0, head_size, [&](int row, int d, int i, int c) {
-    float& out = first_row[row * stride + d];
-    out = first ? acc[i][c] : out + acc[i][c];
+__device__ void write(float* first_row, int64_t stride, int rows, int c0, const Sizes& s, const Accumulator<kColumns>& acc, bool first) {
+  for_each_own<kColumns>(rows, c0, s, [&](int row, int d, int i, int c, auto count) {
+    constexpr int n = decltype(count)::value;
+    float x[n] = {};
+    if (!first) load<n>(first_row + row * stride + d, x);
+#pragma unroll
+    for (int e = 0; e < n; e++) x[e] += acc[i][c + e];
+    store<n>(first_row + row * stride + d, x);
   });
 }
 
@@ -251,7 +265,14 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kColumns>) attend_kernel(con
       sum[i] = load ? a.sum[statistics + row] : 0;
     }
     Accumulator<kColumns> acc = {};
-    if (!a.first) for_each_own<kColumns>(q.count, c0, D, [&](int row, int d, int i, int c) { acc[i][c] = a.acc[output + row * q.stride + d]; });
+    if (!a.first)
+      for_each_own<kColumns>(q.count, c0, s, [&](int row, int d, int i, int c, auto count) {
+        constexpr int n = decltype(count)::value;
+        float before[n];
+        load<n>(a.acc + output + row * q.stride + d, before);
+#pragma unroll
+        for (int e = 0; e < n; e++) acc[i][c + e] = before[e];
+      });
 
 #pragma unroll 1
     for (int key0 = 0; key0 < keys; key0 += kTile) {
@@ -281,9 +302,13 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kColumns>) attend_kernel(con
       add_product(acc, shared, rows_of(a.v, s.kv_heads, kv_head, D, key0, s.columns), c0, s);
     }
     // What a row that sees nothing had stays as it is, to the bit (-0 + 0 would be +0).
-    for_each_own<kColumns>(q.count, c0, D, [&](int row, int d, int i, int c) {
+    for_each_own<kColumns>(q.count, c0, s, [&](int row, int d, int i, int c, auto count) {
+      constexpr int n = decltype(count)::value;
       const bool sees = seen[row].from < seen[row].to;
-      if (a.first || sees) a.acc[output + row * q.stride + d] = sees ? acc[i][c] : 0;
+      float after[n];
+#pragma unroll
+      for (int e = 0; e < n; e++) after[e] = sees ? acc[i][c + e] : 0;
+      if (a.first || sees) store<n>(a.acc + output + row * q.stride + d, after);
     });
   }
   if (x > 0) return;
@@ -350,7 +375,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kColumns>) query_gradient_ke
       }
       add_product(dq, shared, k, c0, s);
     }
-    write<kColumns>(a.dq + (static_cast<int64_t>(row0) * s.heads + head) * D, q.stride, q.count, c0, D, dq, a.first_q);
+    write<kColumns>(a.dq + (static_cast<int64_t>(row0) * s.heads + head) * D, q.stride, q.count, c0, s, dq, a.first_q);
   }
 }
 
@@ -402,7 +427,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kColumns>) key_gradient_kern
         }
       }
     float* const out = kOfValues ? a.dv : a.dk;
-    write<kColumns>(out + (static_cast<int64_t>(key0) * s.kv_heads + kv_head) * D, k.stride, k.count, c0, D, gradient, a.first_kv);
+    write<kColumns>(out + (static_cast<int64_t>(key0) * s.kv_heads + kv_head) * D, k.stride, k.count, c0, s, gradient, a.first_kv);
   }
 }
 
@@ -415,6 +440,10 @@ Sizes sizes_of(const KernelCall& call, const void* starts) {
   s.q_start = call.integer(5), s.kv_start = call.integer(6), s.starts = static_cast<const int32_t*>(starts);
   FPDT_CHECK(s.kv_heads > 0 && s.heads % s.kv_heads == 0, s.heads << " heads do not share " << s.kv_heads << " kv heads evenly");
   return s;
+}
+template <class... T>
+bool vectors_fit(const Sizes& s, const T*... tensors) {
+  return (cuda::vectors_fit<4>(tensors, s.head_size) && ...);
 }
 unsigned tiles(int rows) { return static_cast<unsigned>(tiles_of(rows, kTile)); }
 
@@ -445,7 +474,7 @@ void attend_any(const KernelCall& call, const Launch& where) {
     a.acc = call.as<float>(0), a.max = a.acc + statistics * a.s.head_size, a.sum = a.max + statistics;
     a.first = call.integer(8) != 0;
     a.log2_scale = static_cast<float>(M_LOG2E / std::sqrt(static_cast<double>(a.s.head_size)));
-    a.s.vectors = vectors_fit<4>(a.q, a.s.head_size) && vectors_fit<4>(a.k, a.s.head_size) && vectors_fit<4>(a.v, a.s.head_size);
+    a.s.vectors = vectors_fit(a.s, a.q, a.k, a.v, a.acc);
     a.s.head_size <= 64 ? launch<T, 64>(a, where) : launch<T, 128>(a, where);
   });
 }
@@ -460,8 +489,7 @@ void attend_backward_any(const KernelCall& call, const Launch& where) {
     a.lse = call.as<const float>(7), a.delta = call.as<const float>(8);
     a.first_q = call.integer(8) != 0, a.first_kv = call.integer(9) != 0;
     a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(a.s.head_size)));
-    a.s.vectors = vectors_fit<4>(a.q, a.s.head_size) && vectors_fit<4>(a.k, a.s.head_size) && vectors_fit<4>(a.v, a.s.head_size) &&
-                  vectors_fit<4>(a.dout, a.s.head_size);
+    a.s.vectors = vectors_fit(a.s, a.q, a.k, a.v, a.dout, a.dq, a.dk, a.dv);
     a.s.head_size <= 64 ? launch<T, 64>(a, where) : launch<T, 128>(a, where);
   });
 }
