@@ -13,6 +13,7 @@ namespace fpdt {
 namespace {
 
 constexpr std::chrono::milliseconds kLook{2};  // between two looks at what is under way: 16 lanes take 1 % of a core
+constexpr double kMostAheadNs = 50e6;          // of work under way: a cancel waits for it, and a device needs far less to stay busy
 
 }  // namespace
 
@@ -29,6 +30,8 @@ struct Executor::Lane {
   }
   bool ended() const { return issued == entries.size(); }
   size_t under_way() const { return issued - done; }
+  // How long an entry took when it last ran; 0 before that.
+  double took_ns(size_t position) const { return times[2 * position + 1] - times[2 * position]; }
 
   const int rank;
   const std::vector<uint32_t>& entries;
@@ -41,6 +44,7 @@ struct Executor::Lane {
   std::vector<void* const*> peers;               // operands of every rank, for the current collective
   // Positions among `entries`: taken <= done <= issued.
   size_t issued = 0, done = 0, taken = 0;
+  double ahead_ns = 0;                           // what is under way took when it last ran
   bool active = false;                           // outside the lock, with the stream
   std::condition_variable woken;                 // there is something to start, or an end to it all
   std::thread thread;
@@ -160,9 +164,9 @@ uint64_t Executor::allocations_during_runs() const {
 void Executor::serve(Lane& lane) {
   std::unique_lock lock(mutex_);
   for (;;) {
-    if (lane.under_way() < ahead_ && may_start(lane)) {
+    if (has_room(lane) && may_start(lane)) {
       start(lane, lock);
-    } else if (lane.under_way() == ahead_ || (lane.under_way() && is_through(lane))) {
+    } else if (!has_room(lane) || (lane.under_way() && is_through(lane))) {
       retire(lane, lock);
     } else if (lane.under_way()) {
       const Event& oldest = *lane.ends[lane.done % ahead_];
@@ -185,6 +189,9 @@ void Executor::wake_startable(int rank) {
   for (int stream = 0; stream < kStreams; stream++)
     if (Lane* lane = lane_of(rank, stream); lane && may_start(*lane)) lane->woken.notify_one();
 }
+
+// Two are always let under way, so that the device has the next one when it ends the first.
+bool Executor::has_room(const Lane& lane) const { return lane.under_way() < std::min<size_t>(ahead_, 2) || (lane.under_way() < ahead_ && lane.ahead_ns < kMostAheadNs); }
 
 // Nothing more of this lane will start in this run.
 bool Executor::is_through(const Lane& lane) const { return !running_ || failure_ || lane.ended() || lane.entries[lane.issued] >= limit_; }
@@ -217,6 +224,7 @@ void Executor::start(Lane& lane, std::unique_lock<std::mutex>& lock) {
   if (error) fail(lane, entry, error);
   if (issued) {
     lane.issued++;
+    lane.ahead_ns += lane.took_ns(position);
     wake_startable(lane.rank);
   } else {
     drain(lane, lock);
@@ -230,6 +238,7 @@ void Executor::retire(Lane& lane, std::unique_lock<std::mutex>& lock) {
   const size_t position = lane.done;
   const Event& begin = *lane.begins[position % ahead_];
   const Event& end = *lane.ends[position % ahead_];
+  const double ahead_ns = lane.ahead_ns - lane.took_ns(position);
   lane.active = true;
   lock.unlock();
   std::exception_ptr error;
@@ -247,8 +256,10 @@ void Executor::retire(Lane& lane, std::unique_lock<std::mutex>& lock) {
     fail(lane, lane.entries[position], error);
     drain(lane, lock);
     lane.issued = lane.done;  // what was issued behind it is lost with it
+    lane.ahead_ns = 0;
   } else {
     lane.done++;
+    lane.ahead_ns = lane.under_way() ? ahead_ns : 0;
   }
   lane.active = false;
   finish_if_done(lock);

@@ -8,9 +8,9 @@
 //   rank 1  compute     [norm 0]  ...           one program, the same entries
 //
 // A lane starts its next entry when (a) the entry lies below the limit, (b) the entries it waits for have been issued on
-// their streams, and (c) fewer than Backend::issue_ahead of its own are under way; then the stream waits for their events. No
-// lane ever blocks another in any other way, and waits point backwards, so the lowest entry that has not run can always run:
-// there is no deadlock.
+// their streams, and (c) fewer than Backend::issue_ahead of its own are under way, and no more than a cancel may wait for; then
+// the stream waits for their events. No lane ever blocks another in any other way, and waits point backwards, so the lowest entry
+// that has not run can always run: there is no deadlock.
 //
 // Stop, step and cancel are one thing: a limit, the same for all ranks. `cancel` lowers it to just above the highest entry
 // started anywhere, so that when the run ends all entries up to some n are done on every rank and none above n has begun.
@@ -86,6 +86,7 @@ class Executor {
   void close();
   void serve(Lane& lane);
   void wake_startable(int rank);
+  bool has_room(const Lane& lane) const;
   bool is_through(const Lane& lane) const;
   bool may_start(const Lane& lane) const;
   void start(Lane& lane, std::unique_lock<std::mutex>& lock);

@@ -279,6 +279,32 @@ describe('queues that lag', () => {
   })
 })
 
+describe('cancel', () => {
+  it('waits for as much as was issued ahead: 64 ops the first time, later for some 50 ms of them', async () => {
+    emulator.configure({ policy: 'lazy' })
+    const elements = 1 << 18
+    const long = kernel('round', [onDevice(0, 2 * elements), onDevice(2 * elements, 4 * elements)], [elements]) // some ms each
+    const executor = open().load(
+      program(
+        1,
+        { device: 6 * elements },
+        Array.from({ length: 100 }, () => long),
+      ),
+    )
+    const stopped: number[] = []
+    for (let step = 0; step < 2; step++) {
+      executor.reset()
+      const run = executor.run(undefined, STEP)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      executor.cancel()
+      stopped.push((await run).reached)
+      await executor.run(undefined, STEP)
+    }
+    expect(stopped[0]).toBeGreaterThanOrEqual(63)
+    expect(stopped[1]).toBeLessThan(50)
+  })
+})
+
 describe('several GPUs', () => {
   it('sum what their peers hold in rank order, as the CPU does', async () => {
     emulator.configure({ devices: 2 })
