@@ -9,6 +9,7 @@
  *   failed         run after a failed run, without `reset`          closed    used after `close`
  *   stopped        closed during a run                              token     a token or label outside the vocabulary
  *   disk_full      the disk tier's folder has not that much free    disk      its file cannot be made, read or written
+ *   device_lost    a GPU's context is gone, and all that was in its memory: the process must be started anew
  *   native         all else
  */
 import { createRequire } from 'node:module'
