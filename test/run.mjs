@@ -35,7 +35,7 @@ const suites = {
   cuda: {
     needs: 'nvcc, which is installed where there is none',
     files: ['test/cuda/', ...KERNELS.map((name) => `test/backend/${name}.test.ts`)],
-    minutes: 20,
+    minutes: 28,
     together: 2,
     apart: true,
     stages: ['ts', 'emulator'],

@@ -1,9 +1,16 @@
 /**
  * For suites that need an emulated GPU, whatever the machine has: to be imported before anything that imports @fpdt/native. Makes it load the addon that is
- * linked with the emulator; `emulator` steers the emulator of this process and reads its report (emulator/runtime/control.h says the words).
+ * linked with the emulator; `emulator` steers the emulator of this process and reads its report (emulator/runtime/control.h says the words). Throws where
+ * another addon is loaded: its report would be empty, and tests that look for faults there would pass.
  */
 process.env.FPDT_NATIVE ??= new URL('../../native/build/fpdt-emulated.node', import.meta.url).pathname
 const { control } = await import('./emulator/index.js')
+const { cudaDevices } = await import('@fpdt/native')
+cudaDevices()
+if (Object.keys((control({ report: true }) as Report).calls).length === 0)
+  throw new Error(
+    `${process.env.FPDT_NATIVE} made no CUDA call of the emulator that emulator.node steers: FPDT_NATIVE and FPDT_EMULATOR_ADDON must be of one build`,
+  )
 
 export interface EmulatedDevice {
   readonly name?: string
@@ -16,27 +23,30 @@ export interface EmulatedDevice {
 export interface Configuration {
   readonly seed?: number
   readonly policy?: 'prompt' | 'lazy' | 'eager' | 'random' | null
+  readonly checks?: readonly ('order' | 'race' | 'initialised' | 'banks' | 'sectors')[]
+  /** That run the blocks of one kernel. */
+  readonly threads?: number
   /** As cudaDriverGetVersion says it; 0 = none is installed. */
   readonly driver?: number
   readonly devices?: number | readonly EmulatedDevice[]
 }
-/** A fault in the nth call of a function of CUDA, from now on. */
-export interface Plant {
-  readonly call: string
-  readonly nth: number
-  readonly what: 'drop' | 'shorten' | 'swap' | 'late' | 'fail'
-}
+/** From now on: a fault in the nth call of a function of CUDA, or in the nth place of the PTX of kernels that matches. */
+export type Plant =
+  | { readonly call: string; readonly nth: number; readonly what: 'drop' | 'shorten' | 'swap' | 'late' | 'fail' }
+  | { readonly ptx: string; readonly find: string; readonly replace: string; readonly nth?: number }
 export interface Report {
   readonly faults: readonly string[]
   /** Ops that touch the same bytes, with nothing that orders them. */
   readonly unordered: readonly string[]
   readonly notes: readonly string[]
   readonly calls: Readonly<Record<string, number>>
+  readonly launches: Readonly<Record<string, number>>
   readonly default_stream_ops: number
   readonly devices: readonly { readonly used: number; readonly peak: number; readonly total: number }[]
   readonly pinned: number
   readonly pending: number
-  readonly plants: readonly { readonly used?: boolean }[]
+  readonly plants: readonly { readonly used?: boolean; readonly applied?: number }[]
+  readonly seed: number
 }
 
 export const emulator = {

@@ -8,20 +8,20 @@ import { ARCHITECTURES } from './figures/compile.js'
 import { documentPath, figuresDocument, REGISTER_FILE, shareOf, TENSOR_KERNELS } from './figures/document.js'
 import { type Compiled, compileAll, dynamicShared } from './figures/kernels.js'
 import { plainLoop, resources, shortName, spills, tensorLoops } from './figures/parse.js'
-import { findToolkit } from './figures/toolkit.js'
+import { requireToolkit } from './figures/toolkit.js'
 
-const toolkit = findToolkit()
+const toolkit = requireToolkit()
 /** From an empty cache, two compilers at a time. */
 const MOST_MINUTES = 12
 /** Bytes of shared memory that a block may have, and a multiprocessor has in all (CUDA programming guide, compute capabilities); 1 KB of each block is the system's. */
 const SHARED_OF_BLOCK: Readonly<Record<number, number>> = { 80: 163, 86: 99, 89: 99, 90: 227, 100: 227, 120: 99 }
 
-describe.skipIf(!toolkit)(`CUDA kernels as nvcc ${toolkit?.version ?? 'would compile them'}`, () => {
+describe(`CUDA kernels as nvcc ${toolkit.version}`, () => {
   let compiled: Compiled = { figures: [], warnings: [] }
   let dynamic: ReadonlyMap<string, number> = new Map()
   beforeAll(async () => {
-    compiled = await compileAll(toolkit!)
-    dynamic = await dynamicShared(toolkit!)
+    compiled = await compileAll(toolkit)
+    dynamic = await dynamicShared(toolkit)
   }, MOST_MINUTES * 60_000)
 
   it('compile without a warning, spill or local memory, for every architecture', () => {
@@ -54,8 +54,8 @@ describe.skipIf(!toolkit)(`CUDA kernels as nvcc ${toolkit?.version ?? 'would com
   })
   it('are as FIGURES.md says', async ({ skip }) => {
     const [, written] = /nvcc ([\d.]+)/.exec(existsSync(documentPath) ? readFileSync(documentPath, 'utf8') : '') ?? []
-    if (process.env.CI && written !== toolkit!.version) skip(`FIGURES.md is of nvcc ${written}; of ${toolkit!.version} only the bounds are checked`)
-    await expect(figuresDocument(toolkit!.version, compiled.figures, dynamic)).toMatchFileSnapshot(documentPath)
+    if (process.env.CI && written !== toolkit.version) skip(`FIGURES.md is of nvcc ${written}; of ${toolkit.version} only the bounds are checked`)
+    await expect(figuresDocument(toolkit.version, compiled.figures, dynamic)).toMatchFileSnapshot(documentPath)
   })
 })
 

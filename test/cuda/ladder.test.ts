@@ -12,14 +12,14 @@ import { numbers, random, UNIT } from '../backend/reference/tensor.js'
 import { type CheckOptions, Module, type Report } from './emulator/index.js'
 import { machineCode, ptxOf } from './figures/compile.js'
 import { plainLoop, resources, tensorLoops } from './figures/parse.js'
-import { findToolkit, root } from './figures/toolkit.js'
+import { requireToolkit, root } from './figures/toolkit.js'
 import { faultOf } from './fixtures/ptx.js'
 
 const LESSONS = ['1_naive', '2_online_softmax', '3_tiled', '4_tensor_core'] as const
 type Lesson = (typeof LESSONS)[number]
 const folder = join(root, 'native/ladder/attention')
 const source = (lesson: Lesson): string => join(folder, `${lesson}.cu`)
-const toolkit = findToolkit()
+const toolkit = requireToolkit()
 /** Rows of a block, in every lesson. */
 const ROWS = 64
 
@@ -115,10 +115,10 @@ function expectAttention(lesson: Lesson, c: Case, { acc, max, sum }: State): voi
 
 const CHECKS: CheckOptions = { races: true, initialised: true }
 
-describe.skipIf(!toolkit).each(LESSONS)('lesson %s', (lesson) => {
+describe.each(LESSONS)('lesson %s', (lesson) => {
   let module: Promise<Module> | undefined
   const compiled = (): Promise<Module> => {
-    module ??= ptxOf(toolkit!, source(lesson)).then((ptx) => new Module(ptx))
+    module ??= ptxOf(toolkit, source(lesson)).then((ptx) => new Module(ptx))
     return module
   }
 
@@ -136,9 +136,9 @@ describe.skipIf(!toolkit).each(LESSONS)('lesson %s', (lesson) => {
   })
 })
 
-describe.skipIf(!toolkit)('the checks that lessons pass', () => {
+describe('the checks that lessons pass', () => {
   it.each(['3_tiled', '4_tensor_core'] as const)('find each barrier of %s that is left out', { timeout: 240_000 }, async (lesson) => {
-    const ptx = await ptxOf(toolkit!, source(lesson))
+    const ptx = await ptxOf(toolkit, source(lesson))
     const barriers = [...ptx.matchAll(/^\s*(bar\.sync|barrier\.sync)\b.*$/gm)]
     expect(barriers.length).toBeGreaterThanOrEqual(2)
     for (const { 0: line, index } of barriers) {
@@ -147,12 +147,12 @@ describe.skipIf(!toolkit)('the checks that lessons pass', () => {
       const faults = [64, 37, 128, 100].map(
         (headSize) => faultOf(() => attend(without, { rows: 64, columns: 128, heads: 1, headSize, qStart: 128, kvStart: 0, seed: 1 }, 64, CHECKS)).kind,
       )
-      expect(new Set(faults), line).not.toEqual(new Set(['none']))
+      expect(faults, line).toContainEqual(expect.stringMatching(/^(race|uninitialised)$/))
     }
   })
 })
 
-describe.skipIf(!toolkit)('the table of figures', () => {
+describe('the table of figures', () => {
   const measured: Case = { rows: ROWS, columns: 256, heads: 1, headSize: 64, qStart: 255, kvStart: 0, seed: 1 }
   const scores = measured.rows * measured.columns
 
@@ -173,11 +173,11 @@ describe.skipIf(!toolkit)('the table of figures', () => {
     const path = join(folder, 'README.md')
     const readme = readFileSync(path, 'utf8')
     const written = /nvcc ([\d.]+)/.exec(readme)?.[1]
-    if (process.env.CI && written !== toolkit!.version) skip(`it is of nvcc ${written}`)
+    if (process.env.CI && written !== toolkit.version) skip(`it is of nvcc ${written}`)
     const rows: string[] = []
     for (const lesson of LESSONS) {
-      const { cubin } = await machineCode(toolkit!, source(lesson), 80)
-      const [usage, elf, sass] = (await Promise.all(['-res-usage', '-elf', '-sass'].map((what) => toolkit!.run('cuobjdump', what, cubin)))) as [
+      const { cubin } = await machineCode(toolkit, source(lesson), 80)
+      const [usage, elf, sass] = (await Promise.all(['-res-usage', '-elf', '-sass'].map((what) => toolkit.run('cuobjdump', what, cubin)))) as [
         string,
         string,
         string,
@@ -187,7 +187,7 @@ describe.skipIf(!toolkit)('the table of figures', () => {
       const loops = tensorLoops(sass).get('attend') ?? []
       // Of lesson 4's loops, those for D up to 64 have fewer products; the shorter one copies 16 bytes at a time.
       const loop = plainLoop(loops.filter(({ tensor }) => tensor === Math.min(...loops.map((x) => x.tensor))))
-      const module = new Module(await ptxOf(toolkit!, source(lesson)))
+      const module = new Module(await ptxOf(toolkit, source(lesson)))
       const { report } = attend(module, measured, 0, { sectors: true, banks: true })
       const sum = (sites: readonly { readonly taken: number }[]): number => sites.reduce((total, { taken }) => total + taken, 0)
       for (const { taken, fewest, line } of report.banks) expect(taken, `bank conflicts in line ${line} of the PTX of ${lesson}`).toBe(fewest)
@@ -198,7 +198,7 @@ describe.skipIf(!toolkit)('the table of figures', () => {
     }
     const heading =
       '| lesson | threads | registers | shared memory, bytes | sectors a score | thread instructions a score | tensor-core share |\n|---|---|---|---|---|---|---|'
-    const table = `${heading}\n${rows.join('\n')}\n\nRegisters, shared memory and share as nvcc ${toolkit!.version} has them.`
+    const table = `${heading}\n${rows.join('\n')}\n\nRegisters, shared memory and share as nvcc ${toolkit.version} has them.`
     await expect(readme.replace(/(?<=<!-- figures -->\n)[\s\S]*(?=<!-- \/figures -->)/, `${table}\n`)).toMatchFileSnapshot(path)
   })
 })

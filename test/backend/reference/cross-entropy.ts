@@ -12,7 +12,7 @@ export function crossEntropy(
     const label = labels[t] as number
     if (label === -1) continue
     const row = logits.subarray(t * vocabulary, (t + 1) * vocabulary)
-    const most = Math.max(...row)
+    const most = row.reduce((a, b) => Math.max(a, b)) // a real vocabulary is more arguments than a call takes
     const sum = row.reduce((total, x) => total + Math.exp(x - most), 0)
     loss += (Math.log(sum) + most - (row[label] as number)) * inverseValid
     row.forEach((x, i) => {

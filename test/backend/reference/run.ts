@@ -17,6 +17,10 @@ const MOST_RUNS = Number(process.env.FPDT_TEST_RUNS ?? Number.POSITIVE_INFINITY)
 export const runsOf = (runs: number): number => Math.max(1, Math.min(runs, MOST_RUNS))
 fc.configureGlobal({ numRuns: runsOf(100) })
 
+/** The emulator, where FPDT_NATIVE names the addon that is linked with it. */
+const emulated = BACKEND === 'cuda' && /emulated\.node$/.test(process.env.FPDT_NATIVE ?? '') ? await import('../../cuda/kernel-checks.js') : undefined
+emulated?.checkKernels()
+
 /** Paths that this processor has; a GPU has one. */
 export const PATHS =
   BACKEND === 'cuda'
@@ -29,7 +33,7 @@ export const PATHS =
           return false
         }
       })
-/** On a GPU, where there are none, the second run shows that the first one's bits were no accident. */
+/** On a GPU, where there are none, the second run shows that the first one's bits were no accident; on an emulated one its blocks and warps go in another order. */
 const THREADS = BACKEND === 'cuda' ? [1, 1] : [1, 2, 3]
 
 /** By role; a missing optional operand is left out. */
@@ -66,7 +70,8 @@ export function run<O extends Operands>(kernel: Kernel, numbers: Readonly<Record
 
 /** `run` with 1, 2 and 3 threads, on a GPU twice: all operands must end with the same bits, which it returns. */
 export function runOnThreads<O extends Operands>(kernel: Kernel, numbers: Readonly<Record<string, number>>, operands: O, options: RunOptions = {}): O {
-  const [one, ...others] = THREADS.map((threads) => run(kernel, numbers, operands, { ...options, threads }))
+  const again = (i: number, act: () => O): O => (emulated && i > 0 ? emulated.inAnotherOrder(act) : act())
+  const [one, ...others] = THREADS.map((threads, i) => again(i, () => run(kernel, numbers, operands, { ...options, threads })))
   for (const other of others)
     for (const role of Object.keys(operands))
       expect(bits(other[role] as Memory).equals(bits((one as O)[role] as Memory)), `${role} has the same bits on any number of threads, and again`).toBe(true)

@@ -33,6 +33,13 @@ const find = (program: string): string | undefined =>
     .map((folder) => join(folder, program))
     .find((path) => existsSync(path))
 
+/** For suites that cannot do without nvcc: without it they fail, and say how to get it. */
+export function requireToolkit(): Toolkit {
+  const toolkit = findToolkit()
+  if (!toolkit) throw new Error('there is no nvcc: neither on PATH nor in CUDA_HOME, /usr/local/cuda* or .venv, where npm run test:cuda installs it')
+  return toolkit
+}
+
 /** undefined: there is no nvcc, which is normal. No disassembler beside an nvcc is an error, in words. */
 export function findToolkit(): Toolkit | undefined {
   const nvcc = find('nvcc')

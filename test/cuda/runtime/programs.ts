@@ -1,28 +1,15 @@
 /** Compiles the CUDA programs of this folder, links them with the emulator in place of libcudart, and runs them. */
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { delimiter, dirname, join } from 'node:path'
+import { dirname, join } from 'node:path'
+import { requireToolkit } from '../figures/toolkit.js'
 
 const here = new URL('.', import.meta.url).pathname
 const library = process.env.FPDT_EMULATOR_ADDON ? dirname(process.env.FPDT_EMULATOR_ADDON) : new URL('../../../native/build/emulator', import.meta.url).pathname
 
-/** nvcc, where cmake/cuda.cmake looks for it, or undefined. */
-function findNvcc(): string | undefined {
-  const toolkits = existsSync('/usr/local') ? readdirSync('/usr/local').filter((name) => /^cuda(-|$)/.test(name)) : []
-  const folders = [
-    ...[process.env.CUDA_HOME, process.env.CUDA_PATH].flatMap((home) => (home ? [join(home, 'bin')] : [])),
-    ...(process.env.PATH ?? '').split(delimiter),
-    ...toolkits
-      .sort()
-      .reverse()
-      .map((name) => `/usr/local/${name}/bin`),
-  ]
-  return folders.map((folder) => join(folder, 'nvcc')).find((path) => existsSync(path))
-}
-export const nvcc = findNvcc()
-/** For the name of a suite that needs it. */
-export const words = nvcc ? '' : ' (skipped: no nvcc)'
+export const { nvcc } = requireToolkit()
+export const words = '' // for the names of suites: nothing is skipped
 
 /** What control.h says of a report; what these tests read of it. */
 export interface Report {
@@ -53,7 +40,6 @@ export class Programs {
 
   /** Compiles `source` of this folder with PTX of compute_80, or with the flags given; returns the program's path. */
   build(source: string, name = source, flags: readonly string[] = ['-gencode', 'arch=compute_80,code=compute_80', '-Xfatbin', '-compress=false']): string {
-    if (!nvcc) throw new Error('there is no nvcc')
     const program = join(this.#folder, name.replace(/\W/g, '-'))
     const compiled = ['-std=c++20', '-Werror', 'all-warnings', ...flags, '-c', join(here, source), '-o', `${program}.o`]
     execFileSync(nvcc, compiled, { stdio: ['ignore', 'ignore', 'inherit'] })
