@@ -148,7 +148,7 @@ void layerNormBackward(const KernelCall& call, const Launch& launch) {
     with_vectors<kN>(fit, [&](auto n) {
       with_lines(width, 2 * width, launch, [&](auto lines, int bytes) {
         const auto kernel = layer_norm_slice_backward<lines, n, T, H>;
-        allow_shared(kernel, bytes, "layerNormBackward");
+        allow_shared(kernel, bytes, launch, "layerNormBackward");
         kernel<<<sums.slices, kSliceThreads, bytes, launch.stream>>>(dx, sums.partial, dout, x, weight, residual, rows, width, eps);
         check_launch("layerNormBackward");
       });

@@ -111,7 +111,7 @@ void normBackward(const KernelCall& call, const Launch& launch) {
     with_vectors<kN>(fit, [&](auto n) {
       with_lines(width, width, launch, [&](auto lines, int bytes) {
         const auto kernel = norm_slice_backward<lines, n, T, H>;
-        allow_shared(kernel, bytes, "normBackward");
+        allow_shared(kernel, bytes, launch, "normBackward");
         kernel<<<sums.slices, kSliceThreads, bytes, launch.stream>>>(dx, sums.partial, dout, x, weight, residual, rows, width, eps);
         check_launch("normBackward");
       });

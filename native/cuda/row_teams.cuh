@@ -50,7 +50,6 @@ void with_team(int64_t rows, int64_t vectors, Body&& body) {
 inline constexpr int kSliceThreads = 512;
 enum class Lines { team, block, workspace };  // a line for each warp; one for the block; none in shared memory
 
-
 // Calls row(row, line, fresh) for the slice's rows, each by its team: it adds numbers to the columns of `line`, or writes them where `fresh`.
 template <Lines kLines, class Row>
 __device__ __forceinline__ void sum_slice(float* partial, float* lines, int64_t rows, int64_t columns, Row&& row_sums) {
@@ -77,12 +76,14 @@ __device__ __forceinline__ void sum_slice(float* partial, float* lines, int64_t 
   }
 }
 
+// Bytes of a block's shared memory that lines may have: the rest is left for what reductions keep there.
+inline int shared_for_lines(const Launch& launch) { return launch.shared_per_block - 1024; }
+
 // body(lines, bytes of shared memory) for the most lines that fit.
 template <class Body>
 void with_lines(int64_t width, int64_t columns, const Launch& launch, Body&& body) {
-  constexpr int64_t kStatic = 1024;  // left for what reductions keep in shared memory
   constexpr int64_t kWarpColumns = 1024;
-  const int64_t line = sizeof(float) * columns, room = launch.shared_per_block - kStatic;
+  const int64_t line = sizeof(float) * columns, room = shared_for_lines(launch);
   if (width <= kWarpColumns && kSliceThreads / kWarp * line <= room)
     body(std::integral_constant<Lines, Lines::team>{}, static_cast<int>(kSliceThreads / kWarp * line));
   else if (line <= room)
@@ -91,11 +92,12 @@ void with_lines(int64_t width, int64_t columns, const Launch& launch, Body&& bod
     body(std::integral_constant<Lines, Lines::workspace>{}, 0);
 }
 
-// A kernel may have more than 48 KiB of shared memory only where it says so.
+// A block may have more than 48 KiB of shared memory, of lines and of reductions together, only where its kernel says so. What is said is all that a GPU
+// allows, not `bytes`: ranks that share a GPU share what is said, and launch rows of different widths at the same time.
 template <class Function>
-void allow_shared(Function* function, int bytes, const char* name) {
-  constexpr int kAlways = 48 << 10;
-  if (bytes > kAlways) check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes), name);
+void allow_shared(Function* function, int bytes, const Launch& launch, const char* name) {
+  constexpr int kAlways = 32 << 10;  // and no reduction keeps 16 KiB
+  if (bytes > kAlways) check(cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_for_lines(launch)), name);
 }
 
 // line[0 .. N) += x, or = x.

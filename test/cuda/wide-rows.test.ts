@@ -27,12 +27,19 @@ const [OF_ROW, OF_COLUMN] = [sums(16), sums(64)]
 
 describe.each(DTYPES)('in $dtype, hidden state $hidden', ({ dtype, hidden }) => {
   const flags = flagsOf({ dtype, hidden })
-  // A block a row, with vectors and without; lines beyond the 48 KiB that need no asking; those of LayerNorm, then of RMSNorm too, that only the workspace holds.
+  // A block a row, with vectors and without; lines beyond the 48 KiB that need no asking, or so near (6081 to 6144 columns of LayerNorm, 12 225 to 12 288 of
+  // RMSNorm) that they are beyond with what reductions keep; lines of LayerNorm, then of RMSNorm too, that only the workspace holds.
   it.each([
     [40, 1000],
     [2, 4096],
     [35, 1301],
+    [1, 6080],
+    [1, 6081],
+    [2, 6144],
     [2, 7000],
+    [1, 12_224],
+    [1, 12_225],
+    [2, 12_288],
     [1, 13_000],
     [1, 16_201],
   ])('norms %i rows of %i', (rows, width) => {
