@@ -5,18 +5,18 @@
  */
 import './emulated.js'
 import { beforeEach, describe, expect, it } from 'vitest'
-import { type AttentionSizes, attention, attentionBackward, rowSums } from '../backend/reference/attention.js'
+import { attention, attentionBackward, rowSums } from '../backend/reference/attention.js'
 import { numbers, poison, random, UNIT } from '../backend/reference/tensor.js'
-import { emulator } from './emulated.js'
+import { emulator, type Plant } from './emulated.js'
 
 process.env.FPDT_TEST_BACKEND = 'cuda'
 const { bits, expectWithin, run } = await import('../backend/reference/run.js')
 
 /** Key tiles of 128: four whole ones and one of 8 keys. All rows see all of the first tiles, and some of the last two. */
-const sizesOf = (headSize: number): AttentionSizes => ({ rows: 520, columns: 520, heads: 2, kvHeads: 1, headSize, qStart: 0, kvStart: 0 })
+const sizesOf = (headSize: number) => ({ rows: 520, columns: 520, heads: 2, kvHeads: 1, headSize, qStart: 0, kvStart: 0 })
 const SEEDS = [0, 1, 2, 3]
 
-function caseOf(sizes: AttentionSizes) {
+function caseOf(sizes: ReturnType<typeof sizesOf>) {
   const { rows, columns, heads, kvHeads, headSize } = sizes
   const [q, dO] = [1, 4].map((seed) => random(seed, rows * heads * headSize, 'bf16')) as [Uint16Array, Uint16Array]
   const [k, v] = [2, 3].map((seed) => random(seed, columns * kvHeads * headSize, 'bf16')) as [Uint16Array, Uint16Array]
@@ -68,4 +68,78 @@ describe.each([64, 128])('the sum over key tiles, heads of %i', (headSize) => {
         .map(([, count]) => count),
     ).toEqual([1 + SEEDS.length])
   })
+})
+
+type Change = Omit<Extract<Plant, { ptx: string }>, 'ptx'>
+const KERNEL = 'attend_backward_kernelILi64ELi128ELi64'
+/** Every match in turn: what is replaced matches no longer, and the first that does is the next. */
+const each = (times: number, change: Change): Change[] => Array.from({ length: times }, () => change)
+
+/**
+ * Atomics never race, whatever order they come in. A load, an addition and a store do, and may take their place here, where nobody else adds meanwhile: so the
+ * race check judges the order itself. A plain step and a careful one add 16 values of a thread.
+ */
+const added = each(32, {
+  find: 'atom\\.global\\.add\\.f32\\s+(%f\\d+), (\\[%rd\\d+\\]), (%f\\d+);',
+  replace: 'ld.global.f32 $1, $2; add.f32 $1, $1, $3; st.global.f32 $2, $1;',
+})
+const RACE = /^race: global-memory race .*no release and acquire order the blocks/
+const broken: readonly { readonly what: string; readonly changes: readonly Change[]; readonly fault: RegExp }[] = [
+  {
+    what: 'a block does not wait for its turn',
+    changes: [...added, ...each(2, { find: 'vote\\.sync\\.all\\.pred\\s+(%p\\d+), %p\\d+, (%r\\d+);', replace: 'setp.eq.s32 $1, $2, $2;' })],
+    fault: RACE,
+  },
+  {
+    what: 'a relaxed load sees that it is its turn',
+    changes: [...added, ...each(2, { find: 'ld\\.acquire\\.gpu', replace: 'ld.relaxed.gpu' })],
+    fault: RACE,
+  },
+  {
+    // Five tell what a block of documents skips, three what it added.
+    what: 'a relaxed store tells that a tile is added',
+    changes: [...added, ...each(8, { find: 'st\\.release\\.gpu', replace: 'st.relaxed.gpu' })],
+    fault: RACE,
+  },
+  // Behind the barriers that are left out other warps may still be adding when a thread tells that the block has. Those in the loop also guard the tiles.
+  { what: 'the barrier before a plain step tells is missing', changes: [{ find: 'bar\\.sync \\s*0;', replace: '', nth: 5 }], fault: /^(race|uninitialised): / },
+  {
+    what: 'the barrier before a careful step tells is missing',
+    changes: [{ find: 'bar\\.sync \\s*0;', replace: '', nth: 7 }],
+    fault: /^(race|uninitialised): /,
+  },
+  {
+    what: 'the barrier before the last tile is told is missing',
+    changes: [...added, { find: 'bar\\.sync \\s*0;', replace: '', nth: 9 }],
+    fault: RACE,
+  },
+]
+
+describe('the order of blocks', () => {
+  const { back, expectRight } = caseOf(sizesOf(64))
+  const plant = (changes: readonly Change[]): void => emulator.plant(...changes.map((change) => ({ ptx: KERNEL, ...change })))
+  const expectPlanted = (changes: readonly Change[]): void => expect(emulator.report().plants.map(({ applied }) => applied)).toEqual(changes.map(() => 1))
+
+  it('lets them add without atomics', { timeout: 240_000 }, () => {
+    plant(added)
+    for (const seed of SEEDS) expectRight(back(4, seed))
+    expectPlanted(added)
+    expect(emulator.report().faults).toEqual([])
+  })
+  it('is what makes the bits of atomics the same', { timeout: 240_000 }, () => {
+    const alone = back(1, 0)
+    const changes = broken[0]!.changes.slice(added.length)
+    plant(changes)
+    expect(SEEDS.some((seed) => !bits(back(4, seed).dq).equals(bits(alone.dq)))).toBe(true)
+    expectPlanted(changes)
+  })
+  for (const { what, changes, fault } of broken)
+    it(`is missed where ${what}`, { timeout: 240_000 }, () => {
+      plant(changes)
+      expect(() => {
+        for (const seed of SEEDS) back(4, seed)
+      }).toThrow(/launch failure/)
+      expectPlanted(changes)
+      expect(emulator.report().faults).toEqual([expect.stringMatching(fault)])
+    })
 })

@@ -1,5 +1,5 @@
 /**
- * How elementwise kernels, norms and losses touch memory, counted by the emulator instruction by instruction: at shapes whose rows begin at multiples of
+ * How kernels touch memory, counted by the emulator instruction by instruction: at shapes whose rows begin at multiples of
  * 16 bytes, a warp takes no more 32-byte sectors of global memory than its bytes fill, and no lane waits for another's bank of shared memory.
  */
 import './emulated.js'
@@ -23,7 +23,7 @@ function counts(kernel: Kernel, numbers: Readonly<Record<string, number>>, opera
   return control({ report: true }) as Counts
 }
 const wasteful = ({ taken, fewest }: SiteCount): boolean => taken > fewest
-const sum = (sites: readonly SiteCount[], what: 'taken' | 'fewest'): number => sites.reduce((total, site) => total + site[what], 0)
+const sum = (sites: readonly SiteCount[], what: 'taken' | 'fewest' | 'instructions'): number => sites.reduce((total, site) => total + site[what], 0)
 
 /** Every byte of the operands that are read and written once goes through these sectors: a kernel that was not counted would waste nothing either. */
 function expectWholeSectors({ banks, sectors }: Counts, bytes: number): void {
@@ -106,6 +106,34 @@ describe.each(DTYPES)('in $dtype, hidden state $hidden', ({ dtype, hidden }: Dty
     const gradients = { dqOut: T(q), dkOut: T(kv), dvOut: T(kv), dq: f32(q), dk: f32(kv), dv: f32(kv) }
     // Where T is f32, dv is copied by the copy engine.
     expectTurned(counts('rotaryBackward', shape, { ...gradients, frequencies }), bytesOf(gradients) - (bf16 ? 0 : 2 * gradients.dv.byteLength))
+  })
+})
+
+describe.each([64, 128])('attention on tensor cores, heads of %i', (headSize) => {
+  // Whole tiles; every row sees some of both key tiles.
+  const sizes = { rows: 256, columns: 256, heads: 4, kvHeads: 2, headSize, qStart: 128, kvStart: 0, bf16: 1 }
+  const [n, kv, statistics] = [sizes.rows * sizes.heads * headSize, sizes.columns * sizes.kvHeads * headSize, sizes.rows * sizes.heads]
+  const given = { q: random(1, n, 'bf16'), k: random(2, kv, 'bf16'), v: random(3, kv, 'bf16') }
+
+  it.each([0, 1])('attends, first %i', (first) => {
+    const state = random(4, statistics * (headSize + 2), 'f32').map((x, i) => (i < statistics * headSize ? x : 1 + Math.abs(x))) as Float32Array
+    expectWholeSectors(counts('attend', { ...sizes, first }, { ...given, state }), bytesOf(given) + state.byteLength)
+  })
+  it.each([0, 1])('takes back, first %i', (first) => {
+    const gradients = { dk: random(6, kv, 'f32'), dv: random(7, kv, 'f32') }
+    const read = {
+      ...given,
+      dO: random(10, n, 'bf16'),
+      lse: random(8, statistics, 'f32').map((x) => 5 + x) as Float32Array,
+      delta: random(9, statistics, 'f32'),
+    }
+    const found = counts('attendBackward', { ...sizes, firstQ: first, firstKv: first }, { ...gradients, ...read, dq: random(5, n, 'f32') })
+    // Atomics on dq alone, an f32 each: a lane has two neighbours of a row, a warp's instruction every other value of 8 in 8 rows, and the next one takes the
+    // others. That halves what a sector is used for; values exchanged between lanes to fill it would cost the registers that the loop has not.
+    const atomics = found.sectors.filter(wasteful)
+    expect(atomics.map(({ taken, fewest }) => taken / fewest)).toEqual(Array(headSize / 2).fill(2)) // D / 4 in the careful step, D / 4 in the plain one
+    expect(32 * sum(atomics, 'instructions')).toBe(2 * n) // each value of dq once for each key tile
+    expectWholeSectors({ ...found, sectors: found.sectors.filter((site) => !atomics.includes(site)) }, bytesOf({ ...gradients, ...read }))
   })
 })
 
