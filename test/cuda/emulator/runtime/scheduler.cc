@@ -5,6 +5,8 @@
 #include <ctime>
 #include <thread>
 
+#include "host.h"
+
 namespace emulator::runtime {
 namespace {
 
@@ -37,8 +39,11 @@ uint64_t Scheduler::draw(uint64_t below) {
 }
 
 Stream* Scheduler::make_stream(int device, unsigned flags, int priority) {
-  // One that was destroyed, if its work is done: clocks have a number for each stream, and a long life of a process makes many streams.
-  auto at = std::find_if(streams_.begin(), streams_.end(), [](const auto& stream) { return !stream->live && stream->queue.empty(); });
+  // Clocks have a number for each stream, and a long life of a process makes many streams. So one that was destroyed is taken again, if this thread knows all
+  // its work to be done: then what the new one does comes after it anyway, and nothing else does.
+  const Clock known = host_knows();
+  const auto is_known = [&](const Stream& stream) { return stream.issued == 0 || (stream.ordinal < known.size() && known[stream.ordinal] >= stream.issued); };
+  auto at = std::find_if(streams_.begin(), streams_.end(), [&](const auto& stream) { return !stream->live && stream->queue.empty() && is_known(*stream); });
   if (at == streams_.end()) {
     at = streams_.insert(at, std::make_unique<Stream>());
     (*at)->ordinal = static_cast<uint32_t>(streams_.size() - 1);
@@ -48,8 +53,16 @@ Stream* Scheduler::make_stream(int device, unsigned flags, int priority) {
   stream.flags = flags;
   stream.priority = priority;
   stream.live = true;
+  stream.last = nullptr;
+  stream.clock = known;
   stream.end_ns = monotonic_ns();
   return &stream;
+}
+
+Clock Scheduler::host_knows() const {
+  Clock clock = host_clock();
+  if (!sees_host_mutexes()) join(clock, host_);
+  return clock;
 }
 
 std::shared_ptr<Op> Scheduler::issue(Stream& stream, Op::Kind kind, const std::string& label, std::function<Touched()> body, std::vector<std::shared_ptr<Op>> after) {
@@ -59,7 +72,8 @@ std::shared_ptr<Op> Scheduler::issue(Stream& stream, Op::Kind kind, const std::s
   op->stream = &stream;
   op->body = std::move(body);
   op->issue_ns = monotonic_ns();
-  join(stream.clock, host_);
+  join(stream.clock, host_clock());
+  if (!sees_host_mutexes()) join(stream.clock, host_);
   for (const auto& earlier : after) join(stream.clock, earlier->clock);
   if (stream.clock.size() <= stream.ordinal) stream.clock.resize(stream.ordinal + 1);
   stream.clock[stream.ordinal] = ++stream.issued;
@@ -203,7 +217,10 @@ void Scheduler::advance(Lock& lock) {
 
 void Scheduler::wait(Lock& lock, const std::vector<std::shared_ptr<Op>>& ops) {
   finish(lock, ops);
-  for (const auto& op : ops) join(host_, op->clock);
+  for (const auto& op : ops) {
+    join(host_clock(), op->clock);
+    join(host_, op->clock);
+  }
 }
 
 void Scheduler::finish(Lock& lock, const std::vector<std::shared_ptr<Op>>& ops) {
@@ -230,8 +247,7 @@ bool Scheduler::query(Lock& lock, const std::shared_ptr<Op>& op) {
   if (!op->done && (policy_ == Policy::prompt || draw(2) == 0)) {
     if (auto list = needed({op}); !list.empty()) run(lock, *choose(list));
   }
-  if (op->done) join(host_, op->clock);
-  return op->done;
+  return op->done;   // orders nothing: who builds on it waits, too
 }
 
 std::vector<std::shared_ptr<Op>> Scheduler::tails(int device) const {

@@ -82,11 +82,11 @@ class Scheduler {
   bool query(Lock& lock, const std::shared_ptr<Op>& op);   // done? May run something first
   // The last ops of all streams of a device, or of all devices (-1).
   std::vector<std::shared_ptr<Op>> tails(int device) const;
-  void join_host(const Clock& clock) { join(host_, clock); }
   void run_all(Lock& lock);   // whatever is queued; the host learns nothing of it
   void finish_late(Lock& lock);
 
  private:
+  Clock host_knows() const;   // this thread of it
   bool ready(const Stream& stream) const;
   bool favoured(const Stream& stream) const;
   uint64_t rank(const Stream& stream) const;
@@ -104,7 +104,7 @@ class Scheduler {
   uint64_t issued_ = 0;
   uint64_t seed_ = 0, random_ = 0, ran_ = 0;
   Policy policy_ = Policy::prompt;
-  Clock host_;
+  Clock host_;   // what any thread has waited for (host.h)
   std::set<std::string> labels_;
   struct Late {
     std::shared_ptr<Op> op;

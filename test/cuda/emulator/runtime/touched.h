@@ -4,8 +4,7 @@
 // host waits join clocks. Two ops that touch the same byte, one of them writing, must be ordered by their clocks; else they may overlap or change places on
 // a GPU, whatever this run's order was.
 //
-// The host counts as one: when any host thread has waited for an op, all that the host issues later comes after it (threads of a host talk to each other
-// by means that nobody can see from here). So a wait that is missing between two host threads can be missed; one that is missing between streams is not.
+// What a thread of the host issues comes after what that thread has waited for, and after what others had told it by then (host.h). A query orders nothing.
 #pragma once
 #include <cstdint>
 #include <map>
