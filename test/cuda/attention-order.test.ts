@@ -15,6 +15,8 @@ const { bits, expectWithin, run } = await import('../backend/reference/run.js')
 /** Key tiles of 128: four whole ones and one of 8 keys. All rows see all of the first tiles, and some of the last two. */
 const sizesOf = (headSize: number) => ({ rows: 520, columns: 520, heads: 2, kvHeads: 1, headSize, qStart: 0, kvStart: 0 })
 const SEEDS = [0, 1, 2, 3]
+/** Until what is broken shows: on a busy machine blocks may by chance come one after the other, as they should. */
+const MANY_SEEDS = Array.from({ length: 40 }, (_, i) => i)
 
 function caseOf(sizes: ReturnType<typeof sizesOf>) {
   const { rows, columns, heads, kvHeads, headSize } = sizes
@@ -130,14 +132,14 @@ describe('the order of blocks', () => {
     const alone = back(1, 0)
     const changes = broken[0]!.changes.slice(added.length)
     plant(changes)
-    expect(SEEDS.some((seed) => !bits(back(4, seed).dq).equals(bits(alone.dq)))).toBe(true)
+    expect(MANY_SEEDS.some((seed) => !bits(back(4, seed).dq).equals(bits(alone.dq)))).toBe(true)
     expectPlanted(changes)
   })
   for (const { what, changes, fault } of broken)
     it(`is missed where ${what}`, { timeout: 240_000 }, () => {
       plant(changes)
       expect(() => {
-        for (const seed of SEEDS) back(4, seed)
+        for (const seed of MANY_SEEDS) back(4, seed)
       }).toThrow(/launch failure/)
       expectPlanted(changes)
       expect(emulator.report().faults).toEqual([expect.stringMatching(fault)])
