@@ -9,7 +9,6 @@ const here = new URL('.', import.meta.url).pathname
 const library = process.env.FPDT_EMULATOR_ADDON ? dirname(process.env.FPDT_EMULATOR_ADDON) : new URL('../../../native/build/emulator', import.meta.url).pathname
 
 export const { nvcc } = requireToolkit()
-export const words = '' // for the names of suites: nothing is skipped
 
 /** What control.h says of a report; what these tests read of it. */
 export interface Report {
