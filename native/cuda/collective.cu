@@ -18,28 +18,30 @@ struct Sources {
   const T* rank[kMostRanks];
 };
 
-// Roughly: to[g, row, i] = (add ? itself : 0) + sum over r < group of from[g * group + r][row, i]. One thread: N neighbours of a row; a grid row: a group.
+// Roughly: to[g, row, i] = (add ? itself : 0) + sum over r < group of from[g * group + r][row, i]. One thread: N neighbours of a row, of which x counts those
+// of a row; y of a block and z of the grid count rows, y of the grid groups.
 // from: (rows, width) at from_stride, of every rank. Traffic: (group + 1 + add) * rows * width elements a group, nothing twice.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads) sum_kernel(T* to, Sources<T> from, int64_t rows, int64_t width, int64_t to_stride, int64_t from_stride, int group, bool add) {
   const int first = blockIdx.y * group;
-  const int64_t vectors = width / N;
-  for (int64_t v = blockIdx.x * int64_t{kThreads} + threadIdx.x; v < rows * vectors; v += gridDim.x * int64_t{kThreads}) {
-    const int64_t row = v / vectors, column = v % vectors * N;
-    float sum[N], next[N];
-    load(from.rank[first] + row * from_stride + column, sum);
-    for (int r = 1; r < group; r++) {
-      load(from.rank[first + r] + row * from_stride + column, next);
+  const int64_t first_column = (int64_t{blockIdx.x} * blockDim.x + threadIdx.x) * N, columns = int64_t{gridDim.x} * blockDim.x * N;
+  for (int64_t row = int64_t{blockIdx.z} * blockDim.y + threadIdx.y; row < rows; row += int64_t{gridDim.z} * blockDim.y) {
+    for (int64_t column = first_column; column < width; column += columns) {
+      float sum[N], next[N];
+      load(from.rank[first] + row * from_stride + column, sum);
+      for (int r = 1; r < group; r++) {
+        load(from.rank[first + r] + row * from_stride + column, next);
 #pragma unroll
-      for (int i = 0; i < N; i++) sum[i] += next[i];
-    }
-    T* const out = to + blockIdx.y * width + row * to_stride + column;
-    if (add) {
-      load(out, next);
+        for (int i = 0; i < N; i++) sum[i] += next[i];
+      }
+      T* const out = to + blockIdx.y * width + row * to_stride + column;
+      if (add) {
+        load(out, next);
 #pragma unroll
-      for (int i = 0; i < N; i++) sum[i] = next[i] + sum[i];
+        for (int i = 0; i < N; i++) sum[i] = next[i] + sum[i];
+      }
+      store(out, sum);
     }
-    store(out, sum);
   }
 }
 
@@ -54,9 +56,13 @@ __global__ void __launch_bounds__(kThreads) sum_f64_kernel(double* to, Sources<d
 
 template <class T, int N>
 void launch(const RankSum& sum, const Sources<T>& from, cudaStream_t stream) {
-  const int64_t blocks = std::min(tiles_of(sum.rows * (sum.width / N), kThreads), kMostBlocks);
-  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(sum.groups));
-  sum_kernel<T, N><<<grid, kThreads, 0, stream>>>(static_cast<T*>(sum.to), from, sum.rows, sum.width, sum.to_stride, sum.from_stride, sum.group, sum.add);
+  const int64_t vectors = sum.width / N;
+  int across = kThreads;  // threads of a row
+  while (across / 2 >= vectors) across /= 2;
+  const int down = kThreads / across;
+  const int64_t wide = std::min(tiles_of(vectors, across), kMostBlocks), deep = std::min(tiles_of(sum.rows, down), kMostBlocks / wide);
+  const dim3 grid(static_cast<unsigned>(wide), static_cast<unsigned>(sum.groups), static_cast<unsigned>(deep));
+  sum_kernel<T, N><<<grid, dim3(across, down), 0, stream>>>(static_cast<T*>(sum.to), from, sum.rows, sum.width, sum.to_stride, sum.from_stride, sum.group, sum.add);
 }
 
 template <class T>

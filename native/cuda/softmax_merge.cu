@@ -2,7 +2,8 @@
 // row sum that the backward pass needs. Rows are tokens; statistics are (H, C), heads first. All three only move memory: a few operations an element.
 //
 // A row of one head (D elements) belongs to `lanes` neighbouring threads, a power of two up to a warp, which take it kElements at a time: 4 in one
-// memory instruction where width and addresses allow, else 1.
+// memory instruction where width and addresses allow, else 1. A block has tokens of one head, whose statistics are neighbours; the blocks of all heads
+// follow one another, so that those that run together read one piece of memory.
 #include <cmath>
 
 #include "kernels.h"
@@ -12,12 +13,12 @@
 namespace fpdt::cuda {
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreadsLog2 = 8, kThreads = 1 << kThreadsLog2;
 
-// Row i = token * heads + head; its statistics stand at head * rows + token.
+// Row token * heads + head; its statistics stand at head * rows + token.
 struct Shape {
-  int64_t rows;
-  int heads, head_size, lanes;  // lanes: threads of a row
+  int64_t rows;  // tokens
+  int heads, head_size, lanes, lanes_log2;  // lanes: threads of a row
 };
 struct Row {
   bool inside;
@@ -25,8 +26,9 @@ struct Row {
   int lane;
 };
 __device__ __forceinline__ Row own_row(const Shape& s) {
-  const int64_t thread = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x, row = thread / s.lanes;
-  return {row < s.rows * s.heads, row * s.head_size, row % s.heads * s.rows + row / s.heads, static_cast<int>(thread % s.lanes)};
+  const int head = blockIdx.x, own = threadIdx.x >> s.lanes_log2;
+  const int64_t tile = static_cast<int64_t>(blockIdx.z) * gridDim.y + blockIdx.y, token = (tile << (kThreadsLog2 - s.lanes_log2)) + own;
+  return {token < s.rows, (token * s.heads + head) * s.head_size, head * s.rows + token, static_cast<int>(threadIdx.x) & (s.lanes - 1)};
 }
 
 // state: acc (C, H, D), max (H, C), sum (H, C); acc and sum are relative to 2^max. Not `sum > 0`: a NaN must come through.
@@ -91,11 +93,16 @@ __global__ void __launch_bounds__(kThreads) delta_kernel(const Shape s, float* _
 }
 
 Shape shape_of(const KernelCall& call, int elements) {
-  Shape s{call.integer(0), static_cast<int>(call.integer(1)), static_cast<int>(call.integer(2)), 1};
-  while (s.lanes < kWarp && s.lanes * elements < s.head_size) s.lanes *= 2;
+  Shape s{call.integer(0), static_cast<int>(call.integer(1)), static_cast<int>(call.integer(2)), 1, 0};
+  while (s.lanes < kWarp && s.lanes * elements < s.head_size) s.lanes *= 2, s.lanes_log2++;
   return s;
 }
-unsigned blocks(const Shape& s) { return static_cast<unsigned>(tiles_of(s.rows * s.heads * s.lanes, kThreads)); }
+// Heads, tiles of tokens, and again tiles: y ends at 65535.
+dim3 blocks(const Shape& s) {
+  constexpr int64_t kMost = 65535;
+  const int64_t tiles = tiles_of(s.rows, kThreads / s.lanes), deep = tiles_of(tiles, kMost);
+  return dim3(static_cast<unsigned>(s.heads), static_cast<unsigned>(tiles_of(tiles, deep)), static_cast<unsigned>(deep));
+}
 
 // body(std::integral_constant: elements at a time)
 template <class Body>
