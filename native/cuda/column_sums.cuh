@@ -8,7 +8,7 @@
 
 namespace fpdt::cuda {
 
-inline constexpr int64_t kSliceRows = 32, kMostSlices = 128;  // at least so many rows a slice, unless that makes more slices
+inline constexpr int64_t kSliceRows = 16, kMostSlices = 256;  // so many rows a slice, more where that would make more slices; GPUs have up to some 160 multiprocessors
 inline constexpr int64_t kGroupRows = 64;                     // added in f32 at a time
 
 // kernel/src/plan/cuda-workspace.ts states the same sum.

@@ -46,7 +46,7 @@ void with_team(int64_t rows, int64_t vectors, Body&& body) {
 // A block has a slice of rows (column_sums.cuh), for each of its teams a line in shared memory that holds the sums of all columns over a
 // group of rows, and adds the lines to the slice's sums in the workspace at the group's end. Where not even one line fits, lines are the
 // workspace itself.
-// The grid is no larger than the device, so kernels take the registers of one block a multiprocessor: __launch_bounds__(kSliceThreads, 1).
+// A multiprocessor has one slice or two in all, so kernels take the registers that one block may have: __launch_bounds__(kSliceThreads, 1).
 inline constexpr int kSliceThreads = 512;
 enum class Lines { team, block, workspace };  // a line for each warp; one for the block; none in shared memory
 

@@ -7,8 +7,8 @@ import type { Kernel } from '../schedule/kernels.js'
 // As native/cuda/gemm.cc has it: what cuBLASLt may ask for.
 const MOST_GEMM_BYTES = 32 * 2 ** 20
 // As column_sums.cuh and optimizer.cu have them.
-const SLICE_ROWS = 32
-const MOST_SLICES = 128
+const SLICE_ROWS = 16
+const MOST_SLICES = 256
 const SQUARES = 4096
 const MOST_SQUARES = 1024
 // As attention.h has it.
