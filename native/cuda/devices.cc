@@ -2,6 +2,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstdlib>
+
 namespace fpdt::cuda {
 namespace {
 
@@ -41,9 +43,17 @@ std::string why_none(cudaError_t status, const Listing& listing) {
   }
 }
 
+// A GPU takes the streams of a process from 8 hardware queues by default, and streams of one queue wait for one another although nothing orders them. A
+// rank has six streams and a GPU two of its own, so two ranks on a GPU have 14 already; 32 queues is the most. The driver reads this once, when CUDA starts.
+void ask_for_queues() {
+  static const int asked = setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);  // what the user has set stays
+  static_cast<void>(asked);
+}
+
 }  // namespace
 
 Listing list() {
+  ask_for_queues();  // before any other call: all that uses CUDA lists first
   Listing listing{{}, "", 0, 0};
   cudaRuntimeGetVersion(&listing.runtime);
   if (cudaDriverGetVersion(&listing.driver) != cudaSuccess) listing.driver = 0;
