@@ -306,6 +306,95 @@ st.${release}global.u32 [%y], %r4;`,
       }
     })
   }
+  it.each([0, 32])('a release by thread %i says what the others did only after a barrier, and an acquire tells them only after another', (thread) => {
+    const text = kernel(
+      ['.u64 y'],
+      `setp.ne.u32 %p1, %t, ${thread};
+mul.wide.u32 %d0, %t, 4;
+add.s64 %d1, %y, %d0;
+setp.ne.u32 %p2, %block, 0;
+@%p2 bra $second;
+st.global.u32 [%d1+64], %t; // the write
+BEFORE
+@%p1 bra $end;
+st.release.gpu.global.u32 [%y], 1;
+bra $end;
+$second:
+@%p1 bra $acquired;
+$spin:
+ld.acquire.gpu.global.u32 %r1, [%y];
+setp.eq.u32 %p3, %r1, 0;
+@%p3 bra $spin;
+$acquired:
+AFTER
+ld.global.u32 %r2, [%d1+64]; // the read
+$end:`,
+    )
+    const told = (before: string, after: string, scope = 'gpu') =>
+      launch(text.replace('BEFORE', before).replace('AFTER', after).replaceAll('.gpu.', `.${scope}.`), [new Uint32Array(128)], {
+        block: 64,
+        grid: 2,
+        checks: { races: true },
+      })
+    expect(told('bar.sync 0;', 'bar.sync 0;')).toEqual({ kind: 'none', message: '' })
+    expect(told('', 'bar.sync 0;')).toMatchObject({ kind: 'race', message: expect.stringMatching(/read after write.*no release and acquire/) })
+    expect(told('bar.sync 0;', '').kind).toBe('race')
+    // A named barrier of all threads of one warp orders those of that warp alone.
+    expect(told('bar.warp.sync -1;', 'bar.sync 0;').kind).toBe('race')
+    expect(told('bar.sync 1, 64;', 'bar.sync 1, 64;').kind).toBe('none')
+    expect(told('bar.sync 0;', 'bar.sync 0;', 'cta').kind).toBe('race') // among threads of a block only
+  })
+  it('what is done after a release is not released', () => {
+    const text = (after: string) =>
+      kernel(
+        ['.u64 y'],
+        `setp.ne.u32 %p2, %block, 0;
+@%p2 bra $second;
+st.global.u32 [%y+64], 1;
+st.release.gpu.global.u32 [%y], 1;
+${after}
+bra $end;
+$second:
+ld.acquire.gpu.global.u32 %r1, [%y];
+setp.eq.u32 %p3, %r1, 0;
+@%p3 bra $second;
+ld.global.u32 %r2, [%y+64];
+$end:`,
+      )
+    expect(launch(text(''), [new Uint32Array(32)], { grid: 2, checks: { races: true } })).toEqual({ kind: 'none', message: '' })
+    expect(launch(text('st.global.u32 [%y+64], 2;'), [new Uint32Array(32)], { grid: 2, checks: { races: true } }).kind).toBe('race')
+  })
+  it('atomics of scope cta race between blocks', () => {
+    const text = (scope: string) => kernel(['.u64 y'], `atom.relaxed.${scope}.global.add.u32 %r1, [%y], 1;`)
+    expect(launch(text('gpu'), [new Uint32Array(1)], { grid: 2 }).kind).toBe('none')
+    expect(launch(text('cta'), [new Uint32Array(1)], { grid: 2 }).kind).toBe('race')
+  })
+  it('an asynchronous copy reads until it is waited for', () => {
+    const text = kernel(
+      ['.u64 x'],
+      `.shared .align 16 .b8 s[16];
+setp.ne.u32 %p1, %t, 0;
+@%p1 bra $over;
+cp.async.cg.shared.global [s], [%x], 16;
+cp.async.wait_all; // planted
+$over:
+bar.sync 0;
+@!%p1 bra $done;
+st.global.u32 [%x], 1;
+$done:
+bar.sync 0;
+cp.async.wait_all;`,
+    )
+    const { clean, faulty } = variants(text)
+    for (const seed of [0, 1, 2]) {
+      expect(launch(clean, [new Uint32Array(4)], { block: 2, seed }).kind).toBe('none')
+    }
+    expect(launch(faulty.replace('bar.sync 0;\ncp.async', 'cp.async'), [new Uint32Array(4)], { block: 2 }).kind).toBe('race')
+    const sized = (bytes: number) =>
+      kernel(['.u64 x'], `.shared .align 16 .b8 s[16];\nmov.u32 %r1, ${bytes};\ncp.async.cg.shared.global [s], [%x], 16, %r1;\ncp.async.wait_all;`)
+    expect(launch(sized(16), [new Uint32Array(8)], { block: 1 }).kind).toBe('none')
+    expect(launch(sized(17), [new Uint32Array(8)], { block: 1 }).kind).toBe('illegal address')
+  })
   it('the last block by an atomic counter reads what all wrote', () => {
     const text = (fence: string) =>
       kernel(

@@ -217,24 +217,8 @@ ld.shared.u32 %r4, [%r3];
 ${store('%r4')}`
     for (const seed of [0, 3]) expect(result(body, 128, { seed, checks: { races: true } })).toEqual(threads(128).map((t) => t ^ 63))
   })
-  it('bar.arrive of producers, bar.sync of consumers', () => {
-    const body = `.shared .align 4 .b8 s[128];
-mov.u32 %r0, s;
-and.b32 %r5, %t, 31;
-mad.lo.u32 %r1, %r5, 4, %r0;
-mov.u32 %r4, 0;
-setp.lt.u32 %p1, %t, 32;
-@%p1 bra $consume;
-add.u32 %r6, %t, 10;
-st.shared.u32 [%r1], %r6;
-bar.arrive 1, 64;
-bra $met;
-$consume:
-bar.sync 1, 64;
-ld.shared.u32 %r4, [%r1];
-$met:
-${store('%r4')}`
-    for (const seed of [0, 1, 2]) expect(result(body, 64, { seed })).toEqual(threads(64).map((t) => (t < 32 ? t + 42 : 0)))
+  it('bar.arrive is refused: nothing here says that who arrives learns nothing', () => {
+    expect(() => result('bar.arrive 1, 64;', 64)).toThrow(/bar\.arrive/)
   })
   it('bar.red: and, or, and a count', () => {
     const body = `setp.lt.u32 %p1, %t, 70;

@@ -345,6 +345,7 @@ void queries(Out& out) {
   out("asked", asked > 0 && asked < 10000);
   while (cudaStreamQuery(stream) == cudaErrorNotReady && asked < 10000) ++asked;
   out("at last", cudaStreamQuery(stream));
+  fill<<<2, 64, 0, make_stream()>>>(a, kN, 0);   // a query orders nothing
 }
 
 void default_stream(Out& out, unsigned flags) {

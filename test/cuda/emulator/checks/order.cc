@@ -34,6 +34,12 @@ void ThreadOrder::barrier(std::span<const uint32_t> threads) {
   }
 }
 
+void ThreadOrder::step(uint32_t thread) {
+  uint32_t& clock = warp_clock_[thread / kLanes];
+  now_[thread] = clock = std::max(clock, now_[thread] + 1);
+  dirty_[thread / kLanes] = true;
+}
+
 void ThreadOrder::warp_barrier(uint32_t warp, Mask lanes) {
   uint32_t threads[kLanes];
   uint32_t count = 0;

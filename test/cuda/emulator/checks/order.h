@@ -18,8 +18,21 @@ class ThreadOrder {
   void barrier(std::span<const uint32_t> threads);
   void warp_barrier(uint32_t warp, Mask lanes);
 
+  // A thread begins a new interval by itself: what it does from here on is not known to those who know what it did before.
+  void step(uint32_t thread);
+
   uint32_t generation() const { return generation_; }
   uint32_t now(uint32_t thread) const { return now_[thread]; }
+  // Of this generation: f(thread, interval) for all that `thread` knows to be done, its own included.
+  template <class Visit>
+  void each_known(uint32_t thread, Visit visit) const {
+    visit(thread, now_[thread]);
+    if (!dirty_[thread / kLanes]) return;
+    const uint32_t* known = known_.data() + size_t{thread} * columns_;
+    for (uint32_t other = 0; other < columns_; ++other) {
+      if (known[other] && other != thread) visit(other, known[other]);
+    }
+  }
   // Of `lanes` of a warp at their interval `clock` of `generation`: those whose doings `thread` does not know to be done.
   Mask unordered(uint32_t generation, uint32_t clock, uint32_t warp, Mask lanes, uint32_t thread) const;
 

@@ -6,7 +6,8 @@
 // ordered before a new write is forgotten, so there are few. cp.async is a writer of its own from its issue to its wait: until then nobody may
 // touch its bytes, not even the thread that issued it. Atomics do not race with atomics.
 //
-// Not seen: threads of one block that order themselves through atomics in memory (a lock between warps, say); they are reported.
+// Not seen: threads of one block that order themselves through atomics in memory (a lock between warps, say); they are reported. A write
+// to what a cp.async still reads, where one barrier orders it after the copy's issue and another before the copy's wait.
 #pragma once
 #include <memory>
 #include <string>

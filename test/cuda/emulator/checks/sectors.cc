@@ -33,7 +33,12 @@ SiteCount Sectors::count(const Access& access) {
 }
 
 void Sectors::access(const Access& access) {
-  if (access.space == Space::global) sites_[access.line] += count(access);
+  if (access.space != Space::global) return;
+  // A cp.async is counted where it is issued, not again where it is waited for.
+  auto& site = sites_[access.line];
+  if (access.asynchronous) site.asynchronous = true;
+  if (site.asynchronous && !access.asynchronous) return;
+  site += count(access);
 }
 
 }  // namespace emulator

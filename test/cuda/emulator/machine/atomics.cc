@@ -39,12 +39,14 @@ Two<H> applied(Two<H> old, Two<H> b, Two<H>) { return {applied<kOp>(old.low, b.l
 template <class T>
 using Bits = std::conditional_t<sizeof(T) == 8, uint64_t, std::conditional_t<sizeof(T) == 4, uint32_t, uint16_t>>;
 
+constexpr uint32_t kWithinBlock = 8;  // of Instruction::extra, beside the order
+
 // count > 1 (red.v2.f32): elements one after the other, each of them atomic.
 template <Operation kOp, class T>
 void change(Warp& w, const Instruction& i, Mask m) {
   Reached r;
   const uint32_t all = sizeof(T) * i.count;
-  reach_from(w, i, m, static_cast<Where>(i.variant & 7), i.a, (i.variant & kWideAddress) != 0, i.offset, {all, all, AccessKind::atomic, false, static_cast<Order>(i.extra)}, r);
+  reach_from(w, i, m, static_cast<Where>(i.variant & 7), i.a, (i.variant & kWideAddress) != 0, i.offset, {all, all, AccessKind::atomic, false, static_cast<Order>(i.extra & 7), (i.extra & kWithinBlock) != 0}, r);
   const bool wanted = i.d != 0;
   // With a seed lanes come in another order: which of them is first is open.
   const int first = w.block->options->seed ? static_cast<int>(w.block->random.below(kLanes)) : 0;
@@ -118,7 +120,9 @@ void decode_atomic(Decoder& d) {
   // The host's are acquire and release all; what is said here is for the observer.
   constexpr Order kOrders[] = {Order::relaxed, Order::relaxed, Order::acquire, Order::release, Order::both};
   const Order order = kOrders[d.take_one_of("relaxed", "acquire", "release", "acq_rel") + 1];
-  d.take_one_of("cta", "cluster", "gpu", "sys");
+  const int scope = d.take_one_of("cta", "cluster", "gpu", "sys");
+  const bool within_block = scope == 0 || scope == 1;  // a cluster is one block: launches of larger ones are not emulated
+  if ((order == Order::release || order == Order::both) && !within_block) d.releases();
   d.take("noftz");
   const Where where = take_space(d);
   if (where == Where::local || where == Where::parameter) d.unknown("not in this space");
@@ -138,7 +142,7 @@ void decode_atomic(Decoder& d) {
   const uint32_t to = kResult ? d.write(0, t) : 0;
   auto& draft = d.emit(f);
   auto& i = draft.instruction;
-  i.variant = static_cast<uint8_t>(where), i.extra = static_cast<uint32_t>(order);
+  i.variant = static_cast<uint8_t>(where), i.extra = static_cast<uint32_t>(order) | (within_block ? kWithinBlock : 0);
   put_address(i, address);
   i.d = to, i.c = c, i.count = static_cast<uint8_t>(sources.size());
   if (sources.size() == 1) i.b = sources[0];

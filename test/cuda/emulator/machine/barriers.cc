@@ -16,7 +16,6 @@ void open(RunningBlock& block, Barrier& barrier) {
     block.observer->barrier(threads);
   }
   for (const auto& arrival : barrier.arrivals) {
-    if (!arrival.waits) continue;
     Warp& w = block.warps[arrival.warp];
     for (auto& g : w.groups) {
       if (g.state != Group::barrier || (g.lanes & arrival.lanes) == 0) continue;
@@ -73,7 +72,7 @@ void arrive(Warp& w, const Instruction& i, Mask lanes) {
     barrier.asked += static_cast<uint32_t>(std::popcount(lanes));
     barrier.holds += static_cast<uint32_t>(std::popcount(lanes & read_predicate(w, i.c)));
   }
-  barrier.arrivals.push_back({w.number, lanes, kind != BarrierKind::arrive});
+  barrier.arrivals.push_back({w.number, lanes});
   if (complete(block, barrier)) open(block, barrier);
 }
 

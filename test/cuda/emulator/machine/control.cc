@@ -37,7 +37,7 @@ void decode_nanosleep(Decoder& d) {
   d.emit(nothing).instruction.flow = Flow::yield;
 }
 
-// bar.sync a{, b}; bar.arrive a, b; bar.red.popc.u32 d, a{, b}, {!}c.
+// bar.sync a{, b}; bar.red.popc.u32 d, a{, b}, {!}c.
 void decode_bar(Decoder& d) {
   const bool is_barrier = d.statement().opcode.starts_with("barrier");
   d.take("cta");
@@ -50,23 +50,23 @@ void decode_bar(Decoder& d) {
     i.flow = Flow::together, i.members = members, i.variant = kMeetsAnywhere;
     return;
   }
-  const int form = d.take_one_of("sync", "arrive", "red");
+  const bool sync = d.take("sync");
+  if (!sync && !d.take("red")) d.unknown("neither .sync nor .red: one who only arrives must not learn what others did");
   const bool aligned = d.take("aligned") || !is_barrier;
-  if (form < 0) d.unknown("neither .sync, .arrive nor .red");
   size_t at = 0;
-  BarrierKind kind = form == 0 ? BarrierKind::sync : BarrierKind::arrive;
+  BarrierKind kind = BarrierKind::sync;
   uint32_t to = 0;
-  if (form == 2) {
+  if (!sync) {
     const int op = d.take_one_of("and", "or", "popc");
     const Type t = d.take_type();
     if (op < 0 || t != (op == 2 ? Type::u32 : Type::pred)) d.unknown("not for this type");
     kind = op == 0 ? BarrierKind::red_and : op == 1 ? BarrierKind::red_or : BarrierKind::red_popc;
     to = d.write(at++, t);
   }
-  const size_t last = d.operands() - (form == 2 ? 1 : 0);
+  const size_t last = d.operands() - (sync ? 0 : 1);
   const uint32_t id = d.read(at++, Type::u32);
   const uint32_t count = at < last ? d.read(at++, Type::u32) : 0;
-  const uint32_t asks = form == 2 ? d.read(at++, Type::pred) : 0;
+  const uint32_t asks = !sync ? d.read(at++, Type::pred) : 0;
   if (at != d.operands()) d.unknown("another number of operands");
   auto& i = d.emit(nothing).instruction;
   i.flow = Flow::barrier, i.variant = static_cast<uint8_t>(kind), i.extra = aligned;

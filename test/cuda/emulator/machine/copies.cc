@@ -23,7 +23,10 @@ void issue(Warp& w, const Instruction& i, Mask m) {
   p.bytes = i.extra, p.line = i.line, p.lanes = m;
   Mask reads = m;
   for (int l = 0; l < kLanes; l++) {
-    p.valid[l] = i.c ? std::min(source<uint32_t>(w, i.c)[l], p.bytes) : p.bytes;
+    p.valid[l] = i.c ? source<uint32_t>(w, i.c)[l] : p.bytes;
+    if ((m >> l & 1) && p.valid[l] > p.bytes) {
+      fault(w, i, l, "illegal address", "a copy of " + std::to_string(p.bytes) + " bytes that reads " + std::to_string(p.valid[l]) + ", which PTX leaves undefined");
+    }
     if (p.valid[l] == 0) reads &= ~(Mask{1} << l);
   }
   reach_from(w, i, m, Where::shared, i.a, (i.variant & kWideAddress) != 0, i.offset, {p.bytes, p.bytes, AccessKind::write, true}, to);
@@ -37,12 +40,12 @@ void issue(Warp& w, const Instruction& i, Mask m) {
     for (Mask rest = reads; rest; rest &= rest - 1) {
       const int l = std::countr_zero(rest);
       reach_from(w, i, Mask{1} << l, Where::global, base, true, offset, {p.valid[l], p.bytes, AccessKind::read, true}, from);
-      p.from[l] = from.at[l];
+      p.from[l] = from.at[l], p.from_address[l] = from.address[l];
     }
   }
   for (int l = 0; l < kLanes; l++) {
     p.to[l] = static_cast<uint32_t>(to.address[l]);
-    if (same) p.from[l] = from.at[l];
+    if (same) p.from[l] = from.at[l], p.from_address[l] = from.address[l];
     p.group[l] = w.copy_group[l];
   }
   if (w.block->options->seed != 0 && w.block->random.below(2)) land(w, p, m);
@@ -62,9 +65,16 @@ void wait(Warp& w, const Instruction& i, Mask m) {
     if (w.block->observer) {
       uint64_t offset[kLanes];
       for (int l = 0; l < kLanes; l++) offset[l] = p.to[l];
-      Instruction written = i;
-      written.line = p.line;
-      observe_shared(w, written, lanes, offset, {p.bytes, p.bytes, AccessKind::write});
+      Instruction landed = i;
+      landed.line = p.line;
+      for (Mask rest = lanes; rest;) {  // lanes that read as much go together
+        const uint32_t valid = p.valid[std::countr_zero(rest)];
+        Mask alike = 0;
+        for (int l = 0; l < kLanes; l++) alike |= Mask{(rest >> l & 1) && p.valid[l] == valid} << l;
+        if (valid) observe(w, landed, alike, Space::global, p.from_address.data(), {valid, p.bytes, AccessKind::read});
+        rest &= ~alike;
+      }
+      observe(w, landed, lanes, Space::shared, offset, {p.bytes, p.bytes, AccessKind::write});
     }
     p.lanes &= ~lanes;
   }

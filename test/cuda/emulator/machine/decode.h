@@ -69,6 +69,7 @@ class Decoder {
   void call(std::string_view name, const std::vector<Operand>& results, const std::vector<Operand>& arguments);
   uint32_t call_parameter(const Operand& o);  // offset of a .param variable of a call in local memory
   Kernel& kernel() { return *kernel_; }
+  void releases() { kernel_->shape.releases = true; }  // one instruction of the kernel does
 
  private:
   struct Symbol {

@@ -67,6 +67,7 @@ struct KernelShape {
   uint32_t parameter_bytes;
   uint32_t static_shared_bytes;
   uint32_t most_threads;               // .maxntid product, 1024 where it is not said
+  bool releases = false;               // has a release or a fence of scope gpu or sys: its blocks may order each other
 };
 
 class Module {
@@ -96,8 +97,8 @@ enum class AccessKind : uint8_t { read, write, atomic };
 enum class Order : uint8_t { weak, relaxed, acquire, release, both };
 
 // One warp instruction on memory. Lane l of `lanes` touches `bytes` bytes at address[l] (of a global address, or of an offset in the block's shared
-// memory). ldmatrix reads 16 bytes a lane. A cp.async is told three times: where it is issued as a global read and a shared write, both `asynchronous`
-// (from here on the bytes may change at any time), and where it is waited for as a shared write that is not (from here on they are there).
+// memory). ldmatrix reads 16 bytes a lane. A cp.async is told twice, as a global read and a shared write: where it is issued, both `asynchronous` (from here on the bytes may be
+// read and change at any time), and where it is waited for, both not (until here they may be read, and from here on they are there).
 struct Access {
   const KernelShape* kernel;
   uint64_t block;                   // number of the block in the grid, x fastest
@@ -110,6 +111,7 @@ struct Access {
   const uint64_t* address;          // [32]
   uint32_t line;                    // of the PTX text; that of the cp.async where one is waited for
   Order order = Order::weak;
+  bool within_block = false;        // of scope .cta or .cluster: strong, and ordering, among the threads of a block only
 };
 // Told by the machine, block by block (what it throws ends the launch); one Observer sees one block at a time (each worker thread has its own, made by `Options::observe`).
 class Observer {
@@ -119,9 +121,9 @@ class Observer {
   virtual void access(const Access&) {}
   // Threads (by their number in the block) that have met at a barrier: all that they did before it happens before all that they do after it.
   virtual void barrier(std::span<const uint32_t> /*threads*/) {}
-  // Lanes of a warp that have met (bar.warp.sync, shfl.sync, vote.sync, match, redux, mma.sync, ldmatrix: all order memory among their lanes only where PTX says so: bar.warp.sync does).
+  // Lanes of a warp that have met at a bar.warp.sync. (shfl, vote, match, redux, mma and ldmatrix bring lanes together, too, but order no memory among them.)
   virtual void warp_barrier(uint32_t /*warp*/, Mask /*lanes*/) {}
-  // fence and membar of scope gpu or sys: what the block did before is ordered before relaxed writes that follow, relaxed reads before what follows.
+  // fence and membar of scope gpu or sys: what these lanes know to be done is ordered before their relaxed writes that follow, their relaxed reads before what follows.
   virtual void fence(uint32_t /*warp*/, Mask /*lanes*/) {}
   virtual void end_block() {}
 };

@@ -6,6 +6,8 @@
 namespace emulator {
 namespace {
 
+constexpr uint8_t kWithinBlock = 8;  // of Instruction::variant, beside the order
+
 Order order_of(const Instruction& i) { return static_cast<Order>(i.variant & 7); }
 
 // Words of four lanes at a time: rows of a 4 x 4 square are lanes, its columns registers.
@@ -29,7 +31,7 @@ template <Where kWhere, class M, class R>
 EMULATOR_CLONES void load(Warp& w, const Instruction& i, Mask m) {
   Reached r;
   const uint32_t bytes = sizeof(M) * i.count;
-  reach<kWhere>(w, i, m, {bytes, bytes, AccessKind::read, false, order_of(i)}, r);
+  reach<kWhere>(w, i, m, {bytes, bytes, AccessKind::read, false, order_of(i), (i.variant & kWithinBlock) != 0}, r);
   if constexpr (sizeof(M) == 4 && sizeof(R) == 4) {
     if (i.count == 4 && m == ~Mask{0}) {
       load_squares(w, i, r);
@@ -60,7 +62,7 @@ template <Where kWhere, class M, class R>
 EMULATOR_CLONES void store(Warp& w, const Instruction& i, Mask m) {
   Reached r;
   const uint32_t bytes = sizeof(M) * i.count;
-  reach<kWhere>(w, i, m, {bytes, bytes, AccessKind::write, false, order_of(i)}, r);
+  reach<kWhere>(w, i, m, {bytes, bytes, AccessKind::write, false, order_of(i), (i.variant & kWithinBlock) != 0}, r);
   if (order_of(i) == Order::release) std::atomic_thread_fence(std::memory_order_release);
   for (int k = 0; k < i.count; k++) {
     const auto* s = source<R>(w, i.count == 1 ? i.b : i.list[k]);
@@ -117,10 +119,14 @@ Execute store_as(Where where, Type t, uint32_t width) {
   }
 }
 
-Order take_order(Decoder& d) {
-  const int order = d.take_one_of("weak", "volatile", "relaxed", "acquire", "release");
-  d.take_one_of("cta", "cluster", "gpu", "sys");
-  return order == 4 ? Order::release : order == 3 ? Order::acquire : order >= 1 ? Order::relaxed : Order::weak;
+// As Instruction::variant has it.
+uint8_t take_order(Decoder& d) {
+  const int name = d.take_one_of("weak", "volatile", "relaxed", "acquire", "release");
+  const int scope = d.take_one_of("cta", "cluster", "gpu", "sys");
+  const bool within_block = scope == 0 || scope == 1;  // a cluster is one block: launches of larger ones are not emulated
+  const Order order = name == 4 ? Order::release : name == 3 ? Order::acquire : name >= 1 ? Order::relaxed : Order::weak;
+  if (order == Order::release && !within_block) d.releases();
+  return static_cast<uint8_t>(static_cast<uint8_t>(order) | (within_block ? kWithinBlock : 0));
 }
 // Registers of ld and st, all of one width, at least that of the type.
 struct Transferred {
@@ -143,7 +149,7 @@ Transferred transferred(Decoder& d, const Operand& o, Type t, int vector) {
 Type type_of_width(uint32_t width) { return width == 8 ? Type::b64 : width == 4 ? Type::b32 : width == 2 ? Type::b16 : Type::b8; }
 
 void decode_ld(Decoder& d) {
-  const Order order = take_order(d);
+  const uint8_t order = take_order(d);
   const Where where = take_space(d);
   take_hints(d);
   const int vector = d.take_one_of("v2", "v4");
@@ -155,13 +161,13 @@ void decode_ld(Decoder& d) {
   for (const auto& part : to.parts) results.push_back(d.write(part, type_of_width(to.width)));
   auto& draft = d.emit(load_as(where, t, to.width));
   auto& i = draft.instruction;
-  i.variant = static_cast<uint8_t>(order), i.count = static_cast<uint8_t>(results.size());
+  i.variant = order, i.count = static_cast<uint8_t>(results.size());
   put_address(i, address);
   if (results.size() == 1) i.d = results[0];
   else draft.results = results;
 }
 void decode_st(Decoder& d) {
-  const Order order = take_order(d);
+  const uint8_t order = take_order(d);
   const Where where = take_space(d);
   take_hints(d);
   const int vector = d.take_one_of("v2", "v4");
@@ -173,7 +179,7 @@ void decode_st(Decoder& d) {
   for (const auto& part : from.parts) sources.push_back(d.read(part, type_of_width(from.width)));
   auto& draft = d.emit(store_as(where, t, from.width));
   auto& i = draft.instruction;
-  i.variant = static_cast<uint8_t>(order), i.count = static_cast<uint8_t>(sources.size());
+  i.variant = order, i.count = static_cast<uint8_t>(sources.size());
   put_address(i, address);
   if (sources.size() == 1) i.b = sources[0];
   else draft.sources = sources;
@@ -219,6 +225,7 @@ void decode_fence(Decoder& d) {
   d.take_one_of("sc", "acq_rel", "acquire", "release");
   const int scope = d.take_one_of("cta", "cluster", "gl", "gpu", "sys");
   if (scope < 0) d.unknown("no scope");
+  if (scope >= 2) d.releases();
   d.emit(fence).instruction.variant = scope >= 2;
 }
 void nothing(Warp&, const Instruction&, Mask) {}

@@ -72,7 +72,7 @@ std::byte* parameter_byte(Warp& w, const Instruction& i, int lane, const Touch& 
 
 void tell(Warp& w, const Instruction& i, Mask lanes, Space space, const Touch& t, const uint64_t* address) {
   if (lanes == 0) return;
-  w.block->observer->access({&w.block->kernel->shape, w.block->number, w.number, lanes, space, t.kind, t.asynchronous, t.bytes, address, i.line, t.order});
+  w.block->observer->access({&w.block->kernel->shape, w.block->number, w.number, lanes, space, t.kind, t.asynchronous, t.bytes, address, i.line, t.order, t.within_block});
 }
 
 EMULATOR_CLONES void load_addresses(const Warp& w, uint32_t base, bool wide, int64_t offset, uint64_t* address) {
@@ -195,8 +195,8 @@ void reach_from(Warp& w, const Instruction& i, Mask m, Where where, uint32_t bas
     case Where::generic: return reach_generic(w, i, m, touch, r);
   }
 }
-void observe_shared(Warp& w, const Instruction& i, Mask m, const uint64_t* offset, const Touch& touch) {
-  if (w.block->observer) tell(w, i, m, Space::shared, touch, offset);
+void observe(Warp& w, const Instruction& i, Mask m, Space space, const uint64_t* address, const Touch& touch) {
+  if (w.block->observer) tell(w, i, m, space, touch, address);
 }
 
 Where take_space(Decoder& d) {

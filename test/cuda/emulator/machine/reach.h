@@ -22,13 +22,14 @@ struct Touch {
   AccessKind kind;
   bool asynchronous = false;
   Order order = Order::weak;
+  bool within_block = false;
 };
 template <Where kWhere>
 void reach(Warp& w, const Instruction& i, Mask m, const Touch& touch, Reached& r);
 void reach_from(Warp& w, const Instruction& i, Mask m, Where where, uint32_t base, bool wide, int64_t offset, const Touch& touch, Reached& r);
 
-// Tells of a cp.async: shared memory that it will write, or has written.
-void observe_shared(Warp& w, const Instruction& i, Mask m, const uint64_t* offset, const Touch& touch);
+// Tells of a cp.async that has landed. `address`: in shared memory an offset.
+void observe(Warp& w, const Instruction& i, Mask m, Space space, const uint64_t* address, const Touch& touch);
 
 // Takes ".global", ".shared::cta" ... away; `names_parameters` for ld.param and st.param.
 Where take_space(Decoder& d);

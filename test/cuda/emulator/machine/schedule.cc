@@ -233,8 +233,7 @@ class Runner {
             return false;
           }
           put_back(pc_ + 1, active_ & ~m, Group::ready);
-          const bool waits = static_cast<BarrierKind>(i.variant) != BarrierKind::arrive;
-          put_back(pc_ + 1, m, waits ? Group::barrier : Group::ready);
+          put_back(pc_ + 1, m, Group::barrier);
           arrive(w_, i, m);
           return false;
         }

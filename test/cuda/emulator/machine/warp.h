@@ -48,6 +48,7 @@ struct PendingCopies {
   std::array<uint32_t, kLanes> to;            // offset in shared memory
   std::array<uint32_t, kLanes> valid;         // bytes that are copied; the others become zero
   std::array<const std::byte*, kLanes> from;
+  std::array<uint64_t, kLanes> from_address;  // as the program has it
 };
 
 struct RunningBlock;
