@@ -69,26 +69,53 @@ bool bind_all(void* handle, Library& l) {
          bind(handle, "cublasLtMatmulAlgoGetHeuristic", l.MatmulAlgoGetHeuristic) && bind(handle, "cublasLtMatmul", l.Matmul);
 }
 
-Library load() {
-  Library found{};
-  if (bind_all(RTLD_DEFAULT, found)) {
-    found.where = "the process";
-    return found;
+// 120804 -> "12.8.4", as cublasLtGetVersion counts.
+std::string version(size_t number) { return std::to_string(number / 10000) + "." + std::to_string(number / 100 % 100) + "." + std::to_string(number % 100); }
+
+std::string driver() {
+  int number = 0;
+  if (cudaDriverGetVersion(&number) != cudaSuccess) cudaGetLastError();
+  return "the driver has CUDA " + std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+}
+
+// Why a library is of no use here, in words; "" where it is: of a version whose ABI is declared in the header, and it starts on the current device.
+std::string refusal(const Library& l) {
+  const size_t number = l.GetVersion();
+  if (number / 10000 != 12 && number / 10000 != 13) return "it is cuBLASLt " + version(number) + "; 12 and 13 can be used";
+  Context* context = nullptr;
+  if (const Status status = l.Create(&context); status != kSuccess) {
+    cudaGetLastError();  // is said here, and not by the next launch
+    return "it is cuBLASLt " + version(number) + ", which does not start (" + l.GetStatusString(status) + "); " + driver();
   }
+  l.Destroy(context);
+  return "";
+}
+
+Library load() {
   std::string tried;
+  const auto usable = [&](Library& l, const std::string& where) {
+    const std::string why = refusal(l);
+    l.where = where;
+    if (!why.empty()) tried += "\n  " + where + ": " + why;
+    return why.empty();
+  };
+  Library found{};
+  if (bind_all(RTLD_DEFAULT, found) && usable(found, "the process")) return found;
   for (const std::string& file : candidates()) {
     void* handle = dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-    if (handle && bind_all(handle, found)) {
-      found.where = file;
+    if (!handle) {
+      const char* why = dlerror();
+      tried += "\n  " + std::string(why ? why : file);
+    } else if (!bind_all(handle, found)) {
+      tried += "\n  " + file + ": it lacks functions of cuBLASLt";
+      dlclose(handle);
+    } else if (usable(found, file)) {
       return found;
-    }
-    const char* why = handle ? "it lacks functions of cuBLASLt" : dlerror();
-    tried += "\n  " + std::string(why ? why : file);
-    if (handle) dlclose(handle);
+    }  // else it stays open: it may have begun something
   }
   const std::string package = CUDART_VERSION >= 13000 ? "nvidia-cublas" : "nvidia-cublas-cu12";
-  throw Error("native", "cuBLASLt, with which the CUDA backend multiplies matrices, was not found. Install it with `" + repository() + "/.venv/bin/pip install " + package +
-                            "` or name its file in FPDT_CUBLASLT. Tried:" + tried);
+  throw Error("native", "cuBLASLt, with which the CUDA backend multiplies matrices, was not found, or none that can be used. Install it with `" + repository() +
+                            "/.venv/bin/pip install " + package + "` or name its file in FPDT_CUBLASLT. Tried:" + tried);
 }
 
 }  // namespace
@@ -97,7 +124,7 @@ const Library& library() {
   static std::mutex mutex;
   static std::unique_ptr<const Library> loaded;
   const std::lock_guard lock(mutex);
-  if (!loaded) loaded = std::make_unique<const Library>(load());  // a failure is tried again: it may have been installed meanwhile
+  if (!loaded) loaded = std::make_unique<const Library>(load());  // a failure is tried again: it may have been installed, or memory freed, meanwhile
   return *loaded;
 }
 

@@ -59,8 +59,8 @@ struct Library {
 };
 
 // Loads it at the first call, one for the process: functions that the process already has; the file FPDT_CUBLASLT; libcublasLt.so of this CUDA version or its
-// neighbour, from the system, from the Python environment in use and from the repository's .venv. Throws Error "native" with the command that
-// installs it.
+// neighbour, from the system, from the Python environment in use and from the repository's .venv. The first of version 12 or 13 that starts on the current
+// device is taken. Throws Error "native" with what was wrong with each and the command that installs it.
 const Library& library();
 
 }  // namespace fpdt::cuda::cublaslt

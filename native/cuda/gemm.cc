@@ -4,9 +4,10 @@
 // Cᵀ = Bᵀ Aᵀ: its first factor is our B, its second our A, its rows are our columns, and a bias along its rows is one along our columns.
 //
 // What it may choose from is narrowed to what keeps the promises of kernels.ts: sums in f32 (no tf32 for f32 operands), parts of a sum that is split over
-// depth added in f32 and in order, one rounding. The same shape, alignment and workspace on the same device give the same algorithm, and
-// that the same bits. Its workspace is the plan's: 4 bytes an element of C, which a split into a few parts of a small C needs (a large C fills
-// the GPU unsplit), 32 MiB at most, as NVIDIA advises for its largest GPUs.
+// depth added in f32 and in order, one rounding. The same shape, alignment and workspace on the same device give the same algorithm, and that the same
+// bits. Where it has none, odd shapes go to our own kernel; a bf16 product that tensor cores take is an error, in words: on our kernel a run would seem
+// to work, at a fraction of its speed. Its workspace is the plan's: 4 bytes an element of C, which a split into a few parts of a small C needs (a large C
+// fills the GPU unsplit), 32 MiB at most, as NVIDIA advises for its largest GPUs.
 #include "gemm.h"
 
 #include <algorithm>
@@ -68,7 +69,7 @@ size_t gemm_workspace_bytes(int64_t rows, int64_t columns) {
   return (whole + kMostAlignment - 1) / kMostAlignment * kMostAlignment;
 }
 
-// How one shape is multiplied: cuBLASLt's descriptions and its choice; no choice where it has no algorithm for the shape.
+// How one shape is multiplied: cuBLASLt's descriptions and its choice; no choice where it has no algorithm for the shape and need not have one.
 class Gemms::Plan {
  public:
   Plan(const Library& library, Context* context, const Key& key, const Product& p)
@@ -101,7 +102,11 @@ class Gemms::Plan {
     Choice choice{};
     int found = 0;
     const Status status = library.MatmulAlgoGetHeuristic(context, desc_, a_, b_, c_, c_, preference, 1, &choice, &found);
-    if (status == kNotSupported || (status == kSuccess && (found == 0 || choice.state != kSuccess))) return;
+    if (status == kNotSupported || (status == kSuccess && (found == 0 || choice.state != kSuccess))) {
+      if (!is_regular(key)) return;
+      throw Error("native", "cuBLASLt (" + library.where + ", version " + std::to_string(library.GetVersion()) + ") has no algorithm for the product " + words(p) +
+                                ", as every whole installation of it has on GPUs of bf16 tensor cores: install another version, or name its file in FPDT_CUBLASLT");
+    }
     check(library, status, "MatmulAlgoGetHeuristic");
     algorithm_ = choice.algorithm;
   }
@@ -119,6 +124,14 @@ class Gemms::Plan {
   }
 
  private:
+  // Whether tensor cores take the product by whole 16-byte vectors: any cuBLASLt can do these.
+  static bool is_regular(const Key& k) {
+    constexpr int kElements = 8, kBytes = 16;
+    const auto whole = [](int64_t n) { return n % kElements == 0; };
+    return k.bf16 && whole(k.rows) && whole(k.columns) && whole(k.depth) && whole(k.a_stride) && whole(k.b_stride) && k.a_alignment >= kBytes && k.b_alignment >= kBytes &&
+           k.added_alignment >= kBytes && k.c_alignment >= kBytes && (k.bias_alignment == 0 || k.bias_alignment >= kBytes);
+  }
+
   template <class T>
   void set(DescAttribute attribute, T value) {
     check(library_, library_.MatmulDescSetAttribute(desc_, attribute, &value, sizeof value), "MatmulDescSetAttribute");

@@ -1,4 +1,6 @@
-// Products of matrices: cuBLASLt where it has an algorithm, else a small kernel of our own (gemm_any.cu). One Gemms a device, shared by its streams.
+// Products of matrices: cuBLASLt's where it has an algorithm, else a small kernel of our own (gemm_any.cu), tens of times slower. cuBLASLt has one for
+// every bf16 product whose sizes, strides and addresses are multiples of 8 elements, as those of models are: one without is an error and not our
+// kernel's. One Gemms a device, shared by its streams.
 #pragma once
 #include <cuda_runtime_api.h>
 
