@@ -155,3 +155,17 @@ describe.each(['bf16', 'f32'] as const)('embedding backward from %s', (hidden) =
     expect(dtable).toEqual(expected)
   })
 })
+
+describe('more tokens than a grid has rows', () => {
+  it('takes the products of 524 301 rows, 8 a block', () => {
+    const [rows, headSize] = [524_301, 17]
+    const [dO, o] = [7, 5].map((n) => Float32Array.from({ length: rows * headSize }, (_, i) => (i % n) - 2)) as [Float32Array, Float32Array]
+    const expected = new Float32Array(rows) // whole numbers: exact
+    dO.forEach((v, i) => {
+      const row = Math.floor(i / headSize)
+      expected[row] = (expected[row] as number) + v * (o[i] as number)
+    })
+    const { delta } = run('delta', { rows, heads: 1, headSize, bf16: 0 }, { delta: poison(rows, 'f32') as Float32Array, dO, o })
+    expect(Buffer.from(delta.buffer).equals(Buffer.from(expected.buffer))).toBe(true)
+  })
+})
