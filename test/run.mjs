@@ -22,7 +22,7 @@ const LIMIT_MINUTES = 15
 /** Suites of test/backend that run on every backend. */
 const KERNELS = [
   ...['activation', 'attention', 'cross-entropy', 'embedding', 'gemm', 'norm', 'optimizer', 'rotary', 'round', 'softmax-merge', 'workspace'],
-  ...['addon', 'arena', 'executor'],
+  ...['addon', 'arena', 'collective', 'executor'],
 ]
 
 /** Suites by what they need. `together`: how many files share the machine; those of the addon use all cores themselves. `apart`: not of `npm test`. `stages`: of set-up, where not those of all tests. */
