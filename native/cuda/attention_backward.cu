@@ -147,11 +147,13 @@ __global__ void __launch_bounds__(kKeys * 2, 256 / (kKeys * 2)) attend_backward_
   float dk[kOutTiles][4] = {}, dv[kOutTiles][4] = {};
   const uint32_t ds_store = ds_tile + (warp * 16 + lane / 4) * Layout::kDsRow + ((lane / 4 & 7) * 16) + lane % 4 * 4;
   const int dq_row = warp / kDqAcross * kDqRows, dq_column = warp % kDqAcross * kDqColumns;
-  // Per query tile: its counter, and this thread's first value of dq. announce is the counter of the tile before, which is told one step late, when
-  // a barrier has passed anyway; at first it is a word that nobody reads, and -1 when a counter is not done with.
+  // Per query tile: its counter, and this thread's first value of dq, which is held transposed (columns down, queries across): so the eight lanes that
+  // share lane % 4 fill the eight columns of a 32-byte sector with each addition.
+  // announce is the counter of the tile before, which is told one step late, when a barrier has passed anyway; at first it is a word that nobody reads,
+  // and -1 when a counter is not done with.
   int counter = head * counters + first_tile / kPerCounter, announce = kPerCounter == 1 ? a.heads * counters + 1 : -1;
   const int64_t dq_pitch = int64_t{a.heads} * D;
-  float* dq_to = a.dq + (first_tile * kQueries + dq_row + lane / 4) * dq_pitch + head * D + dq_column + lane % 4 * 2;
+  float* dq_to = a.dq + (first_tile * kQueries + dq_row + lane % 4 * 2) * dq_pitch + head * D + dq_column + lane / 4;
 
   auto step = [&](int tile, auto careful) {
     constexpr bool kCareful = decltype(careful)::value;
@@ -199,8 +201,8 @@ __global__ void __launch_bounds__(kKeys * 2, 256 / (kKeys * 2)) attend_backward_
           pf[e] = exp2_fast(fmaf(score[n][e], arguments.scale_log2e, e % 2 ? exponent.y : exponent.x));
           if (kCareful) {
             const int key = hidden(key_tile) * kKeys + warp * 16 + lane / 4 + e / 2 * 8, query = tile * kQueries + c * 16 + n * 8 + lane % 4 * 2 + e % 2;
-            if (key >= a.columns || key > query + a.shift) pf[e] = 0.f;  // exp2 may have overflowed there
-            if (a.starts && query < a.rows && key + a.kv_start < a.starts[query]) pf[e] = 0.f;
+            // Where nothing is seen exp2 may have overflowed, and dp may be NaN.
+            if (key >= a.columns || key > query + a.shift || (a.starts && query < a.rows && key + a.kv_start < a.starts[query])) pf[e] = dp[n][e] = 0.f;
           }
           dp[n][e] *= pf[e];
         }
@@ -230,33 +232,35 @@ __global__ void __launch_bounds__(kKeys * 2, 256 / (kKeys * 2)) attend_backward_
     announce = counted ? counter++ : -1;
     __syncthreads();  // ds is complete, and it is our turn to add to this tile of dq
 
-    float dq[kDqRows / 16][kDqColumns / 8][4] = {};
+    // D = 128 has no registers left to hold these through the products above.
+    const int thread = D == 64 ? threadIdx.x : thread_again(), own_lane = thread % 32, own_warp = thread / 32;
+    const uint32_t ds_from = (ds_tile + lane_offset<64>(Walk::kDownFirst, own_lane)) ^ (own_warp / kDqAcross * kDqRows * 2);
+    const int own_column = own_warp % kDqAcross * kDqColumns;
+    const uint32_t k_from = ((k_tile + lane_offset<D>(Walk::kRightFirst, own_lane)) ^ (own_column % 64 * 2)) + own_column / 64 * 128;
+    float dq[kDqColumns / 16][2][4] = {};
 #pragma unroll
     for (int b = 0; b < kKeys / 16; b++) {
-      uint32_t x[kDqRows / 16][4];
+      uint32_t y[4];
+      load_matrices_transposed(y, block_at<64>(ds_from, 16 * b, 0));
 #pragma unroll
-      for (int t = 0; t < kDqRows / 16; t++)
-        load_matrices_transposed(x[t], block_at<64>((ds_tile + lane_offset<64>(Walk::kRightFirst, lane)) ^ (dq_row * 2), 16 * b, t));
-#pragma unroll
-      for (int n = 0; n < kDqColumns / 8; n += 2) {
-        uint32_t y[4];
-        load_matrices_transposed(y, block_at<D>(((k_tile + down) ^ (dq_column % 64 * 2)) + dq_column / 64 * 128, 16 * b, n / 2));
-#pragma unroll
-        for (int t = 0; t < kDqRows / 16; t++) {
-          mma(dq[t][n], x[t], y[0], y[1]);
-          mma(dq[t][n + 1], x[t], y[2], y[3]);
-        }
+      for (int t = 0; t < kDqColumns / 16; t++) {
+        uint32_t x[4];
+        load_matrices_transposed(x, block_at<D>(k_from, 16 * b, t));
+        mma(dq[t][0], x, y[0], y[1]);
+        mma(dq[t][1], x, y[2], y[3]);
       }
     }
     // Nobody else adds to this tile now; atomics only spare the wait for a load. One that returns nothing is a single instruction.
 #pragma unroll
-    for (int r = 0; r < kDqRows / 8; r++)
-      if (!kCareful || tile * kQueries + dq_row + r * 8 + lane / 4 < a.rows)
+    for (int r = 0; r < 4; r++) {  // rows 0, 1, 8 and 9 from this thread's first; its pointer walks along, for want of registers for four
+      constexpr int kStep[] = {1, 7, 1, kQueries - 9};
+      if (!kCareful || tile * kQueries + thread_again() / 32 / kDqAcross * kDqRows + r / 2 * 8 + thread_again() % 4 * 2 + r % 2 < a.rows)
 #pragma unroll
-        for (int n = 0; n < kDqColumns / 8; n++)
+        for (int t = 0; t < kDqColumns / 16; t++)
 #pragma unroll
-          for (int e = 0; e < 2; e++) atomicAdd(dq_to + r * 8 * dq_pitch + n * 8 + e, dq[r / 2][n][r % 2 * 2 + e]);
-    dq_to += kQueries * dq_pitch;
+          for (int half = 0; half < 2; half++) atomicAdd(dq_to + t * 16 + half * 8, dq[t][r / 2][half * 2 + r % 2]);
+      dq_to += kStep[r] * dq_pitch;
+    }
     const uint32_t swap = stage;
     stage = other_stage, other_stage = swap;
     char* const swap_stats = stats;

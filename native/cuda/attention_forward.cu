@@ -26,6 +26,12 @@ template <int D>
 constexpr int kBegins = (kQTile + 3 * kKTile) * kRowBytes<D>;  // behind q and the ring: where the document of each row begins, then keys_from, plain and tiles of each warp
 template <int D>
 constexpr int kShared = kBegins<D> + (kQTile + kThreads / 32 * 3) * 4;
+// On this architecture the compiler needs two registers more for D = 128 than on others; there a copy forms its addresses anew (tile.cuh).
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ / 100 == 10
+constexpr bool kShortOfRegisters = true;
+#else
+constexpr bool kShortOfRegisters = false;
+#endif
 constexpr float kSumLimit = 1e12f;  // far from overflow, and no sum of 2^29 keys near their reference
 
 struct Arguments {
@@ -80,7 +86,7 @@ __global__ void __launch_bounds__(kThreads, 2) attend_kernel(const Arguments arg
   if (first >= tiles && !a.first) return;  // nothing seen: the state stays, bit for bit
 
   const int kv_head = head / (a.heads / a.kv_heads), first_key = first * kKTile;
-  TileCopy<D, kKTile, kThreads> copy_k(a.k, a.kv_heads, kv_head, first_key), copy_v(a.v, a.kv_heads, kv_head, first_key);
+  TileCopy<D, kKTile, kThreads, kShortOfRegisters && D == 128> copy_k(a.k, a.kv_heads, kv_head, first_key), copy_v(a.v, a.kv_heads, kv_head, first_key);
   TileCopy<D, kQTile, kThreads>(a.q, a.heads, head, q0)(q_tile, a.rows - q0);
   if (first < tiles) copy_k(ring, a.columns - first_key);
   copy_commit();

@@ -26,34 +26,43 @@ __device__ __forceinline__ uint32_t block_at(uint32_t lane_base, int row, int bl
 
 // Starts the copy of the next kRows rows of one head; each call goes on where the one before stopped, so an address costs one addition per piece.
 // Eight (D = 64) or sixteen lanes take one row, so global reads and shared writes are whole lines.
-template <int D, int kRows, int kThreads>
+// kAnew: the lane's part of both addresses is formed anew each time rather than kept, for a kernel that has no two registers left.
+template <int D, int kRows, int kThreads, bool kAnew = false>
 struct TileCopy {
   static constexpr int kPieces = D / 8, kRowsAtOnce = kThreads / kPieces, kTimes = kRows / kRowsAtOnce;
   static_assert(kRowsAtOnce % 8 == 0 && kRows % kRowsAtOnce == 0, "the swizzle must be the same in every pass");
 
   const char* from;  // the same for all threads, so that it can live in uniform registers
   int heads;
-  uint32_t lane_from, to;
+  uint32_t kept_from, kept_to;
+
+  __device__ __forceinline__ uint32_t from_of(int thread) const { return (thread / kPieces * heads * D + thread % kPieces * 8) * 2; }
+  static __device__ __forceinline__ uint32_t to_of(int thread) {
+    const int row = thread / kPieces, piece = thread % kPieces;
+    return row * kRowBytes<D> + ((piece ^ (row & 7)) * 16);
+  }
+  __device__ __forceinline__ uint32_t lane_from() const { return kAnew ? from_of(thread_again()) : kept_from; }
+  __device__ __forceinline__ uint32_t lane_to() const { return kAnew ? to_of(thread_again()) : kept_to; }
 
   __device__ TileCopy(const void* tensor, int heads, int head, int first_row = 0) : heads(heads) {
-    const int row = threadIdx.x / kPieces, piece = threadIdx.x % kPieces;
     from = static_cast<const char*>(tensor) + (int64_t{first_row} * heads + head) * kRowBytes<D>;
-    lane_from = (row * heads * D + piece * 8) * 2;
-    to = row * kRowBytes<D> + ((piece ^ (row & 7)) * 16);
+    kept_from = from_of(threadIdx.x), kept_to = to_of(threadIdx.x);
   }
   // Rows from rows_left on are outside the tensor and become zeros.
   __device__ __forceinline__ void operator()(uint32_t tile, int rows_left) {
     const int row = thread_again() / kPieces;
+    const uint32_t to = tile + lane_to(), lane = lane_from();
     const int64_t step = int64_t{hidden(heads)} * (kRowsAtOnce * kRowBytes<D>);
 #pragma unroll 1  // rare, and its addresses would cost registers that the careful steps need
-    for (int i = 0; i < kTimes; i++, from += step) copy16(tile + to + i * kRowsAtOnce * kRowBytes<D>, from + lane_from, row + i * kRowsAtOnce < rows_left);
+    for (int i = 0; i < kTimes; i++, from += step) copy16(to + i * kRowsAtOnce * kRowBytes<D>, from + lane, row + i * kRowsAtOnce < rows_left);
   }
   // All rows are inside the tensor.
   __device__ __forceinline__ void whole(uint32_t tile) {
     const int64_t step = int64_t{heads} * (kRowsAtOnce * kRowBytes<D>);  // bytes between the rows of two passes
-    const char* p = from + lane_from;
+    const uint32_t to = tile + lane_to();
+    const char* p = from + lane_from();
 #pragma unroll
-    for (int i = 0; i < kTimes; i++, p += step) copy16(tile + to + i * kRowsAtOnce * kRowBytes<D>, p);
+    for (int i = 0; i < kTimes; i++, p += step) copy16(to + i * kRowsAtOnce * kRowBytes<D>, p);
     from += kTimes * step;
   }
 };

@@ -140,19 +140,25 @@ function backwardInputs(c: Case, reference = referenceOf(c)) {
   return { ...inputs(c), dO, lse: Float32Array.from(reference.lse), delta: Float32Array.from(delta) }
 }
 
-function expectBackward(c: Case, path: string, first: 0 | 1, reference = referenceOf(c)): void {
-  const given = backwardInputs(c, reference)
+type Gradients = Readonly<Record<'dq' | 'dk' | 'dv', Memory>>
+const NONE = { dq: undefined, dk: undefined, dv: undefined }
+
+/** `before`: what was there already and is added to. */
+function expectGradients(
+  c: Case,
+  actual: Gradients,
+  given: ReturnType<typeof backwardInputs>,
+  reference: Attended,
+  before: Gradients | typeof NONE = NONE,
+): void {
   const { q, k, v, dO, lse, delta } = widen(given)
   const expected = attentionBackward(c, q, k, v, dO, lse, delta)
-  const before = (count: number, seed: number): Memory => (first ? poison(count, 'f32') : random(seed, count, 'f32'))
-  const start = { dq: before(qCount(c), 11), dk: before(kvCount(c), 12), dv: before(kvCount(c), 13) }
-  const actual = runOnThreads('attendBackward', { ...numbersOf(c), firstQ: first, firstKv: first }, { ...start, ...given, ...startsOf(c) }, { path })
   const relative = errorOfP(reference.scoreMagnitude, c.dtype) + roundingOfP(c.dtype)
   // p below the normal numbers is 0
   const underflow = 2 ** -110
   const terms = { dq: c.columns, dk: (c.rows * c.heads) / c.kvHeads, dv: (c.rows * c.heads) / c.kvHeads }
   for (const role of ['dq', 'dk', 'dv'] as const) {
-    const from = first ? new Float64Array(expected[role].length) : numbers(start[role])
+    const from = before[role] === undefined ? new Float64Array(expected[role].length) : numbers(before[role])
     expectWithin(
       role,
       numbers(actual[role]),
@@ -160,6 +166,13 @@ function expectBackward(c: Case, path: string, first: 0 | 1, reference = referen
       (i) => underflow + (relative + (terms[role] + 16) * UNIT.f32) * ((expected[`${role}Magnitude`][i] as number) + Math.abs(from[i] as number) / 8),
     )
   }
+}
+function expectBackward(c: Case, path: string, first: 0 | 1, reference = referenceOf(c)): void {
+  const given = backwardInputs(c, reference)
+  const before = (count: number, seed: number): Memory => (first ? poison(count, 'f32') : random(seed, count, 'f32'))
+  const start = { dq: before(qCount(c), 11), dk: before(kvCount(c), 12), dv: before(kvCount(c), 13) }
+  const actual = runOnThreads('attendBackward', { ...numbersOf(c), firstQ: first, firstKv: first }, { ...start, ...given, ...startsOf(c) }, { path })
+  expectGradients(c, actual, given, reference, first ? NONE : start)
 }
 
 describe.each(PATHS)('attention on %s', (path) => {
@@ -280,6 +293,35 @@ describe.each(PATHS)('attention on %s', (path) => {
         new Set(Array.from({ length: 60 }, (_, i) => x[at(100 + (i >> 1), i & 1)] as number))
       expect(unseen(o, (row, head) => (row * 2 + head) * 64)).toEqual(new Set([0]))
       expect(unseen(lse, (row, head) => head * 130 + row)).toEqual(new Set([-Infinity]))
+    }
+  })
+  it('attends a later kv chunk first and an earlier one after it, across documents', () => {
+    // Rows 760 .. 799 belong to a document that begins at 0, 800 .. 859 to one that begins in the later chunk: of the earlier one they see nothing.
+    const sizes = { rows: 100, columns: 850, heads: 2, kvHeads: 1, headSize: 64, qStart: 760, kvStart: 0 }
+    for (const headSize of [64, 128]) {
+      const c: Case = { ...sizes, headSize, dtype: 'bf16', seed: 13, starts: packed(sizes, [800]) }
+      const { q, k, v } = inputs(c)
+      const reference = referenceOf(c)
+      let state: Memory = poison(c.rows * c.heads * (headSize + 2), 'f32')
+      const given = backwardInputs(c, reference)
+      let dq: Memory = poison(qCount(c), 'f32')
+      const [dk, dv] = [new Float32Array(kvCount(c)), new Float32Array(kvCount(c))]
+      ;[
+        [700, 850],
+        [0, 700],
+      ].forEach(([from, to], i) => {
+        const [first, kvStart, columns] = [i === 0 ? 1 : 0, from as number, (to as number) - (from as number)]
+        const kv = { k: part(c, k, from as number, to as number), v: part(c, v, from as number, to as number) }
+        state = runOnThreads('attend', { ...numbersOf(c), columns, kvStart, first }, { state, q, ...kv, ...startsOf(c) }, { path }).state
+        const empty = { dk: poison(columns * c.kvHeads * headSize, 'f32'), dv: poison(columns * c.kvHeads * headSize, 'f32') }
+        const numbersOfChunk = { ...numbersOf(c), columns, kvStart, firstQ: first, firstKv: 1 }
+        const back = runOnThreads('attendBackward', numbersOfChunk, { dq, ...empty, ...given, ...kv, ...startsOf(c) }, { path })
+        dq = back.dq
+        dk.set(back.dk as Float32Array, kvStart * c.kvHeads * headSize)
+        dv.set(back.dv as Float32Array, kvStart * c.kvHeads * headSize)
+      })
+      expectForward(c, finished(c, state, path), reference)
+      expectGradients(c, { dq, dk, dv }, given, reference)
     }
   })
   it('does not hide a NaN', () => {
