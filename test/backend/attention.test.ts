@@ -332,6 +332,15 @@ describe.each(PATHS)('attention on %s', (path) => {
     const { o } = finished(c, state, path)
     for (let row = 0; row < 60; row++) expect(Number.isNaN(o[row * 64]), `row ${row}`).toBe(row === 17)
   })
+  // The CPU's vectors multiply it by p = 0 for the rows of a tile that do not see it.
+  it.skipIf(BACKEND === 'cpu')('takes a NaN of v back only to rows that see it', () => {
+    const c: Case = { rows: 60, columns: 60, heads: 1, kvHeads: 1, headSize: 64, qStart: 0, kvStart: 0, dtype: 'bf16', seed: 14 }
+    const given = backwardInputs(c)
+    given.v[50 * 64] = 0x7fc0
+    const empty = { dq: poison(qCount(c), 'f32'), dk: poison(kvCount(c), 'f32'), dv: poison(kvCount(c), 'f32') }
+    const { dq } = runOnThreads('attendBackward', { ...numbersOf(c), firstQ: 1, firstKv: 1 }, { ...empty, ...given }, { path })
+    for (let row = 0; row < 60; row++) expect(Number.isNaN(dq[row * 64]), `row ${row}`).toBe(row >= 50)
+  })
 })
 
 describe.each(PATHS.filter((path) => path !== 'scalar'))('attention on %s, in blocks of several tiles', (path) => {
