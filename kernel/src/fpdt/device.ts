@@ -139,6 +139,8 @@ export class Device {
    */
   static async cuda(given: number | readonly number[] | CudaOptions = {}): Promise<Device> {
     const options: CudaOptions = typeof given === 'number' || Array.isArray(given) ? { devices: given } : (given as CudaOptions)
+    if (typeof options === 'string')
+      throw new FpdtError('config', `Device.cuda() takes a GPU's number, a list of them, or { devices: 0, memory: '60 GiB' }; got ${JSON.stringify(given)}.`)
     refuseUnknown('Device.cuda', options, ['devices', 'memory', 'host', 'disk', 'diskFolder'])
     const device = options.memory === undefined ? undefined : parseBytes(options.memory, 'memory')
     const host = options.host === undefined ? undefined : parseBytes(options.host, 'host')
@@ -312,11 +314,19 @@ export class Device {
 
 /** Indices of GPUs, each that can be used. Throws FpdtError `config`, or `native` with what `Device.list()` says. */
 function gpusOf(given: CudaOptions['devices']): readonly number[] {
+  const named: readonly unknown[] | undefined = given === undefined ? undefined : Array.isArray(given) ? given : [given]
+  // What is no GPU's number anywhere is said on a machine without one too.
+  for (const index of named ?? [])
+    if (!Number.isInteger(index) || (index as number) < 0)
+      throw new FpdtError(
+        'config',
+        `devices ${JSON.stringify(index) ?? String(index)} is not a GPU's number; write 0, or [0, 1] (Device.list() has the numbers).`,
+      )
+  if (named?.length === 0) throw new FpdtError('config', 'Device.cuda([]) names no GPU; leave devices out for the first that can be used.')
   const { available, reason, devices } = cudaDevices()
   if (!available) throw new FpdtError('native', `no GPU can be used: ${reason}`)
   const usable = devices.filter((device) => device.usable)
-  const asked = given === undefined ? usable.slice(0, 1).map(({ index }) => index) : typeof given === 'number' ? [given] : [...given]
-  if (asked.length === 0) throw new FpdtError('config', 'Device.cuda([]) names no GPU; leave devices out for the first that can be used.')
+  const asked = (named as readonly number[] | undefined) ?? usable.slice(0, 1).map(({ index }) => index)
   for (const [i, index] of asked.entries()) {
     const gpu = devices.find((device) => device.index === index)
     if (!gpu)

@@ -15,7 +15,7 @@
 // Second, FPDT never has all keys at hand. The text lies in chunks, most of them in host memory, and one launch sees one chunk of queries and one of keys.
 // What a query row must remember between two chunks of keys are three things, its state:
 //
-//     max     the exponent that all else is relative to: 2^max, a score (times log2 e) that the row has met
+//     max     the largest score so far, times log2 e: sum and acc are relative to 2^max, so that nothing overflows
 //     sum     sum of 2^(s - max) over the keys seen so far
 //     acc     sum of 2^(s - max) v over them
 //

@@ -1,6 +1,6 @@
 // Lesson 3: fetch once, use 64 times.
 //
-// In lesson 2 each of the 64 rows of a block reads each key from global memory. An A100 reads 1.6 TB/s from there and does 19.5 TFLOP/s in f32: twelve
+// In lesson 2 each of the 64 rows of a block reads each key from global memory. An A100 reads 2.0 TB/s from there and does 19.5 TFLOP/s in f32: ten
 // operations for every byte, or it starves. A score costs 4 D operations (q . k, then p v) and, read by a row alone, 4 D bytes of k and v: one operation
 // a byte. The cure is the oldest of all: bring a tile of keys and values to where all threads of the block can reach it quickly (shared memory, some
 // 19 TB/s over all multiprocessors), and let 64 rows use it before it goes. Now a byte from global memory serves 64 operations.
