@@ -4,7 +4,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { readConfig } from '../files/huggingface-config.js'
 import { adamW } from '../fpdt/plan/optimizer.js'
-import type { TrainOptions } from '../fpdt/plan/training-plan.js'
+import { PLANNED_OPS, type TrainOptions } from '../fpdt/plan/training-plan.js'
 import { formatBytes, parseBytes, parseTokens } from '../fpdt/sizes.js'
 import type { ModelConfig } from '../model/config.js'
 import { namedModel } from '../model/named.js'
@@ -144,6 +144,14 @@ function inFull({ budgets }: Asked, { system, chunks, chunk, bytes, peak, links,
       'system',
       `${SYSTEMS[system].words}${chunks > 1 ? `, ${chunks} chunks of ${tokens(chunk)}` : ''}${fits === undefined ? '' : fits ? '; fits' : '; does not fit'}`,
     ],
+    ...(chunks * chunk > planned
+      ? [
+          [
+            'refused',
+            `so many chunks make more ops than training plans (${PLANNED_OPS / 1e6} million): with chunk ${count(chunk)} it takes ${tokens(planned)} at most; take a larger chunk`,
+          ] as const,
+        ]
+      : []),
     ...tiers,
     ['peak', `${formatBytes(peak.bytes)} alive on the device at once${peak.chunks < chunks ? ` (with ${peak.chunks} chunks)` : ''}, at ${peak.words}`],
     ['made of', peak.largest],
@@ -153,7 +161,7 @@ function inFull({ budgets }: Asked, { system, chunks, chunk, bytes, peak, links,
       : [
           [
             'longest',
-            `${longestInWords(longest)}${longest > planned ? `; with chunk ${count(chunk)} a plan holds ${tokens(planned)}, with a larger chunk more` : ''}`,
+            `${longestInWords(longest)}${longest > planned ? `; with chunk ${count(chunk)} it takes ${tokens(planned)}, with a larger chunk more` : ''}`,
           ] as const,
         ]),
     ['time', 'not predicted: that would need the rates of the machine that is planned for'],
@@ -161,7 +169,7 @@ function inFull({ budgets }: Asked, { system, chunks, chunk, bytes, peak, links,
 }
 
 function compared(outlooks: readonly Outlook[]): string[] {
-  const head = ['system', ...TIERS.map(String), 'fits', 'longest sequence', 'a plan holds', 'to host', 'from host']
+  const head = ['system', ...TIERS.map(String), 'fits', 'longest sequence', `of ${PLANNED_OPS / 1e6} M ops`, 'to host', 'from host']
   const rows = outlooks.map(({ system, bytes, fits, longest, planned, links }) => [
     system,
     ...TIERS.map((tier) => (bytes[tier] === 0 ? '-' : formatBytes(bytes[tier]))),

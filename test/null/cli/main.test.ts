@@ -101,7 +101,12 @@ describe('fpdt plan', () => {
   it('says where the ops of a plan end, whatever the memory', async () => {
     const asked = ['--model', 'gpt-2.7b', '--sequence', '64K', '--chunk', '8K', '--memory', '1 TB']
     const { out } = await said('plan', ...asked)
-    expect(out).toMatch(/ longest +not limited by these budgets; with chunk 8,192 a plan holds 557,056 tokens, with a larger chunk more\n/)
+    expect(out).toMatch(/ longest +not limited by these budgets; with chunk 8,192 it takes 557,056 tokens, with a larger chunk more\n/)
+    expect(out).not.toContain('refused')
+    const long = (await said('plan', '--model', 'gpt-2.7b', '--sequence', '1M', '--chunk', '8K', '--memory', '1 TB')).out
+    expect(long.replaceAll(/\s+/g, ' ')).toContain(
+      'refused so many chunks make more ops than training plans (2 million): with chunk 8,192 it takes 557,056 tokens at most',
+    )
   })
 
   it('has no word on what fits where no budget is given', async () => {
