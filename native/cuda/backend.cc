@@ -19,7 +19,7 @@
 namespace fpdt {
 namespace cuda {
 
-// Enough that a GPU never waits for the host, which puts an op on a stream in some 20 us; few enough that a cancel has not long to wait and that kernels
+// Enough that a GPU never waits for the host, which puts ops on a stream far faster than chunks are worked on; few enough that a cancel has not long to wait and that kernels
 // and copies do not fill a queue of the driver (some 1024 calls, which NVIDIA does not promise). Collectives among many ranks may: each is a copy for each
 // part and peer. The thread that issues then waits in its call until the GPU has done some, which costs time alone: nothing on a queue waits for
 // what has not been issued. One where CUDA_LAUNCH_BLOCKING is set: then an error is that of the op that is named.
