@@ -1,6 +1,7 @@
 /**
- * `npm test`: sets everything up, lints, runs the suites folder by folder, cheapest first. The last line of output is
- * `N passed, N failed` over all of them; the exit code is 1 when anything failed.
+ * `npm test`: sets everything up, lints, runs the suites folder by folder, cheapest first. At the end each failure is told
+ * again in a line that begins with `✗`; the last line of output is `N passed, N failed` over all of them; the exit code is 1
+ * when anything failed.
  *
  *   node test/run.mjs               all
  *   node test/run.mjs null kernel   these folders
@@ -9,7 +10,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { setup } from '../.ci/setup.mjs'
 import { findChromium } from '../.ci/system.mjs'
 import { cache, follow, root, TaskError } from '../.ci/task.mjs'
@@ -59,15 +60,28 @@ async function runSuite(name, { files, minutes, together, env: own }) {
   const env = { ...process.env, CI: 'true', CHROMIUM: findChromium() ?? '', ...own?.() }
   const code = await follow(process.execPath, [join(root, 'node_modules/vitest/vitest.mjs'), ...args], { minutes, env })
   if (code === 'timeout' || !existsSync(report)) {
-    console.error(code === 'timeout' ? `${name}: ended after ${minutes} minutes` : `${name}: no report, exit code ${code}`)
-    return { passed: 0, failed: 1, skipped: 0 }
+    return { passed: 0, skipped: 0, failures: [code === 'timeout' ? `${name}: ended after ${minutes} minutes` : `${name}: no report, exit code ${code}`] }
   }
   const { testResults } = JSON.parse(readFileSync(report, 'utf8'))
   const tests = testResults.flatMap((file) => file.assertionResults)
   const count = (...statuses) => tests.filter((test) => statuses.includes(test.status)).length
-  const unloaded = testResults.filter((file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed')).length
-  const failed = count('failed') + unloaded
-  return { passed: count('passed'), failed: failed === 0 && code !== 0 ? 1 : failed, skipped: tests.length - count('passed', 'failed') }
+  const failures = testResults.flatMap(failuresOfFile)
+  if (failures.length === 0 && code !== 0) failures.push(`${name}: exit code ${code} although no test failed: an error outside of them, above`)
+  return { passed: count('passed'), skipped: tests.length - count('passed', 'failed'), failures }
+}
+
+/** What failed in a file, each as one line: its path, the test, the first lines of its error. A file that failed without a failed test could not be loaded. */
+function failuresOfFile({ name, status, message, assertionResults }) {
+  const path = relative(root, name)
+  const line = (...parts) =>
+    parts
+      .join(' > ')
+      .replace(/\n +at .*/g, '')
+      .replace(/\s+/g, ' ')
+      .slice(0, 1000)
+  const failed = assertionResults.filter((test) => test.status === 'failed')
+  if (status === 'failed' && failed.length === 0) return [line(path, message)]
+  return failed.map(({ fullName, failureMessages }) => line(path, fullName, failureMessages.join(' ')))
 }
 
 /** Where the CUDA backend is tested: on a GPU that can be used, else on the emulator, with fewer random cases. Says which. */
@@ -88,9 +102,12 @@ async function runLint() {
     ['typescript/bin/tsc', '-b'],
     ['typescript/bin/tsc', '-p', 'test'],
   ]
-  let failed = 0
-  for (const [tool, ...args] of tools) if ((await follow(process.execPath, [join(root, 'node_modules', tool), ...args], { minutes: 3 })) !== 0) failed++
-  return { passed: 0, failed, skipped: 0 }
+  const failures = []
+  for (const [tool, ...args] of tools) {
+    const code = await follow(process.execPath, [join(root, 'node_modules', tool), ...args], { minutes: 3 })
+    if (code !== 0) failures.push(`${tool} ${args.join(' ')}: exit code ${code}, its words are above`)
+  }
+  return { passed: 0, skipped: 0, failures }
 }
 
 const seconds = (since) => `${Math.round((Date.now() - since) / 1000)} s`
@@ -99,13 +116,17 @@ const seconds = (since) => `${Math.round((Date.now() - since) / 1000)} s`
 async function main(names) {
   const started = Date.now()
   const rows = []
-  const record = (name, { passed, failed, skipped }, since) => rows.push({ suite: name, passed, failed, skipped, time: seconds(since) })
+  const told = []
+  const record = (name, { passed, failures, skipped }, since) => {
+    rows.push({ suite: name, passed, failed: failures.length, skipped, time: seconds(since) })
+    told.push(...failures)
+  }
   rmSync(reports, { recursive: true, force: true })
   mkdirSync(reports, { recursive: true })
   try {
     const stages = names.map((name) => suites[name]?.stages)
     await setup(stages.length > 0 && stages.every(Boolean) ? { only: stages.flat() } : { tests: true })
-    record('set-up', { passed: 0, failed: 0, skipped: 0 }, started)
+    record('set-up', { passed: 0, skipped: 0, failures: [] }, started)
     const all = names.length === 0
     if (all) {
       const since = Date.now()
@@ -119,11 +140,12 @@ async function main(names) {
     }
   } catch (error) {
     console.error(error instanceof TaskError ? error.message : error)
-    record('set-up', { passed: 0, failed: 1, skipped: 0 }, started)
+    record('set-up', { passed: 0, skipped: 0, failures: [`set-up: ${error.message}`] }, started)
   }
   const sum = (column) => rows.reduce((total, row) => total + row[column], 0)
   console.table(Object.fromEntries(rows.map(({ suite, ...row }) => [suite, row])))
   console.log(`${seconds(started)} of the ${LIMIT_MINUTES * 60} s that all may take, ${sum('skipped')} skipped`)
+  for (const failure of told) console.log(`✗ ${failure}`)
   console.log(`${sum('passed')} passed, ${sum('failed')} failed`)
   return sum('failed') > 0 || sum('passed') === 0 ? 1 : 0
 }

@@ -135,9 +135,11 @@ export interface RunTables extends PlanTables {
 }
 
 /** `measured`: times come from a clock around real work. `predicted`: from a plan and a machine's rates. */
-export type Origin = 'measured' | 'predicted'
+export const ORIGINS = ['measured', 'predicted'] as const
+export type Origin = (typeof ORIGINS)[number]
 /** `lost`: the process that held the run is gone; what was saved is all there is. */
-export type RunState = 'planned' | 'running' | 'done' | 'stopped' | 'failed' | 'lost'
+export const RUN_STATES = ['planned', 'running', 'done', 'stopped', 'failed', 'lost'] as const
+export type RunState = (typeof RUN_STATES)[number]
 
 /** Everything of a run that is not a table. Sizes in tokens, bytes, ns as the names say. */
 export interface RunHead {

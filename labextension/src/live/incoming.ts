@@ -11,8 +11,8 @@ import {
   linesOf,
   MOST_LINES,
   type PlanTables,
+  RUN_STATES,
   type RunHead,
-  type RunState,
   type RunStatus,
   type SpanColumns,
   versionWords,
@@ -36,7 +36,6 @@ export type Buffers = readonly (ArrayBuffer | ArrayBufferView)[]
 const MOST_BYTES = 256 * 2 ** 20
 const MOST_RUNS = 1000
 const MOST_TEXT = 2000
-const STATES: readonly RunState[] = ['planned', 'running', 'done', 'stopped', 'failed', 'lost']
 const ACTIVITIES: readonly RunStatus['activity'][] = ['running', 'paused', 'held', 'idle', 'closed']
 const VERBS: readonly Control['verb'][] = ['pause', 'resume', 'stop', 'step', 'until']
 
@@ -122,7 +121,7 @@ function statusOf(value: unknown): RunStatus {
   return {
     run_id: text(status.run_id, 'run_id'),
     title: text(status.title, 'title'),
-    state: oneOf(STATES, status.state, 'state'),
+    state: oneOf(RUN_STATES, status.state, 'state'),
     activity: oneOf(ACTIVITIES, status.activity, 'activity'),
     step: whole(status.step, 'step'),
     line: status.line === -1 ? -1 : whole(status.line, 'line'),

@@ -135,6 +135,8 @@ describe('hostile runs', () => {
     ['kept.of', { kept: { ...base.head.kept, of: Number.POSITIVE_INFINITY } }],
     ['predicted_ns', { predicted_ns: 1e300 }],
     ['device', { device: null }],
+    ['state', { state: 'constructor' }],
+    ['origin', { origin: '__proto__' }],
   ])('refuses a head whose %s is none', (name, head) => {
     expect(() => openRun(withHead(head))).toThrow(`this run cannot be drawn: head.${name}`)
   })

@@ -11,7 +11,9 @@ import {
   KINDS,
   MEMORY_COLUMNS,
   NONE_32,
+  ORIGINS,
   PHASES,
+  RUN_STATES,
   SPAN_COLUMNS,
   STREAMS,
   TIERS,
@@ -157,7 +159,9 @@ type Fields = Readonly<Record<string, Field>>
 /** The fields that are drawn or reckoned with. */
 function checkHead(head: RunHead): void {
   if (typeof head !== 'object' || head === null) throw broken('it has no head')
-  checkFields('head', head, { title: 'text', run_id: 'text', created: 'text', system: 'text', origin: 'text', state: 'text', message: 'text' })
+  checkFields('head', head, { title: 'text', run_id: 'text', created: 'text', system: 'text', message: 'text' })
+  checkName('head.origin', head.origin, ORIGINS)
+  checkName('head.state', head.state, RUN_STATES)
   checkFields('head', head, { predicted_ns: 'exact or null' })
   checkFields('head.device', head.device, { backend: 'text', name: 'text', note: 'text', threads: 'shown' })
   checkFields('head.model', head.model, MODEL_FIELDS)
@@ -221,9 +225,15 @@ function checkAccounts(name: string, accounts: unknown): void {
 /** Each tier is known, and named once. */
 function checkTiers(name: string, rows: readonly { tier: string }[]): void {
   for (const [i, { tier }] of rows.entries()) {
-    if (!(TIERS as readonly string[]).includes(tier)) throw broken(`${name}[${i}].tier is ${shortened(tier)}, not one of ${TIERS.join(', ')}`)
+    checkName(`${name}[${i}].tier`, tier, TIERS)
     if (rows.findIndex((row) => row.tier === tier) < i) throw broken(`${name} names ${tier} twice`)
   }
+}
+
+/** Names choose words and colours: one that is not known has none. */
+function checkName(name: string, value: unknown, known: readonly string[]): void {
+  checkField(name, value, 'text')
+  if (!known.includes(value as string)) throw broken(`${name} is ${shortened(value as string)}, not one of ${known.join(', ')}`)
 }
 
 function checkList(name: string, value: unknown, most: number, fields: Fields): asserts value is Record<string, unknown>[] {
