@@ -12,7 +12,7 @@ const MAX_STEPS_TEXT = 2 ** 20
 
 /**
  * Whole newest steps and the prediction, up to that many spans; of a newest step that alone has more, its beginning. `head.kept` says
- * so. The prediction takes half of them at most, and is cut as the step is.
+ * so. The prediction takes half of them at most, and is cut as the step is. With no span to stand beside, memory goes where not one is to be kept.
  */
 export function keepNewest(whole: RunTables, mostOfAll = MAX_SPANS): RunTables {
   const predicted =
@@ -39,7 +39,11 @@ export function keepNewest(whole: RunTables, mostOfAll = MAX_SPANS): RunTables {
     if (kept > most) break
     steps.unshift(step)
   }
-  if (steps.length === newestFirst.length) return withKept(tables, spans, memory, steps, wasCut ? before.reason : 'everything', of)
+  if (steps.length === newestFirst.length) {
+    const reason = wasCut ? before.reason : 'everything'
+    if (mostOfAll > 0 || memory.op.length === 0) return withKept(tables, spans, memory, steps, reason, of)
+    return withKept(tables, spans, pickRows(memory, new Uint32Array(0)), steps, `${reason}, without memory, which does not fit`, of)
+  }
   const limit = `a saved run holds at most ${most} spans, and run.trace('step.arrow') writes ${wasCut ? `the newest ${newestFirst.length} steps` : 'all of them'} to a file`
   if (steps.length === 0) return beginningOf(tables, newestFirst[0], counts.get(newestFirst[0]) as number, most, limit, of)
   const first = steps[0]

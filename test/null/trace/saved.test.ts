@@ -233,6 +233,14 @@ describe('saved run', () => {
     )
   }, 120_000)
 
+  it('leaves memory out where it stands beside no span and does not fit', async () => {
+    const none = noise({ ops: 10, steps: 1, spans: 0, rows: 2000, buffers: 10, uses: 10, seed: 1 })
+    const { head, memory, listing } = await decodeSavedRun(await saveRun(none, 20_000))
+    expect([listing.length, memory.op.length, head.kept.reason]).toEqual([10, 0, 'everything, without memory, which does not fit'])
+    const { memory: whole, head: fits } = await decodeSavedRun(await saveRun(none))
+    expect([whole.op.length, fits.kept.reason]).toEqual([2000, 'everything'])
+  })
+
   it.each([
     ['nothing', null, 'it has no head'],
     ['another format', { head: { schema: 'speedscope' } }, 'its head is not of an fpdt.run'],
