@@ -1,7 +1,6 @@
 /** A small Jupyter client for tests: starts the built kernel with a connection file, speaks to all its sockets. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,6 +8,7 @@ import { stripVTControlCharacters } from 'node:util'
 import { Dealer, Subscriber } from 'zeromq'
 import { type Content, type Message, type MessageExtra, Session } from '../../kernel/src/jupyter/message.js'
 import { Wire } from '../../kernel/src/jupyter/wire.js'
+import { freePorts } from '../ports.js'
 
 export const MAIN = fileURLToPath(new URL('../../kernel/lib/main.js', import.meta.url))
 export const KEY = 'b7f1c3a0'
@@ -252,19 +252,4 @@ export async function eventually(holds: () => boolean, timeout_ms = 10_000): Pro
     if (Date.now() > deadline) throw new Error(`not within ${timeout_ms} ms: ${holds}`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
-}
-
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from(
-      { length: count },
-      () =>
-        new Promise<ReturnType<typeof createServer>>((resolve) => {
-          const server = createServer().listen(0, '127.0.0.1', () => resolve(server))
-        }),
-    ),
-  )
-  const ports = servers.map((server) => (server.address() as { port: number }).port)
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))))
-  return ports
 }

@@ -3,7 +3,8 @@ import type { ChildProcess } from 'node:child_process'
 import { createRequire } from 'node:module'
 import type { Kernel, KernelMessage } from '@jupyterlab/services'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { descendants, eventually, freePorts, isAlive } from './client.js'
+import { freePorts } from '../ports.js'
+import { descendants, eventually, isAlive } from './client.js'
 import { Jupyter } from './jupyter.js'
 
 // The package is CommonJS, and its ES entry is for bundlers.

@@ -6,7 +6,8 @@ import { Channels } from '../../kernel/src/jupyter/channels.js'
 import type { Connection } from '../../kernel/src/jupyter/connection.js'
 import { Session } from '../../kernel/src/jupyter/message.js'
 import { Wire } from '../../kernel/src/jupyter/wire.js'
-import { eventually, freePorts, KEY, TestKernel } from './client.js'
+import { freePorts } from '../ports.js'
+import { eventually, KEY, TestKernel } from './client.js'
 
 /** What may wait for a slow client: the full queue, 128 messages of 64 KiB and more in ZeroMQ, and what the garbage collector has not yet seen. */
 const BOUND = 64 * 2 ** 20

@@ -4,13 +4,13 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Browser, chromium, type Page } from 'playwright'
 import { findChromium } from '../../.ci/system.mjs'
 import { install } from '../../kernel/src/install.js'
+import { freePorts } from '../ports.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const built = join(root, 'labextension/dist')
@@ -44,7 +44,7 @@ export async function startLab({ kernel = false } = {}): Promise<Lab> {
   // It would ask whether to show news.
   mkdirSync(join(home, 'settings/@jupyterlab/apputils-extension'), { recursive: true })
   writeFileSync(join(home, 'settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings'), '{ "fetchNews": "false", "checkForUpdates": false }')
-  const port = await freePort()
+  const [port] = (await freePorts(1)) as [number]
   const server = spawn(
     join(root, '.venv/bin/jupyter'),
     ['lab', '--no-browser', '--allow-root', '--ip=127.0.0.1', `--ServerApp.port=${port}`, '--ServerApp.port_retries=0', `--ServerApp.root_dir=${notebooks}`, '--IdentityProvider.token=', '--ServerApp.disable_check_xsrf=True', '--LabApp.expose_app_in_browser=True', '--JupyterNotebookApp.expose_app_in_browser=True', kernel ? '--KernelSpecManager.ensure_native_kernel=False' : '--KernelSpecManager.allowed_kernelspecs=none'], // biome-ignore format: one command
@@ -122,17 +122,6 @@ function jupyterFolders(home: string): Record<string, string> {
     JUPYTERLAB_SETTINGS_DIR: at('settings'),
     JUPYTERLAB_WORKSPACES_DIR: at('workspaces'),
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const probe = createServer()
-    probe.once('error', reject)
-    probe.listen(0, '127.0.0.1', () => {
-      const address = probe.address()
-      probe.close(() => (typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port'))))
-    })
-  })
 }
 
 async function answers(url: string, server: ChildProcess, log: readonly string[]): Promise<void> {
