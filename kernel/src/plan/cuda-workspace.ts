@@ -3,12 +3,15 @@
  * kernel (native/cuda) and throws if it needs more; `test/backend/workspace.test.ts` compares.
  */
 import type { Kernel } from '../schedule/kernels.js'
+import { onTensorCores } from './cuda-attention.js'
 
 // As native/cuda/gemm.cc has it: what cuBLASLt may ask for.
 const MOST_GEMM_BYTES = 32 * 2 ** 20
-// As column_sums.cuh and optimizer.cu have them.
+// As column_sums.cuh, sort_rows.cuh and optimizer.cu have them.
 const SLICE_ROWS = 16
 const MOST_SLICES = 256
+const SORT_ROWS = 1024
+const DIGITS = 256
 const SQUARES = 4096
 const MOST_SQUARES = 1024
 // As attention.h has it.
@@ -36,11 +39,11 @@ export function cudaWorkspaceBytes(kernel: Kernel, parameters: readonly number[]
     case 'attendBackward': {
       // On tensor cores: which block of keys adds to dq next, for every 64 rows of a head.
       const [rows = 0, , heads = 0, , headSize = 0, , , bf16 = 0] = parameters
-      const onTensorCores = bf16 !== 0 && (headSize === 64 || headSize === 128)
-      return onTensorCores ? roundUp(4 * (heads * Math.ceil(rows / ORDER_ROWS) + 2)) : 0
+      return onTensorCores(bf16 === 0 ? 'f32' : 'bf16', headSize) ? roundUp(4 * (heads * Math.ceil(rows / ORDER_ROWS) + 2)) : 0
     }
-    case 'embed':
     case 'embedBackward':
+      return sortedRows(first)
+    case 'embed':
     case 'norm':
     case 'layerNorm':
     case 'rotary':
@@ -71,6 +74,11 @@ function gemm(rows: number, columns: number): number {
 /** Sums over rows, f32: of each slice of them. */
 function columnSums(rows: number, columns: number): number {
   return 4 * Math.min(MOST_SLICES, Math.ceil(rows / SLICE_ROWS)) * columns
+}
+
+/** Rows in the order of their tokens, u32: two lists of them, and how often a digit of a token occurs in each tile and in all. */
+function sortedRows(rows: number): number {
+  return 4 * (2 * rows + DIGITS * (Math.ceil(rows / SORT_ROWS) + 1))
 }
 
 function roundUp(bytes: number): number {

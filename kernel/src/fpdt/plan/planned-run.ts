@@ -12,6 +12,7 @@ import { Answers } from '../run/answers.js'
 import { newHead } from '../run/head.js'
 import { copiesInWords, runBundle, runTables } from '../run/show.js'
 import { formatBytes } from '../sizes.js'
+import { paddingInWords, slowInWords } from './notes.js'
 import { isCheap, type Prediction, predict, predictedTimes } from './predict.js'
 import type { TrainingPlan } from './training-plan.js'
 
@@ -75,6 +76,7 @@ export class PlannedRun {
       `work    ${plan.listing.length} ops; ${(this.#flops / 1e12).toPrecision(3)} model TFLOP a step`,
       `link    ${formatBytes(offload)} offloaded and ${formatBytes(fetch)} fetched a rank${spill + load > 0 ? `, ${formatBytes(spill)} spilled to disk and ${formatBytes(load)} loaded` : ''}`,
       ...this.#orders(),
+      ...this.#slow(),
       `time    ${this.seconds.toPrecision(3)} s a step, from rates measured on this machine; ${copiesInWords(this.#times())}`,
     ].join('\n')
   }
@@ -99,11 +101,13 @@ export class PlannedRun {
       `orders  of one layer's attention backward: ${words.kv}, ${words.q} a rank; the plan has ${backwardOrder === 'kv' ? 'key/value' : 'query'} chunks outside`,
     ]
   }
-  /** Where tokens and chunks do not divide. */
   #sizes(): string[] {
-    const { tokens, chunk, chunks } = this.training.config
-    const last = tokens - chunk * (chunks - 1)
-    return last === chunk ? [] : [`chunks  ${chunks} of ${chunk} tokens; the last holds ${last}, the rest of it is padding that counts for nothing`]
+    const padding = paddingInWords(this.training.config)
+    return padding === undefined ? [] : [`chunks  ${padding}`]
+  }
+  #slow(): string[] {
+    const slow = slowInWords(this.training.config, this.#device.description.backend)
+    return slow === undefined ? [] : [`slow    ${slow}`]
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString()

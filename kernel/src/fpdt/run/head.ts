@@ -8,6 +8,7 @@ import { SYSTEMS } from '../../schedule/systems.js'
 import { type Origin, RUN_SCHEMA, RUN_VERSION, type RunHead, TIERS } from '../../trace/schema.js'
 import type { DeviceDescription } from '../device.js'
 import type { SchedulePlan } from '../own/schedule-plan.js'
+import { slowInWords } from '../plan/notes.js'
 import type { TrainingPlan } from '../plan/training-plan.js'
 
 /** Times on the CPU include copies done by the same cores; the widget says so. */
@@ -15,8 +16,8 @@ const CPU_NOTE = 'CPU backend: ranks take turns on one compute pool, and copies 
 
 /** Times on a GPU that others compute on say little of the program. */
 const SHARED_NOTE = 'shared: another process has work on this GPU too, so times may be longer than they need be'
-function noteOn({ backend, shared }: DeviceDescription): string {
-  return backend === 'cpu' ? CPU_NOTE : shared ? SHARED_NOTE : ''
+function noteOn({ backend, shared }: DeviceDescription, slow: string | undefined): string {
+  return [backend === 'cpu' ? CPU_NOTE : shared ? SHARED_NOTE : '', slow ?? ''].filter((note) => note !== '').join('; ')
 }
 
 /** Of a training step. */
@@ -24,7 +25,8 @@ export function newHead(training: TrainingPlan, device: DeviceDescription, origi
   const { config } = training
   const { family, layers, width, heads, kvHeads, headSize, feedForward, vocabulary } = config.model
   const { tokens, chunk, chunks, ranks, lookAhead, prefetch, dtype } = config
-  return headOf(training.plan, device, origin, {
+  const slow = slowInWords(config, device.backend)
+  return headOf(training.plan, device, origin, slow, {
     title: titleOf(training),
     system: training.system,
     model: { family, layers, width, heads, kvHeads, headSize, feedForward, vocabulary, parameters: parameterCount(config.model) },
@@ -34,7 +36,7 @@ export function newHead(training: TrainingPlan, device: DeviceDescription, origi
 
 /** Of a schedule of the user's own: it has no model and no tokens, and says so with an empty family and zeros. */
 export function ownHead({ plan, title, dtype }: SchedulePlan, device: DeviceDescription, origin: Origin): RunHead {
-  return headOf(plan, device, origin, {
+  return headOf(plan, device, origin, undefined, {
     title,
     system: 'own',
     model: { family: '', layers: 0, width: 0, heads: 0, kvHeads: 0, headSize: 0, feedForward: 0, vocabulary: 0, parameters: 0 },
@@ -42,7 +44,14 @@ export function ownHead({ plan, title, dtype }: SchedulePlan, device: DeviceDesc
   })
 }
 
-function headOf(plan: Plan, device: DeviceDescription, origin: Origin, what: Pick<RunHead, 'title' | 'system' | 'model' | 'sequence'>): RunHead {
+/** `slow`: what a reader should know of its choices. */
+function headOf(
+  plan: Plan,
+  device: DeviceDescription,
+  origin: Origin,
+  slow: string | undefined,
+  what: Pick<RunHead, 'title' | 'system' | 'model' | 'sequence'>,
+): RunHead {
   return {
     schema: RUN_SCHEMA,
     version: RUN_VERSION,
@@ -51,7 +60,7 @@ function headOf(plan: Plan, device: DeviceDescription, origin: Origin, what: Pic
     state: 'planned',
     created: new Date().toISOString(),
     ...what,
-    device: { backend: device.backend, name: `${device.name} (${device.path})`, threads: device.threads, note: noteOn(device) },
+    device: { backend: device.backend, name: `${device.name} (${device.path})`, threads: device.threads, note: noteOn(device, slow) },
     codes: { kernels: KERNEL_NAMES.map((name) => ({ name, family: kernelSpec(name).family })) },
     tiers: TIERS.filter((tier) => plan.arenaBytes[tier] > 0).map((tier) => ({
       tier,
