@@ -211,17 +211,8 @@ describe('%time', () => {
     expect(error?.traceback).toContain('> 2 | %time nothing.here\n    |       ^')
   })
 
-  it('many times takes some two seconds, whatever the statement takes', async () => {
-    await kernel.run('const sleep = (ms: number) => new Promise((done) => setTimeout(done, ms))')
-    for (const [statement, said] of [
-      ['1', 'No longer than an empty loop'],
-      ['await sleep(700)', 'of 2 runs, 1 loop each'],
-      ['await sleep(1)', 'of 7 runs'],
-    ] as const) {
-      const begun = performance.now()
-      expect(await printed(`%timeit ${statement}`)).toContain(said)
-      expect(performance.now() - begun).toBeLessThan(5000)
-    }
+  it('many times finds out how many: of a statement that takes about a second or longer, two runs', async () => {
+    expect(await printed('%timeit await new Promise((done) => setTimeout(done, 820))')).toContain('of 2 runs, 1 loop each')
   })
 
   it('many times gives mean and deviation', async () => {
