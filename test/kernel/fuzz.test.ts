@@ -163,7 +163,7 @@ describe(`a kernel under hostile messages, seed ${SEED}`, () => {
         `complete_request: cursor_pos is ${JSON.stringify(cursor_pos)}, not a whole number from 0`,
       )
     }
-    expect(await kernel.request('shell', 'complete_request', { code: 'Math.sqr', cursor_pos: 1e9 })).toMatchObject({ status: 'ok', matches: ['sqrt'] })
+    expect(await kernel.complete('Math.sqr', 1e9)).toMatchObject({ status: 'ok', matches: ['sqrt'] })
     expect(await wrong('inspect_request', { code: 'Math', detail_level: {} })).toBe('inspect_request: detail_level is {}, not 0 or 1')
     expect(await wrong('history_request', { hist_access_type: 'all' })).toBe('history_request: hist_access_type is "all", not "tail", "range" or "search"')
     expect(await wrong('history_request', { hist_access_type: 'tail', n: 'x' })).toBe('history_request: n is "x", not a whole number')

@@ -10,30 +10,27 @@ beforeAll(async () => {
 })
 afterAll(() => kernel.close())
 
-/** Interrupts a cell where it has printed `go`, `times` times. */
+/** Interrupts a cell where it has printed `go`, `times` times. Those that wait do so for longer than anybody waits for them here. */
 async function interrupted(code: string, times = 1) {
   const sent = kernel.execute(code)
   await kernel.until(({ header, parent, content }) => parent.msg_id === sent && header.msg_type === 'stream' && String(content.text).includes('go'))
-  const start = performance.now()
   for (let time = 0; time < times; time++) {
     if (time > 0) await delay(100)
     await kernel.interrupt()
   }
-  const run = await kernel.finished(sent)
-  return { ...run, took_ms: performance.now() - start }
+  return kernel.finished(sent)
 }
 
 describe('an interrupt of a cell that awaits', () => {
   it('is thrown at its await: `finally` runs, and the line is named', async () => {
-    const { error, took_ms } = await interrupted('writeFileSync("lock", "")\nconsole.log("go")\ntry {\n  await sleep(20_000)\n} finally { rmSync("lock") }')
+    const { error } = await interrupted('writeFileSync("lock", "")\nconsole.log("go")\ntry {\n  await sleep(1e6)\n} finally { rmSync("lock") }')
     expect(error).toMatchObject({ ename: 'KeyboardInterrupt', traceback: expect.stringMatching(/Cell \[\d+\] line 4:/) })
     expect(existsSync(`${kernel.folder}/lock`)).toBe(false)
-    expect(took_ms).toBeLessThan(1000)
   })
 
   it('lets the cleanup of a callee end, which may await, before that of its caller begins', async () => {
     const { stdout, stderr } = await interrupted(
-      'async function inner() { try { console.log("go"); await sleep(20_000) } finally { await sleep(1300); console.log("inner") } }\ntry { await Promise.all([inner(), 1]) } finally { console.log("outer") }',
+      'async function inner() { try { console.log("go"); await sleep(1e6) } finally { await sleep(1300); console.log("inner") } }\ntry { await Promise.all([inner(), 1]) } finally { console.log("outer") }',
     )
     expect(stdout).toBe('go\ninner\nouter\n')
     expect(stderr).toBe('')
@@ -41,22 +38,22 @@ describe('an interrupt of a cell that awaits', () => {
 
   it('may be caught, and the cell goes on', async () => {
     const { error, result } = await interrupted(
-      'let caught: any\ntry { console.log("go"); await sleep(20_000) } catch (e) { caught = e }\nawait sleep(500)\ncaught.name',
+      'let caught: any\ntry { console.log("go"); await sleep(1e6) } catch (e) { caught = e }\nawait sleep(500)\ncaught.name',
     )
     expect(error).toBeUndefined()
     expect(result).toBe("'KeyboardInterrupt'")
   })
 
   it('ends one that catches everything when it is asked for again', async () => {
-    const { error } = await interrupted('console.log("go"); for (;;) { try { await sleep(20_000) } catch { await sleep(50) } }', 2)
+    const { error } = await interrupted('console.log("go"); for (;;) { try { await sleep(1e6) } catch { await sleep(50) } }', 2)
     expect(error?.ename).toBe('KeyboardInterrupt')
   })
 
   it.each([
-    'async function* g() { try { yield 1; await sleep(20_000) } finally { console.log("cleaned") } }\nfor await (const x of g()) console.log("go")',
-    'try { console.log("go"); for await (const x of [sleep(20_000)]) x } finally { console.log("cleaned") }',
+    'async function* g() { try { yield 1; await sleep(1e6) } finally { console.log("cleaned") } }\nfor await (const x of g()) console.log("go")',
+    'try { console.log("go"); for await (const x of [sleep(1e6)]) x } finally { console.log("cleaned") }',
     'try { console.log("go"); await { then() {} } } finally { console.log("cleaned") }',
-    '{ await using x = { async [Symbol.asyncDispose]() { await sleep(10); console.log("cleaned") } }; console.log("go"); await sleep(20_000) }',
+    '{ await using x = { async [Symbol.asyncDispose]() { await sleep(10); console.log("cleaned") } }; console.log("go"); await sleep(1e6) }',
   ])('reaches %s', async (code) => {
     const { error, stdout } = await interrupted(code)
     expect(error?.ename).toBe('KeyboardInterrupt')
@@ -85,9 +82,8 @@ describe('an interrupt of a cell that awaits', () => {
 
 describe('an interrupt of a cell that waits for another process', () => {
   it('ends that process and keeps the variables', async () => {
-    const { error, took_ms } = await interrupted('import { execSync } from "node:child_process"\nconsole.log("go"); execSync("sleep 20")')
+    const { error } = await interrupted('import { execSync } from "node:child_process"\nconsole.log("go"); execSync("sleep 1000")')
     expect(error?.ename).toMatch(/KeyboardInterrupt/)
-    expect(took_ms).toBeLessThan(2000)
     expect((await kernel.run('kept + 1')).result).toBe('42')
   })
 })

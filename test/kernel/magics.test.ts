@@ -60,7 +60,7 @@ describe('results by number', () => {
     await other.run(`const hello = { abc: ${sum} }`)
     expect((await other.run('hello.abc')).result).toBe('8000')
     expect((await other.run(`%time ${sum}`)).result).toBe('8000')
-    expect((await other.request('shell', 'complete_request', { code: 'hello.a', cursor_pos: 7 })).matches).toEqual(['abc'])
+    expect((await other.complete('hello.a', 7)).matches).toEqual(['abc'])
     await other.close()
   })
 
@@ -307,7 +307,7 @@ describe('%words of the notebook', () => {
       expect((await other.run('stays', { stop_on_error: false })).result).toBe(left)
     }
     expect((await other.run('[typeof stays, typeof Buffer, typeof _, Object.keys(In).length]')).result).toBe("[ 'undefined', 'function', 'undefined', 3 ]")
-    const { matches } = await other.request('shell', 'complete_request', { code: 'stay', cursor_pos: 4 })
+    const { matches } = await other.complete('stay', 4)
     expect(matches).toEqual([])
     await other.close()
   })

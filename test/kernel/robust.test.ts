@@ -121,7 +121,7 @@ it('a cell that its process has not begun when it ended runs in the next one, wh
   )
   await eventually(() => existsSync(join(kernel.folder, 'busy')))
   expect(await kernel.run('const y = 3; y')).toMatchObject({ result: '3', stderr: gone('exited with code 8'), error: undefined })
-  const { matches } = await kernel.request('shell', 'complete_request', { code: 'y.toF', cursor_pos: 5 })
+  const { matches } = await kernel.complete('y.toF', 5)
   expect(matches).toContain('toFixed')
 
   const { error } = await kernel.run("require('node:fs').appendFileSync('begun', 'x'); process.kill(process.pid, 'SIGKILL')")

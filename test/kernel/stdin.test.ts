@@ -118,7 +118,7 @@ describe('prompt', () => {
     // Sent before the question, on another socket: the client may read it a moment later.
     const shown = () => kernel.outputsOf(cell).filter(({ type }) => type === 'display_data').length
     const printed = () => kernel.outputsOf(cell).reduce((sum, { content }) => sum + (typeof content.text === 'string' ? content.text.length : 0), 0)
-    await kernel.until(() => shown() === 100 && printed() === 1_000_001, 2000)
+    await kernel.until(() => shown() === 100 && printed() === 1_000_001)
     answer('ok')
     expect((await kernel.finished(cell)).result).toBe("'ok'")
   })
@@ -223,7 +223,7 @@ describe('while a cell waits for an answer', () => {
   it('completion, inspection and information are answered', async () => {
     const cell = start('prompt("?")')
     await question(cell)
-    expect(await kernel.request('shell', 'complete_request', { code: 'Math.sqr', cursor_pos: 8 })).toMatchObject({ matches: ['sqrt'] })
+    expect(await kernel.complete('Math.sqr', 8)).toMatchObject({ matches: ['sqrt'] })
     expect(await kernel.request('shell', 'kernel_info_request', {})).toMatchObject({ status: 'ok' })
     answer('')
     await kernel.finished(cell)
