@@ -2,9 +2,12 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { eventually } from './client.js'
 import { Jupyter } from './jupyter.js'
+
+/** Seven Pythons at once load a few hundred modules each. */
+vi.setConfig({ testTimeout: 180_000 })
 
 let jupyter: Jupyter
 beforeAll(() => {
@@ -52,7 +55,8 @@ describe.concurrent('nbclient', () => {
 describe.concurrent('nbconvert', () => {
   it('interrupts a cell that takes too long, and the next one has its variables', async () => {
     jupyter.write('slow.ipynb', ['let kept = 41; while (true) {}', 'kept + 1'])
-    const late = ['--ExecutePreprocessor.timeout=1', '--ExecutePreprocessor.interrupt_on_timeout=True']
+    // The second cell ends within the same time, also on a busy machine.
+    const late = ['--ExecutePreprocessor.timeout=5', '--ExecutePreprocessor.interrupt_on_timeout=True']
     const args = ['nbconvert', '--execute', '--allow-errors', ...late, '--to=notebook', '--output=slow-done.ipynb', jupyter.path('slow.ipynb')]
     expect((await jupyter.run('jupyter', args)).code).toBe(0)
     expect(jupyter.read('slow-done.ipynb').map(({ outputs }) => outputs)).toMatchObject([

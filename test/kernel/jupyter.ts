@@ -78,7 +78,7 @@ export class Jupyter {
   /** Runs a tool of the environment to its end. */
   run(tool: string, args: readonly string[], options: { readonly input?: string; readonly timeout_ms?: number } = {}): Promise<Ended> {
     return new Promise((resolve) => {
-      const { input = '', timeout_ms = 60_000 } = options
+      const { input = '', timeout_ms = 150_000 } = options
       const child = execFile(join(BIN, tool), args, { cwd: this.folder, env: this.env, timeout: timeout_ms, maxBuffer: 2 ** 26 }, (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : typeof error.code === 'number' ? error.code : -1, stdout, stderr }),
       )
