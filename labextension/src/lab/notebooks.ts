@@ -88,7 +88,8 @@ export class OpenNotebooks implements DocumentRegistry.WidgetExtension {
   }
 }
 
-function runsOf({ path, model }: DocumentRegistry.Context): NotebookRun[] {
+/** Those saved in a notebook, in the order of its cells. */
+export function runsOf({ path, model }: DocumentRegistry.Context): NotebookRun[] {
   const { cells } = model as unknown as NotebookModel
   const found: NotebookRun[] = []
   for (let i = 0; i < (cells?.length ?? 0); i++) {

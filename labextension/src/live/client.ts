@@ -5,32 +5,11 @@
  *                    ▲                            │
  *                    └────── follow again ◀── a seq is missing, or it is quiet for too long
  *
- * Knows kernels and comms by the little it needs of them, and nothing of pictures: what arrives goes into a sink per run.
+ * Knows kernels by the little it needs of them, and nothing of pictures: what arrives goes into a sink per run.
  */
 import { type Control, CREDIT, LIVE_TARGET, LIVE_VERSION, type PageMessage, type RunHead, type RunStatus, type SpanColumns } from 'fpdt/trace'
 import { type Buffers, type Incoming, type Peeked, type Plan, readMessage } from './incoming.js'
-
-/** A comm as JupyterLab has it. What it says may come late, twice, in another order or not at all. */
-export interface CommLike {
-  onMsg: (message: { readonly content: { readonly data: unknown }; readonly buffers?: Buffers }) => unknown
-  onClose: (message: never) => unknown
-  open(data: object): unknown
-  send(data: object): unknown
-  close(): unknown
-}
-export interface SignalLike<T> {
-  connect(slot: (sender: unknown, value: T) => void): unknown
-  disconnect(slot: (sender: unknown, value: T) => void): unknown
-}
-/** A connection to a kernel as JupyterLab has it. */
-export interface KernelLike {
-  readonly isDisposed: boolean
-  /** False on all but the first connection of a page to one kernel. */
-  readonly handleComms: boolean
-  readonly statusChanged: SignalLike<string>
-  readonly connectionStatusChanged: SignalLike<string>
-  createComm(target: string): CommLike
-}
+import { type KernelLike, PageComm } from './page-comm.js'
 
 /** Takes what is known of one run. What throws is told to the reader, and the run is followed no further. */
 export interface RunSink {
@@ -89,7 +68,7 @@ interface Request {
 }
 
 export class LiveClient<Sink extends RunSink> {
-  #comm: CommLike | null = null
+  #comm: PageComm | null = null
   /** Why there is no talk with an fpdt; empty when there is. */
   #silence = 'The page has not asked this kernel for its runs yet.'
   #isForeign = false
@@ -102,7 +81,7 @@ export class LiveClient<Sink extends RunSink> {
   readonly #followed = new Map<string, Followed<Sink>>()
   readonly #requests = new Map<number, Request>()
   #request = 0
-  #queue: Parameters<CommLike['onMsg']>[0][] = []
+  #queue: { readonly data: unknown; readonly buffers: Buffers }[] = []
   #drain: Timer | undefined
   readonly #listeners = new Set<() => void>()
   #isDisposed = false
@@ -202,26 +181,19 @@ export class LiveClient<Sink extends RunSink> {
 
   #open(): void {
     if (this.#isDisposed || this.#comm || this.kernel.isDisposed) return
-    if (!this.kernel.handleComms) {
-      this.#say('Another notebook of this page has the same kernel and follows its runs: look there.')
-      return
-    }
     this.#tried_ms = Date.now()
     this.#isForeign = false
     try {
-      const comm = this.kernel.createComm(LIVE_TARGET)
-      // A promise returned from here would hold up all messages of the kernel, and so would long work.
-      comm.onMsg = (message) => {
-        if (comm !== this.#comm) return
-        this.#queue.push(message)
+      const comm = new PageComm(this.kernel)
+      // Long work would hold up all messages of the kernel.
+      comm.onMsg = (data, buffers) => {
+        this.#queue.push({ data, buffers })
         this.#drain ??= setTimeout(() => this.#takeAll())
       }
-      comm.onClose = () => {
-        if (comm === this.#comm) this.#onClose()
-      }
+      comm.onClose = () => this.#onClose()
       this.#comm = comm
       this.#say('The kernel has not answered yet.')
-      comm.open({ version: LIVE_VERSION })
+      comm.open(LIVE_TARGET, { version: LIVE_VERSION })
     } catch (error) {
       this.#comm = null
       this.#say(`The kernel cannot be asked for its runs: ${messageOf(error)}`)
@@ -265,17 +237,16 @@ export class LiveClient<Sink extends RunSink> {
     this.#comm = null
     this.#quieten()
     this.#fail(words)
-    if (!comm) return
-    comm.onMsg = comm.onClose = () => {}
     try {
-      comm.close()
+      comm?.close()
     } catch {
-      // It was closed by a restart: nobody listens at the other end.
+      // The connection is over: nobody listens at the other end.
     }
   }
 
   /** The kernel's end is gone, and its runs with it. */
   #lose(words: string): void {
+    this.#comm?.dispose()
     this.#comm = null
     this.#isAway = false
     this.#quieten()
@@ -322,7 +293,7 @@ export class LiveClient<Sink extends RunSink> {
       this.#comm?.send(message)
       return this.#comm !== null
     } catch {
-      // JupyterLab has disposed of the comm and says why with its next status.
+      // JupyterLab has ended the connection and says why with its next status.
       return false
     }
   }
@@ -339,12 +310,12 @@ export class LiveClient<Sink extends RunSink> {
 
   #takeAll(): void {
     this.#drain = undefined
-    for (const { content, buffers } of this.#queue.splice(0)) {
+    for (const { data, buffers } of this.#queue.splice(0)) {
       let message: Incoming
       try {
-        message = readMessage(content.data, buffers ?? [])
+        message = readMessage(data, buffers)
       } catch (error) {
-        this.#refuse(content.data, error)
+        this.#refuse(data, error)
         continue
       }
       this.#take(message)

@@ -18,7 +18,7 @@ const MOST_VALUES = 16_384
 const PLACE_KEPT = `The view is held at the place you look at: the newest ${LIMITS.steps} steps no longer have it. Follow goes on with them.`
 
 export class Controls {
-  readonly #pause = action('Pause training', () => this.#ask(this.#link.status?.activity === 'running' ? { verb: 'pause' } : { verb: 'resume' }))
+  readonly #pause = action('Pause training', () => this.#ask({ verb: isPaused(this.#link.status) ? 'resume' : 'pause' }))
   readonly #unit = choice(
     'Unit of a step',
     UNITS.map((unit) => [unit, unit]),
@@ -98,14 +98,14 @@ export class Controls {
     this.node.hidden =
       !isBound || (status === null && !isForeign && (run.head.origin === 'predicted' || ['done', 'stopped', 'failed'].includes(run.head.state)))
     this.panel.classList.toggle('jp-mod-live', isLive)
-    const isPaused = status?.activity === 'paused' || status?.activity === 'held'
+    const stands = isPaused(status)
     const verbs: readonly [HTMLButtonElement, Control['verb']][] = [
-      [this.#pause, isPaused ? 'resume' : 'pause'],
+      [this.#pause, stands ? 'resume' : 'pause'],
       [this.#step, 'step'],
       [this.#until, 'until'],
       [this.#stop, 'stop'],
     ]
-    name(this.#pause, isPaused ? 'Resume training' : 'Pause training')
+    name(this.#pause, stands ? 'Resume training' : 'Pause training')
     for (const [node, verb] of verbs) allow(node, reason || (status?.can.includes(verb) ? '' : whyNot(verb, status)))
     name(this.#hold, behind === null ? 'Hold view' : 'Follow')
     allow(this.#hold, behind === null && !isLive ? reason : '')
@@ -113,12 +113,12 @@ export class Controls {
     this.#badge.title = isPlaceKept ? PLACE_KEPT : ''
     if (isPlaceKept && !this.#wasPlaceKept) this.#say(PLACE_KEPT)
     this.#wasPlaceKept = isPlaceKept
-    const offers = offered(run, pinned, isPaused && status ? status.line : null)
+    const offers = offered(run, pinned, stands && status ? status.line : null)
     this.#offerValues(offers)
     allow(
       this.#peek,
       reason ||
-        (!isPaused
+        (!stands
           ? 'Values can be looked at while the training is paused.'
           : offers.length === 0
             ? 'Click an op or a buffer in the picture first.'
@@ -210,6 +210,11 @@ export class Controls {
 
 function placeOf({ tier, rank }: Peeked): string {
   return `on the ${tier} of rank ${rank}`
+}
+
+/** Between two steps it is not: who asks to pause then pauses the next. */
+function isPaused(status: RunStatus | null): boolean {
+  return status?.activity === 'paused' || status?.activity === 'held'
 }
 
 function stateOf(status: RunStatus | null): string {

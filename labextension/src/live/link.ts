@@ -4,10 +4,11 @@
  */
 import type { Control, Run, RunStatus, RunTables } from 'fpdt/trace'
 import { settings } from '../lab/settings.js'
-import { type KernelLike, LiveClient } from './client.js'
+import { LiveClient } from './client.js'
 import type { Peeked } from './incoming.js'
 import { LIMITS, LiveRun } from './live-run.js'
 import type { NotebookKernel } from './notebook-kernel.js'
+import type { KernelLike } from './page-comm.js'
 
 /** What draws a run. */
 export interface RunDisplay {

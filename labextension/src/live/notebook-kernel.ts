@@ -1,9 +1,7 @@
-/**
- * The kernel of one open notebook, as far as live runs go: a client for the connection that the notebook has, while anything on
- * the page wants one. A second connection would get no comms, so there is none.
- */
-import type { KernelLike, LiveClient, SignalLike } from './client.js'
+/** The kernel of one open notebook, as far as live runs go: a client for the connection that the notebook has, while anything on the page wants one. */
+import type { LiveClient } from './client.js'
 import type { LiveRun } from './live-run.js'
+import type { KernelLike, SignalLike } from './page-comm.js'
 
 /** The context of a document as JupyterLab has it. */
 export interface NotebookContext {

@@ -2,6 +2,7 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application'
 import type { DocumentRegistry } from '@jupyterlab/docregistry'
 import { DisposableDelegate } from '@lumino/disposable'
+import { runsOf } from '../lab/notebooks.js'
 import { page } from '../lab/page.js'
 import { setLive } from '../lab/status.js'
 import { placeOf } from '../lab/tabs.js'
@@ -29,7 +30,10 @@ export const live: JupyterFrontEndPlugin<void> = {
     })
     page.kernelOf = (panel) => {
       const place = placeOf(panel)
-      return [...kernels].find(([{ path }]) => path === place?.path)?.[1] ?? null
+      const { run_id } = panel.session.shown.run.head
+      // An output may have a view of its own beside its notebook, which knows no path.
+      const isOf = (context: DocumentRegistry.Context): boolean => (place ? context.path === place.path : runsOf(context).some((run) => run.run_id === run_id))
+      return [...kernels].find(([context]) => isOf(context))?.[1] ?? null
     }
     // A page that is left says so: a kernel need not find out.
     window.addEventListener('pagehide', () => {

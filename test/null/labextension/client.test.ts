@@ -97,6 +97,25 @@ describe('a page and a kernel', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it('two notebooks of one kernel both follow and ask, and one that is closed leaves the other', async () => {
+    const { kernel, page, run } = following()
+    const other = client(kernel)
+    const { sink } = other.follow(ID)
+    other.wake()
+    await soon()
+    kernel.run(ID, 9)
+    await soon()
+    expect([run.run?.spans.op.length, sink.run?.spans.op.length]).toEqual([9, 9])
+    kernel.answer = (message) => (message.op === 'control' ? { op: 'done', request: message.request, words: message.do.verb } : null)
+    const asked = [page.control(ID, { verb: 'pause' }), other.control(ID, { verb: 'resume' })]
+    await Promise.all([expect(asked[0]).resolves.toBe('pause'), expect(asked[1]).resolves.toBe('resume'), soon()])
+    page.dispose()
+    kernel.run(ID, 9)
+    await soon()
+    expect([run.run?.spans.op.length, sink.run?.spans.op.length]).toEqual([9, 18])
+    expect([kernel.openComms, other.reach(ID).reason]).toEqual([1, ''])
+  })
+
   it('finds no fpdt, and tries again when an output of a run appears', async () => {
     const kernel = new FakeKernel()
     kernel.isThere = false

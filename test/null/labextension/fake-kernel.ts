@@ -1,13 +1,13 @@
 /**
- * The kernel's end of live runs without a kernel: it keeps the rules of `trace/live/messages.ts` over one comm at a time, and what
- * it says goes through a channel that tests may make lose, repeat and reorder messages.
+ * The kernel's end of live runs without a kernel: it keeps the rules of `trace/live/messages.ts` over each comm, and what it says
+ * goes through a channel that tests may make lose, repeat and reorder messages.
  */
 import { encodeTable } from '../../../kernel/src/trace/codec.js'
 import { textOf } from '../../../kernel/src/trace/lines.js'
 import { CREDIT, type KernelMessage, LIVE_VERSION, type PageMessage, type RunStatus } from '../../../kernel/src/trace/live/messages.js'
 import type { RunTables } from '../../../kernel/src/trace/schema.js'
 import { selectRows } from '../../../kernel/src/trace/spans.js'
-import type { CommLike, KernelLike } from '../../../labextension/src/live/client.js'
+import type { CommMessage, KernelLike, Published } from '../../../labextension/src/live/page-comm.js'
 
 type Sent = { readonly data: unknown; readonly buffers: DataView[] }
 /** What becomes of a message on its way to the page: the messages that arrive for it, now. */
@@ -27,65 +27,52 @@ class FakeSignal<T> {
   }
 }
 
-class FakeComm implements CommLike {
-  onMsg: CommLike['onMsg'] = () => {}
-  onClose: CommLike['onClose'] = () => {}
-  isOpen = false
-  constructor(private readonly kernel: FakeKernel) {}
-
-  open(data: object): void {
-    this.isOpen = true
-    this.kernel.opened(this, data)
-  }
-  send(data: object): void {
-    if (!this.isOpen) throw new Error('Cannot send')
-    this.kernel.received(this, data as PageMessage)
-  }
-  close(): void {
-    this.isOpen = false
-    this.kernel.hungUp(this)
-    ;(this.onClose as () => void)()
-  }
-}
-
 /** Spans of a run that are there to be sent: `ran` of them are done. */
 interface FakeRun {
   readonly tables: RunTables
   ran: number
   activity: RunStatus['activity']
-  /** Of the page that follows it, null when none does. */
-  page: { seq: number; acknowledged: number; sent: number } | null
+}
+/** How far a page is that follows a run. */
+interface FakeFollower {
+  seq: number
+  acknowledged: number
+  sent: number
 }
 
 export class FakeKernel implements KernelLike {
-  isDisposed = false
-  handleComms = true
+  readonly isDisposed = false
+  readonly clientId = 'page'
+  readonly username = 'reader'
   /** Whether an fpdt was imported. */
   isThere = true
   channel: Channel = wire
   readonly statusChanged = new FakeSignal<string>()
   readonly connectionStatusChanged = new FakeSignal<string>()
+  readonly iopubMessage = new FakeSignal<Published>()
   readonly runs = new Map<string, FakeRun>()
   readonly received_: PageMessage[] = []
   /** Answers to what pages ask for. */
   answer: (message: PageMessage) => KernelMessage | null = () => null
   comms = 0
-  #comm: FakeComm | null = null
+  /** Those that are open, by id: whom they follow. */
+  readonly #pages = new Map<string, Map<string, FakeFollower>>()
 
   get openComms(): number {
-    return this.#comm ? 1 : 0
+    return this.#pages.size
   }
   get listeners(): number {
-    return this.statusChanged.slots.size + this.connectionStatusChanged.slots.size
+    return this.statusChanged.slots.size + this.connectionStatusChanged.slots.size + this.iopubMessage.slots.size
   }
 
-  createComm(): FakeComm {
-    this.comms++
-    return new FakeComm(this)
+  sendShellMessage({ header: { msg_type }, content: { comm_id, data } }: CommMessage): void {
+    if (msg_type === 'comm_open') this.#opened(comm_id)
+    else if (msg_type === 'comm_close') this.#pages.delete(comm_id)
+    else this.#received(comm_id, data as PageMessage)
   }
 
   add(tables: RunTables): FakeRun {
-    const run: FakeRun = { tables, ran: 0, activity: 'running', page: null }
+    const run: FakeRun = { tables, ran: 0, activity: 'running' }
     this.runs.set(tables.head.run_id, run)
     this.tell()
     return run
@@ -100,16 +87,19 @@ export class FakeKernel implements KernelLike {
   }
   flush(run_id: string): void {
     const run = this.runs.get(run_id) as FakeRun
-    const { page, tables } = run
-    while (page && page.sent < run.ran && page.seq - page.acknowledged < CREDIT) {
-      const step = tables.spans.step[page.sent]
-      const from = page.sent
-      let to = from
-      while (to < run.ran && tables.spans.step[to] === step) to++
-      page.sent = to
-      const of = to - tables.spans.step.indexOf(step)
-      const spans = selectRows(tables.spans, (row) => row >= from && row < to)
-      this.say({ op: 'spans', run_id, seq: ++page.seq, step, attempt: 1, of, status: this.status(run_id) }, [encodeTable('spans', spans)])
+    const { tables } = run
+    for (const [comm_id, followers] of this.#pages) {
+      const page = followers.get(run_id)
+      while (page && page.sent < run.ran && page.seq - page.acknowledged < CREDIT) {
+        const step = tables.spans.step[page.sent]
+        const from = page.sent
+        let to = from
+        while (to < run.ran && tables.spans.step[to] === step) to++
+        page.sent = to
+        const of = to - tables.spans.step.indexOf(step)
+        const spans = selectRows(tables.spans, (row) => row >= from && row < to)
+        this.#say(comm_id, { op: 'spans', run_id, seq: ++page.seq, step, attempt: 1, of, status: this.status(run_id) }, [encodeTable('spans', spans)])
+      }
     }
   }
   tell(): void {
@@ -134,51 +124,52 @@ export class FakeKernel implements KernelLike {
   /** A process that begins anew: comms are gone without a word, as JupyterLab does it. */
   restart(): void {
     this.statusChanged.emit('restarting')
-    if (this.#comm) this.#comm.isOpen = false
-    this.#comm = null
+    this.#pages.clear()
     this.runs.clear()
     this.isThere = false
   }
   closeFromHere(): void {
-    const comm = this.#comm
-    this.#comm = null
-    if (comm) comm.isOpen = false
-    ;(comm?.onClose as (() => void) | undefined)?.()
+    const open = [...this.#pages.keys()]
+    this.#pages.clear()
+    for (const comm_id of open) this.#close(comm_id)
   }
 
   say(message: KernelMessage, buffers: readonly Uint8Array[] = []): void {
     this.sayAnything(message, buffers)
   }
+  /** To every page. */
   sayAnything(message: unknown, buffers: readonly Uint8Array[] = []): void {
-    const comm = this.#comm
-    if (!comm) return
-    const views = buffers.map((bytes) => new DataView(bytes.slice().buffer))
-    for (const { data, buffers } of this.channel({ data: JSON.parse(JSON.stringify(message)), buffers: views })) comm.onMsg({ content: { data }, buffers })
+    for (const comm_id of [...this.#pages.keys()]) this.#say(comm_id, message, buffers)
   }
 
-  opened(comm: FakeComm, _data: object): void {
+  #say(comm_id: string, message: unknown, buffers: readonly Uint8Array[] = []): void {
+    const views = buffers.map((bytes) => new DataView(bytes.slice().buffer))
+    for (const { data, buffers } of this.channel({ data: JSON.parse(JSON.stringify(message)), buffers: views }))
+      this.iopubMessage.emit({ header: { msg_type: 'comm_msg' }, content: { comm_id, data }, buffers })
+  }
+  #close(comm_id: string): void {
+    this.iopubMessage.emit({ header: { msg_type: 'comm_close' }, content: { comm_id, data: {} } })
+  }
+  #opened(comm_id: string): void {
+    this.comms++
     if (!this.isThere) {
-      comm.isOpen = false
-      queueMicrotask(() => (comm.onClose as () => void)())
+      queueMicrotask(() => this.#close(comm_id))
       return
     }
-    this.#comm = comm
-    for (const run of this.runs.values()) run.page = null
+    this.#pages.set(comm_id, new Map())
     this.tell()
   }
-  hungUp(comm: FakeComm): void {
-    if (comm === this.#comm) this.#comm = null
-  }
-  received(comm: FakeComm, message: PageMessage): void {
-    if (comm !== this.#comm) return
+  #received(comm_id: string, message: PageMessage): void {
+    const followers = this.#pages.get(comm_id)
+    if (!followers) return
     this.received_.push(message)
     const run = this.runs.get(message.run_id)
     if (!run) return
     const { tables } = run
     if (message.op === 'follow') {
-      run.page = { seq: 1, acknowledged: 0, sent: 0 }
+      followers.set(message.run_id, { seq: 1, acknowledged: 0, sent: 0 })
       const text = (lines: readonly string[]): Uint8Array => new TextEncoder().encode(textOf(lines))
-      this.say({ op: 'plan', run_id: message.run_id, seq: 1, head: { ...tables.head, peaks: [], steps: [] }, predicted: false }, [
+      this.#say(comm_id, { op: 'plan', run_id: message.run_id, seq: 1, head: { ...tables.head, peaks: [], steps: [] }, predicted: false }, [
         text(tables.listing),
         text(tables.names),
         encodeTable('buffers', tables.buffers),
@@ -186,13 +177,14 @@ export class FakeKernel implements KernelLike {
         encodeTable('waits', tables.waits),
       ])
       this.flush(message.run_id)
-    } else if (message.op === 'unfollow') run.page = null
-    else if (message.op === 'ack' && run.page) {
-      run.page.acknowledged = Math.max(run.page.acknowledged, message.seq)
+    } else if (message.op === 'unfollow') followers.delete(message.run_id)
+    else if (message.op === 'ack') {
+      const page = followers.get(message.run_id)
+      if (page) page.acknowledged = Math.max(page.acknowledged, message.seq)
       this.flush(message.run_id)
     } else {
       const answer = this.answer(message)
-      if (answer) this.say(answer)
+      if (answer) this.#say(comm_id, answer)
     }
   }
 }

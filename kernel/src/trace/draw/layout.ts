@@ -162,12 +162,12 @@ export function leftOf(surface: Surface, run: Run): number {
   return Math.ceil(Math.max(rankWidth + 10 + streamWidth, textWidth(surface, '1000 MiB')) + 8)
 }
 
-export function timeAt(layout: Layout, view: View, x: number): number {
-  return view.start_ns + ((x - layout.plot.x) / layout.plot.width) * (view.end_ns - view.start_ns)
+export function timeAt({ plot }: Pick<Layout, 'plot'>, view: View, x: number): number {
+  return view.start_ns + ((x - plot.x) / plot.width) * (view.end_ns - view.start_ns)
 }
 
-export function xOf(layout: Layout, view: View, time_ns: number): number {
-  return layout.plot.x + ((time_ns - view.start_ns) / (view.end_ns - view.start_ns)) * layout.plot.width
+export function xOf({ plot }: Pick<Layout, 'plot'>, view: View, time_ns: number): number {
+  return plot.x + ((time_ns - view.start_ns) / (view.end_ns - view.start_ns)) * plot.width
 }
 
 export function yOf(chart: ChartLayout, amount: number): number {

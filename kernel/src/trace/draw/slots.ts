@@ -13,6 +13,7 @@ import { slotLetter } from '../words/chunks.js'
 import { bytes } from '../words/format.js'
 import { outline, paleOf } from './chunk-grid.js'
 import { hatch } from './hatch.js'
+import { timeAt, xOf } from './layout.js'
 import { drawLegend, type LegendLayout, layOutLegend } from './legend.js'
 import { line, type PixelRect, type Surface, textWidth, write } from './surface.js'
 import { inkFor } from './theme.js'
@@ -80,7 +81,7 @@ export function drawSlots(surface: Surface, run: Run, view: View, layout: SlotsL
   write(surface, axis.title, plot.x - 8, layout.tickLine, { role: 'axis', align: 'right', colour: theme.mutedText })
   for (const { value, label } of axis.ticks) {
     const half = textWidth(surface, label) / 2
-    const x = Math.min(Math.max(timeX(layout, view, value), plot.x + half), plot.x + plot.width - half)
+    const x = Math.min(Math.max(xOf(layout, view, value), plot.x + half), plot.x + plot.width - half)
     write(surface, label, x, layout.tickLine, { role: 'tick', align: 'center', colour: theme.mutedText })
   }
   if (layout.rows.length === 0)
@@ -104,7 +105,7 @@ export function drawSlots(surface: Surface, run: Run, view: View, layout: SlotsL
 export function slotTargetAt(layout: SlotsLayout, rank: number, view: View, x: number, y: number): Target | null {
   const row = layout.rows.find((at) => y >= at.y - GAP / 2 && y < at.y + ROW + GAP / 2)
   if (!row || x < layout.plot.x || x > layout.plot.x + layout.plot.width) return null
-  const time_ns = view.start_ns + ((x - layout.plot.x) / layout.plot.width) * (view.end_ns - view.start_ns)
+  const time_ns = timeAt(layout, view, x)
   const life = firstAfter(row.slot.start_ns, (start_ns) => start_ns, time_ns) - 1
   return life < 0 || row.slot.end_ns[life] < time_ns ? null : { kind: 'buffer', buffer: row.slot.buffer[life], rank }
 }
@@ -119,7 +120,7 @@ export function drawSlotsPointer(surface: Surface, view: View, layout: SlotsLayo
   context.strokeStyle = theme.mutedText
   for (const time_ns of instants_ns) {
     if (time_ns < view.start_ns || time_ns > view.end_ns) continue
-    const x = Math.round(timeX(layout, view, time_ns)) + 0.5
+    const x = Math.round(xOf(layout, view, time_ns)) + 0.5
     line(context, x, first.y - 3, x, last.y + ROW + 3)
   }
   if (buffers.size === 0) return
@@ -195,10 +196,7 @@ function turnsIn(slot: Slot, view: View): { turns: number; time_ns: number } {
   return { turns: life - first, time_ns }
 }
 
-function timeX({ plot }: SlotsLayout, view: View, time_ns: number): number {
-  return plot.x + ((time_ns - view.start_ns) / (view.end_ns - view.start_ns)) * plot.width
-}
 function clampedX(layout: SlotsLayout, view: View, time_ns: number): number {
   const { x, width } = layout.plot
-  return Math.min(Math.max(timeX(layout, view, time_ns), x), x + width)
+  return Math.min(Math.max(xOf(layout, view, time_ns), x), x + width)
 }

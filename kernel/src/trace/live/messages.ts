@@ -1,6 +1,6 @@
 /**
- * What a page and a kernel say to each other of runs, over one comm per page and kernel (target `fpdt.runs`), which the page
- * opens. It carries all runs; a run that nobody follows sends nothing but its status.
+ * What a page and a kernel say to each other of runs, over one comm per notebook of a page and its kernel (target `fpdt.runs`), which the
+ * page opens. It carries all runs; a run that nobody follows sends nothing but its status.
  *
  *   page                              kernel
  *   open {version}              ->

@@ -89,12 +89,19 @@ function lanesOf(spans: SpanColumns, families: Uint8Array): Lane[] {
   })
 }
 
+/** Of a run that goes on, newer spans may come with the same memory. */
+const stacked = new WeakMap<MemoryColumns, Stack[]>()
+
 function stacksOf(memory: MemoryColumns): Stack[] {
+  const known = stacked.get(memory)
+  if (known) return known
   const { time_ns } = memory
   for (let row = 1; row < time_ns.length; row++) {
     if (time_ns[row] < time_ns[row - 1]) throw broken(`memory row ${row} is earlier than the row before it; memory rows must be in order of time`)
   }
-  return rowsBy(memory.rank, memory.tier, TIERS.length, (rank, tier, rows) => stackOf(memory, rank, TIERS[tier], rows))
+  const stacks = rowsBy(memory.rank, memory.tier, TIERS.length, (rank, tier, rows) => stackOf(memory, rank, TIERS[tier], rows))
+  stacked.set(memory, stacks)
+  return stacks
 }
 
 /** Rows by rank and code, each in their order; a pass to count them, and one to put each where it belongs. */

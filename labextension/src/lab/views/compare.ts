@@ -17,7 +17,6 @@ import {
   headlines,
   type Layout,
   layOut,
-  leftOf,
   opLine,
   opWords,
   type Run,
@@ -26,23 +25,21 @@ import {
   summaryWords,
   type Target,
   targetAt,
-  timeAt,
   type View,
   withoutStream,
 } from 'fpdt/trace'
-import { pan, zoom } from '../actions.js'
 import { button } from '../button.js'
 import { type Comparable, comparables, compareWith, comparisonOf, showSteps } from '../comparing.js'
 import { element } from '../dom.js'
 import type { Changed, Session, Shown } from '../session.js'
 import { type Listing, listing } from '../table.js'
-import { CanvasView } from './canvas-view.js'
+import { TimeView } from './time-view.js'
 
 /** Ops that are listed; beyond these the differences are small. */
 const MOST_OPS = 12
 const HELP = 'Choose a run: what was predicted of this one, another step of it, or another run on this page.'
 
-export class CompareView extends CanvasView<Layout> {
+export class CompareView extends TimeView<Layout> {
   readonly name = 'compare'
   readonly #choice = element('select', 'jp-FPDT-choice')
   readonly #steps = { a: element('select', ''), b: element('select', '') }
@@ -102,9 +99,7 @@ export class CompareView extends CanvasView<Layout> {
   }
 
   protected layOut(surface: Surface, shown: Shown, width: number): Layout {
-    const { run, other } = shown
-    if (!other) return layOut(surface, run, shown.window, width)
-    return layOut(surface, other, this.#window(shown), width, { left: leftOf(surface, run) })
+    return layOut(surface, shown.other ?? shown.run, this.#window(shown), width, { left: this.left(surface, shown) })
   }
 
   protected draw(surface: Surface, shown: Shown, layout: Layout): void {
@@ -137,19 +132,6 @@ export class CompareView extends CanvasView<Layout> {
     if (this.#row < 0) return null
     const row = sameOp(other, this.#row, run, comparison.a.step.step, comparison.sameOps)
     return row < 0 ? null : { kind: 'span', row }
-  }
-
-  protected override timeAt({ window }: Shown, layout: Layout, x: number): number | null {
-    const { plot } = layout
-    return x < plot.x || x > plot.x + plot.width ? null : timeAt(layout, window, x)
-  }
-
-  protected override drag(_: Shown, { plot }: Layout, units: number): void {
-    pan(this.session, -units / plot.width)
-  }
-
-  protected override zoom({ window }: Shown, layout: Layout, factor: number, x: number): boolean {
-    return zoom(this.session, factor, timeAt(layout, window, x))
   }
 
   protected summary({ other }: Shown): string {

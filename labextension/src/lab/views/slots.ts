@@ -15,15 +15,14 @@ import {
   slotWords,
   type Target,
 } from 'fpdt/trace'
-import { pan, zoom } from '../actions.js'
 import { element } from '../dom.js'
 import type { Session, Shown } from '../session.js'
 import type { Listing } from '../table.js'
-import { CanvasView } from './canvas-view.js'
+import { TimeView } from './time-view.js'
 
-export class SlotsView extends CanvasView<SlotsLayout> {
+export class SlotsView extends TimeView<SlotsLayout> {
   readonly name = 'slots'
-  protected override readonly redrawnBy: readonly (keyof Shown)[] = ['run', 'window']
+  protected override readonly redrawnBy: readonly (keyof Shown)[] = ['run', 'other', 'window']
   readonly #made = element('input', '', '', { type: 'checkbox' })
 
   constructor(session: Session) {
@@ -36,7 +35,7 @@ export class SlotsView extends CanvasView<SlotsLayout> {
 
   protected layOut(surface: Surface, shown: Shown, width: number): SlotsLayout {
     const { run, window } = shown
-    return layOutSlots(surface, this.#slots(shown), window, width, layOut(surface, run, window, width).plot)
+    return layOutSlots(surface, this.#slots(shown), window, width, layOut(surface, run, window, width, { left: this.left(surface, shown) }).plot)
   }
 
   protected draw(surface: Surface, { run, window }: Shown, layout: SlotsLayout): void {
@@ -51,18 +50,6 @@ export class SlotsView extends CanvasView<SlotsLayout> {
 
   protected targetAt({ window }: Shown, layout: SlotsLayout, x: number, y: number): Target | null {
     return slotTargetAt(layout, window.rank, window, x, y)
-  }
-
-  protected override timeAt({ window }: Shown, { plot }: SlotsLayout, x: number): number | null {
-    return x < plot.x || x > plot.x + plot.width ? null : window.start_ns + ((x - plot.x) / plot.width) * (window.end_ns - window.start_ns)
-  }
-
-  protected override drag(_: Shown, { plot }: SlotsLayout, units: number): void {
-    pan(this.session, -units / plot.width)
-  }
-
-  protected override zoom(shown: Shown, layout: SlotsLayout, factor: number, x: number): boolean {
-    return zoom(this.session, factor, this.timeAt(shown, layout, x) ?? undefined)
   }
 
   protected summary(shown: Shown): string {

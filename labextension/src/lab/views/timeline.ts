@@ -6,7 +6,6 @@ import {
   duration,
   type Layout,
   layOut,
-  leftOf,
   type Picture,
   percent,
   predictedRun,
@@ -14,14 +13,12 @@ import {
   summaryWords,
   type Target,
   targetAt,
-  timeAt,
 } from 'fpdt/trace'
-import { pan, zoom } from '../actions.js'
 import type { Session, Shown } from '../session.js'
 import type { Listing } from '../table.js'
-import { CanvasView } from './canvas-view.js'
+import { TimeView } from './time-view.js'
 
-export class TimelineView extends CanvasView<Layout> {
+export class TimelineView extends TimeView<Layout> {
   readonly name = 'timeline'
   #picture: Picture | null = null
 
@@ -34,10 +31,9 @@ export class TimelineView extends CanvasView<Layout> {
     return this.laid && this.#picture && { picture: this.#picture, size: { width: this.laid.width, height: this.laid.height } }
   }
 
-  protected layOut(surface: Surface, { run, other, window, predicted }: Shown, width: number): Layout {
-    // What it is compared with is drawn on the same axis.
-    const left = other ? leftOf(surface, other) : 0
-    return layOut(surface, run, window, width, { predicted: predicted && predictedRun(run) !== null, left })
+  protected layOut(surface: Surface, shown: Shown, width: number): Layout {
+    const { run, window, predicted } = shown
+    return layOut(surface, run, window, width, { predicted: predicted && predictedRun(run) !== null, left: this.left(surface, shown) })
   }
 
   protected draw(surface: Surface, { run, window, predicted }: Shown, layout: Layout): void {
@@ -51,19 +47,6 @@ export class TimelineView extends CanvasView<Layout> {
 
   protected targetAt({ run, window }: Shown, layout: Layout, x: number, y: number): Target | null {
     return targetAt(run, window, layout, x, y)
-  }
-
-  protected override timeAt({ window }: Shown, layout: Layout, x: number): number | null {
-    const { plot } = layout
-    return x < plot.x || x > plot.x + plot.width ? null : timeAt(layout, window, x)
-  }
-
-  protected override drag(_: Shown, { plot }: Layout, units: number): void {
-    pan(this.session, -units / plot.width)
-  }
-
-  protected override zoom({ window }: Shown, layout: Layout, factor: number, x: number): boolean {
-    return zoom(this.session, factor, timeAt(layout, window, x))
   }
 
   protected summary({ run }: Shown): string {

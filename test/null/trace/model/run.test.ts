@@ -4,6 +4,7 @@ import { FpdtError } from '../../../../kernel/src/errors.js'
 import { openRun } from '../../../../kernel/src/trace/model/run.js'
 import type { RunTables } from '../../../../kernel/src/trace/schema.js'
 import { BUFFER_COLUMNS, MEMORY_COLUMNS, SPAN_COLUMNS, USE_COLUMNS, WAIT_COLUMNS } from '../../../../kernel/src/trace/schema.js'
+import { selectRows } from '../../../../kernel/src/trace/spans.js'
 import { summaryWords } from '../../../../kernel/src/trace/words/run.js'
 import { fixture } from '../fixture.js'
 
@@ -40,6 +41,18 @@ describe('run', () => {
   it('reaches over all kept steps', () => {
     const { extent, head } = openRun(small())
     expect(extent).toEqual({ start_ns: head.steps[0].start_ns, end_ns: head.steps[0].start_ns + head.steps[0].duration_ns })
+  })
+
+  it('of newer spans with the same plan and memory counts neither again, and trusts neither with another', () => {
+    const tables = small()
+    const { stacks } = openRun(tables)
+    expect(openRun({ ...tables, spans: small().spans }).stacks[0]).toBe(stacks[0])
+    const short = { listing: tables.listing.slice(0, 3), spans: selectRows(tables.spans, () => false) }
+    expect(() => openRun({ ...tables, ...short })).toThrow(/and there are 3/)
+    const { op, buffer, access } = tables.uses
+    expect(() => openRun({ ...tables, uses: { op: op.map(() => 1e6), buffer, access } })).toThrow(/op of use row 0 is 1000000/)
+    const names = tables.names.slice(1)
+    expect(() => openRun({ ...tables, names })).toThrow(/buffers and .* names/)
   })
 
   it('says why a table cannot be drawn', () => {
