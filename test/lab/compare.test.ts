@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url'
 import type { Locator, Page } from 'playwright'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { saveRun } from '../../kernel/src/trace/saved.js'
-import { RUN_MIME, type RunTables } from '../../kernel/src/trace/schema.js'
+import { RUN_MIME, type RunTables, STREAMS } from '../../kernel/src/trace/schema.js'
+import { selectRows } from '../../kernel/src/trace/spans.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
 import { fixture } from '../null/trace/fixture.js'
 import { setTheme } from './drawn.js'
@@ -31,10 +32,17 @@ function longer(tables: RunTables): RunTables {
   }
 }
 
+/** The run as if its exchanges took no time: the longest name of a lane is gone. */
+function withoutCollective(tables: RunTables): RunTables {
+  const { spans } = tables
+  return { ...tables, spans: selectRows(spans, (row) => STREAMS[spans.stream[row]] !== 'collective') }
+}
+
 beforeAll(async () => {
   lab = await startLab()
   const output = async (tables: RunTables): Promise<object> => ({ [RUN_MIME]: await saveRun(tables), 'text/plain': 'a run' })
   lab.writeNotebook('two.ipynb', [await output(fpdt), await output(ulysses)])
+  lab.writeNotebook('names.ipynb', [await output(withoutCollective(fpdt)), await output({ ...fpdt, head: { ...fpdt.head, run_id: 'all' } })])
   lab.writeNotebook('long.ipynb', [await output(longer(fpdt))])
 }, 120_000)
 afterAll(async () => lab?.close(), 60_000)
@@ -164,6 +172,24 @@ describe('two runs of one notebook', () => {
     const middle = (window.start_ns + window.end_ns) / 2
     const per = (window.end_ns - window.start_ns) / lane.width
     expect(Math.abs(((await stateOf(at)).pointer_ns as number) - middle)).toBeLessThan(2 * per)
+  })
+
+  it('have slots on the same axis, though the names of its lanes are shorter', async () => {
+    const at = await opened('names.ipynb')
+    const alone = (await stateOf(at)).picture.lanes[0].x
+    await show(at, 'Slots')
+    await show(at, 'Compare')
+    const compare = view(at, 'compare')
+    await compare.getByLabel('compare with').selectOption({ index: 3 })
+    await eventually(() => drawnOf(compare)).not.toBeNull()
+    await eventually(async () => (await stateOf(at)).picture.lanes[0].x).toBeGreaterThan(alone + 2)
+    const { picture, view: window } = await stateOf(at)
+    const [lane] = picture.lanes
+    const slots = view(at, 'slots').locator('.jp-FPDT-stage')
+    await slots.hover({ position: { x: lane.x + 1, y: 60 } })
+    await eventually(async () => (await stateOf(at)).pointer_ns).not.toBeNull()
+    const pixels = (((await stateOf(at)).pointer_ns as number) - window.start_ns) / ((window.end_ns - window.start_ns) / lane.width)
+    expect(Math.abs(pixels - 1)).toBeLessThan(1)
   })
 
   it('compares a prediction with its run op by op', async () => {
