@@ -104,7 +104,15 @@ describe('fpdt train --json', () => {
     const text = longText(tokens)
     for (const [i, line] of lines.entries()) {
       const { step, loss, gradient_norm, tokens, mfu_formula } = await same.step(text)
-      expect(line).toMatchObject({ step, loss, gradient_norm, tokens, mfu_formula })
+      expect(line).toMatchObject({
+        step,
+        backend: 'cpu',
+        device: `${device.description.name} (${device.description.path})`,
+        loss,
+        gradient_norm,
+        tokens,
+        mfu_formula,
+      })
       const measured = step === 3 || step === 4 ? (await same.evaluate(text)).loss : undefined
       expect(line.evaluation_loss, `step ${i + 1}`).toBe(measured)
       const { predicted, touched } = same.memory('device')
@@ -126,7 +134,7 @@ describe('fpdt train --json', () => {
     const { code, out, err } = await run(['train', 'run.json'])
     expect([code, err]).toEqual([0, ''])
     expect(out).toMatch(
-      /^FPDT · Llama 2 × 32 · 61 tokens in 4 chunks · 2 ranks; device .* a rank\nstep 1 of 2: loss \d\.\d{4}, .* tokens\/s, MFU .* %\nstep 2 of 2: [^\n]*\n$/,
+      /^FPDT · Llama 2 × 32 · 61 tokens in 4 chunks · 2 ranks; device .* a rank; on .+ \(\S+\), 2 threads\nstep 1 of 2: loss \d\.\d{4}, .* tokens\/s, MFU .* %\nstep 2 of 2: [^\n]*\n$/,
     )
   })
 })
@@ -403,6 +411,15 @@ describe('mistakes', () => {
     [{ rank: 2 }, [], 1, /^fpdt train: run\.json:1:\d+: there is no key rank; the nearest is ranks\n$/],
     [{ device: { memory: '10 KiB' } }, [], 1, /^fpdt train: the device tier needs .*\n$/],
     [{ optimizer: { rate: 1e30, warmup: 0 }, steps: 9 }, [], 1, /^fpdt train: .* is not finite.*\n$/m],
+    [
+      { device: { threads: 2, devices: [0, 1] } },
+      [],
+      1,
+      /^fpdt train: run\.json:1:\d+: device\.devices names GPUs, .*write \{ "backend": "cuda", "devices": \[0,1\] \}/,
+    ],
+    [{ device: { backend: 'cuda', threads: 2 } }, [], 1, /^fpdt train: run\.json:1:\d+: device\.threads is of the CPU, .*leave it out/],
+    [{ device: { backend: 'gpu' } }, [], 1, /^fpdt train: run\.json:1:\d+: device\.backend "gpu" is not "cpu" or "cuda"/],
+    [{ device: { backend: 'cuda', devices: [-1] } }, [], 1, /^fpdt train: run\.json:1:\d+: devices -1 is not a GPU's number; write 0, or \[0, 1\]/],
     [{}, ['--jsno'], 2, /^fpdt train: there is no option --jsno; the nearest is --json\nusage: fpdt train CONFIG\.json/],
   ])('%j %j: exit code %i, one message', async (more, args, code, message) => {
     writeConfig(more)
@@ -411,6 +428,18 @@ describe('mistakes', () => {
     expect(ended.err).not.toMatch(/\n {4}at /) // a stack is for faults of ours
     expect(ended.code).toBe(code)
   })
+})
+
+it('where there is no GPU, training on one fails with the sentence of Device.list', async () => {
+  writeConfig({ device: { backend: 'cuda', devices: [0] } })
+  const program = `import { Device } from 'fpdt'; console.log(Device.list().at(-1).reason)`
+  const env = { ...process.env, CUDA_VISIBLE_DEVICES: '' } // so it is on every machine
+  const cwd = fileURLToPath(new URL('../..', import.meta.url))
+  const reason = spawnSync(process.execPath, ['--input-type=module', '-e', program], { cwd, env, encoding: 'utf8' }).stdout.trim()
+  const { status, stdout, stderr } = spawnSync(process.execPath, [fpdt, 'train', 'run.json'], { cwd: folder, env, encoding: 'utf8' })
+  expect(reason).not.toBe('')
+  expect({ status, stdout, stderr }).toEqual({ status: 1, stdout: '', stderr: expect.stringMatching(/^fpdt train: run\.json:1:\d+: no GPU can be used: /) })
+  expect(stderr.trimEnd().endsWith(reason), `${stderr}${reason}`).toBe(true)
 })
 
 it('explains itself', async () => {

@@ -7,6 +7,7 @@ import { basename, dirname, resolve } from 'node:path'
 import { FpdtError } from '../errors.js'
 import { OPTIMIZER_DEFAULTS } from '../fpdt/plan/optimizer.js'
 import { nearest } from '../nearest.js'
+import { BACKENDS } from '../plan/workspace.js'
 import { HIDDEN } from '../schedule/config.js'
 import { SYSTEM_NAMES } from '../schedule/systems.js'
 import { table } from './command.js'
@@ -40,6 +41,10 @@ const WHOLE = kind<number>('a whole number', Number.isSafeInteger)
 const NUMBER = kind<number>('a number', (value) => typeof value === 'number')
 const FLAG = kind<boolean>('true or false', (value) => typeof value === 'boolean')
 const PATH = kind<string>('a path', (value) => typeof value === 'string' && value !== '')
+const GPUS = kind<number | readonly number[]>(
+  "a GPU's number or a list of them",
+  (value) => typeof value === 'number' || (Array.isArray(value) && value.every((one) => typeof one === 'number')),
+)
 const TOKENS = kind<number | string>(`tokens (32768 or "32K")`, (value) => typeof value === 'number' || typeof value === 'string')
 const BYTES = kind<number | string>(`bytes ("8 GiB", "80GB" or a number)`, (value) => typeof value === 'number' || typeof value === 'string')
 const LIMIT = kind<number | null>('a number or null', (value) => value === null || typeof value === 'number')
@@ -115,12 +120,18 @@ export const TRAIN = {
     maxNorm: key(LIMIT, `${OPTIMIZER_DEFAULTS.maxNorm}`, 'gradients are clipped to this global norm; null: not at all'),
   },
   device: {
-    memory: key(BYTES, "an eighth of the machine's", 'device memory a rank may take'),
-    host: key(BYTES, "a quarter of the machine's", 'host memory a rank may take'),
+    backend: key(oneOf(...BACKENDS), BACKENDS[0], 'what trains: the processor, or GPUs. A checkpoint of either goes on on the other'),
+    devices: key(GPUS, 'the first that can be used', "with backend cuda: GPUs by CUDA's numbers, [0, 1]; rank r is on the one at r modulo their count"),
+    memory: key(
+      BYTES,
+      "an eighth of the machine's; of GPUs 80 % of what is free on the one with least",
+      'device memory a rank may take; all ranks of a GPU must fit it',
+    ),
+    host: key(BYTES, "a quarter of the machine's; with GPUs half of it, pinned", 'host memory a rank may take'),
     disk: key(BYTES, 'what is free', 'disk space a rank may take'),
     diskFolder: key(PATH, 'TMPDIR or /tmp', 'where the disk tier lies; its files have no name and end with the run'),
-    threads: key(WHOLE, 'all', 'threads of the compute pool'),
-    path: key(PATH, 'the best', 'instructions: "avx512bf16", "avx2" or "scalar"'),
+    threads: key(WHOLE, 'all', 'threads of the compute pool; not with backend cuda'),
+    path: key(PATH, 'the best', 'instructions: "avx512bf16", "avx2" or "scalar"; not with backend cuda'),
   },
   evaluation: {
     text: key(TEXT, 'none', 'a text whose loss is measured, written as text is'),

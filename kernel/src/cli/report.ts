@@ -11,6 +11,8 @@ export function stepAsJson(run: TrainingRun, summary: StepSummary, evaluationLos
   const peaks = run.head.tiers.map(({ tier, predicted_bytes, measured_bytes }) => [tier, { predicted: predicted_bytes, measured: measured_bytes }])
   return {
     step,
+    backend: run.head.device.backend,
+    device: run.head.device.name,
     loss,
     gradient_norm,
     rate: rateAt(run.training.optimizer, step),

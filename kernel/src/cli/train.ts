@@ -76,7 +76,7 @@ async function trainAs(file: TrainFile, printing: Printing): Promise<number | un
   const heldOut = config.evaluation?.text
   const held = heldOut === undefined ? undefined : await at(file, 'evaluation.text', () => textOf(heldOut, path))
   for (const folder of [config.checkpoint?.folder, config.save?.folder]) if (folder !== undefined) makeFolder(path(folder))
-  const device = await Device.cpu({ ...config.device, ...(config.device?.diskFolder ? { diskFolder: path(config.device.diskFolder) } : {}) })
+  const device = await openDevice(file)
   try {
     const run = await begin(device, file, { text, held }, printing.terminal)
     if (held) checkEvaluation(file, run, held)
@@ -88,11 +88,37 @@ async function trainAs(file: TrainFile, printing: Printing): Promise<number | un
   }
 }
 
+/** Keys of a device that only one backend has. */
+const OF_CPU = ['threads', 'path'] as const
+const OF_CUDA = ['devices'] as const
+
+/** Throws as `Device.cpu` and `Device.cuda` do, with the place of the key. */
+async function openDevice({ config, path, placed }: TrainFile): Promise<Device> {
+  const { backend = 'cpu', diskFolder, ...given } = config.device ?? {}
+  const options = { ...given, ...(diskFolder === undefined ? {} : { diskFolder: path(diskFolder) }) }
+  try {
+    return await Device[backend](options)
+  } catch (error) {
+    const told = placed(error)
+    if (told !== error || !(error instanceof FpdtError)) throw told
+    throw placed(error, error.code === 'config' ? 'device.devices' : 'device.backend')
+  }
+}
+
 /** What the library never sees. */
-function checkCounts({ steps = 1, evaluation, checkpoint, save }: TrainConfig): void {
+function checkCounts({ steps = 1, evaluation, checkpoint, save, device = {} }: TrainConfig): void {
   const atLeastOne = { steps, 'evaluation.every': evaluation?.every, 'checkpoint.every': checkpoint?.every, 'checkpoint.keep': checkpoint?.keep }
   for (const [name, value] of Object.entries(atLeastOne))
     if (value !== undefined && value < 1) throw new FpdtError('config', `${name} ${value} is not a whole number above 0.`)
+  const { backend = 'cpu' } = device
+  for (const name of backend === 'cpu' ? OF_CUDA : OF_CPU)
+    if (device[name] !== undefined)
+      throw new FpdtError(
+        'config',
+        backend === 'cpu'
+          ? `device.${name} names GPUs, and training is on the CPU; write { "backend": "cuda", "${name}": ${JSON.stringify(device[name])} }, or leave it out.`
+          : `device.${name} is of the CPU, and training is on GPUs; leave it out.`,
+      )
   if (checkpoint && checkpoint.folder === undefined) throw new FpdtError('config', 'checkpoint needs its folder: { "folder": "run" }.')
   if (save && save.folder === undefined) throw new FpdtError('config', 'save needs its folder: { "folder": "model" }.')
   if (evaluation && evaluation.text === undefined) throw new FpdtError('config', 'evaluation needs its text: { "text": "held-out.txt" }.')
@@ -158,13 +184,26 @@ async function begin(device: Device, file: TrainFile, { text, held }: Texts, ter
       )
     if (!isDeepStrictEqual(run.training.config.model, model))
       throw new FpdtError('config', `model is not the one of the checkpoint in ${from}; resume with that one, or give another checkpoint.folder.`)
-    terminal.say(`${run.head.title}: goes on after step ${run.stepsDone}`)
+    terminal.say(`${run.head.title}: goes on after step ${run.stepsDone}, on ${deviceInWords(run)}`)
+    sayNotes(run, terminal)
     return run
   }
   if (resume) terminal.say(`note: ${from ?? 'checkpoint.folder'} has no checkpoint, so the run begins`)
   for (const note of notes) terminal.say(`note: ${note}`)
   const { optimizer, ...options } = optionsOf(config)
   const run = await device.train(model, { ...options, optimizer: adamW(optimizer), ...(weights ? { weights } : {}) })
-  terminal.say(`${run.head.title}; ${run.head.tiers.map(({ tier, predicted_bytes }) => `${tier} ${formatBytes(predicted_bytes)}`).join(', ')} a rank`)
+  const tiers = run.head.tiers.map(({ tier, predicted_bytes }) => `${tier} ${formatBytes(predicted_bytes)}`)
+  terminal.say(`${run.head.title}; ${tiers.join(', ')} a rank; on ${deviceInWords(run)}`)
+  sayNotes(run, terminal)
   return run
+}
+
+/** `AMD EPYC (avx512bf16), 2 threads`, `NVIDIA A100 (sm_80)`. */
+function deviceInWords({ head: { device } }: TrainingRun): string {
+  return device.backend === 'cpu' ? `${device.name}, ${device.threads} thread${device.threads === 1 ? '' : 's'}` : device.name
+}
+
+/** What makes steps slow, or their times those of others too. That ranks share the cores of a CPU is always so, and not said. */
+function sayNotes({ head: { device } }: TrainingRun, terminal: Terminal): void {
+  if (device.backend !== 'cpu' && device.note !== '') terminal.say(`note: ${device.note}`)
 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { configInWords, readTrainConfig, TRAIN, type TrainConfig } from '../../../kernel/src/cli/config.js'
 import { modelOf, textOf } from '../../../kernel/src/cli/inputs.js'
+import type { CpuOptions, CudaOptions } from '../../../kernel/src/fpdt/device.js'
 import { adamW } from '../../../kernel/src/fpdt/plan/optimizer.js'
 import { stepOf, type TrainOptions } from '../../../kernel/src/fpdt/plan/training-plan.js'
 import { llama } from '../../../kernel/src/model/llama.js'
@@ -41,8 +42,10 @@ describe('a configuration', () => {
     [withKeys({ system: 'FPDT' }), /system "FPDT" is not "ulysses", .* or "fpdt"$/],
     [withKeys({ lookAhead: 2 }), /lookAhead 2 is not 0 or 1$/],
     [withKeys({ text: [] }), /text \[\] is not a path, paths or an object$/],
-    [withKeys({ device: '1 GiB' }), /device is an object, \{ "memory": … \}; got "1 GiB"$/],
+    [withKeys({ device: '1 GiB' }), /device is an object, \{ "backend": … \}; got "1 GiB"$/],
     [withKeys({ device: null }), /device is an object/],
+    [withKeys({ device: { backend: 'gpu' } }), /device\.backend "gpu" is not "cpu" or "cuda"$/],
+    [withKeys({ device: { backend: 'cuda', devices: '0,1' } }), /device\.devices "0,1" is not a GPU's number or a list of them$/],
     ['{ "model": "gpt2", "text": "x" }', /^run\.json:1:1: sequence is missing: tokens \(32768 or "32K"\), length of a sequence/],
     ['[1]', /^run\.json:1:1: a configuration is an object, \{ "model": … \}; got \[1\]$/],
     ['{ "model": "gpt2", }', /^run\.json:1:20: expected a key in double quotes/],
@@ -79,6 +82,12 @@ describe('a configuration', () => {
     for (const name of names) expect(help).toMatch(new RegExp(`^  ${name.replace('.', '\\.')} {2,}\\S`, 'm'))
     const example = help.slice(help.lastIndexOf('\n  {\n'))
     expect(read(example).config.sequence).toBe('32K')
+  })
+
+  it('has a key for every option of either device', () => {
+    const cpu: Record<keyof CpuOptions, true> = { memory: true, host: true, disk: true, diskFolder: true, threads: true, path: true }
+    const cuda: Record<keyof CudaOptions, true> = { devices: true, memory: true, host: true, disk: true, diskFolder: true }
+    expect(Object.keys(TRAIN.device).sort()).toEqual([...new Set(['backend', ...Object.keys(cpu), ...Object.keys(cuda)])].sort())
   })
 
   it('has a key for every option of training, and of AdamW', () => {
