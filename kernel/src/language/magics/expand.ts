@@ -80,6 +80,8 @@ class Expander {
     }
     if (isUnchanged) return withoutWords(this.source)
     const out = this.#out.copy(this.#done, this.source.length).write(this.#tail)
+    // `!f(` above `)` is no command with a bracket left over.
+    if (this.#isTypeScript && parse(out.text).errors.length > 0) return withoutWords(this.source)
     return {
       text: out.text,
       before: this.#before,

@@ -11,6 +11,13 @@ import { transpileCell } from '../../../../kernel/src/language/transpile.js'
 const isDeclared = (name: string) => name === 'dir' || name === 'known'
 const expand = (source: string) => expandWords(source, isDeclared)
 const transpile = (source: string) => transpileCell(source, 'Cell [1]', expand(source))
+/** What work takes of the processor: the machine may do much else meanwhile. */
+function busy_ms(work: () => unknown): number {
+  const before = process.cpuUsage()
+  work()
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1000
+}
 
 describe('words: a line becomes', () => {
   const lines: Record<string, string> = {
@@ -227,6 +234,11 @@ describe('words: positions', () => {
       expect(expand(source).text.split('\n').length, JSON.stringify(source)).toBe(source.split('\n').length)
   })
 
+  it.each(['!timeit`\n`', '!ls (\n)', 'let x\n!x ?? [\n!ls\n]'])('are none in TypeScript that would be none with them: %j', (source) => {
+    expect(parse(source).errors).toEqual([])
+    expect(expandWords(source).text).toBe(source)
+  })
+
   it('never fail, whatever the text', () => {
     const token = fc.constantFrom(
       '!',
@@ -288,9 +300,10 @@ describe('words: positions', () => {
       `!a ${'\\ \n'.repeat(many)}`,
     ]
     for (const source of hostile) {
-      const begun = performance.now()
-      expandWords(source)
-      expect(performance.now() - begun, source.slice(0, 20)).toBeLessThan(2000)
+      expect(
+        busy_ms(() => expandWords(source)),
+        source.slice(0, 20),
+      ).toBeLessThan(2000)
     }
     const token = fc.constantFrom(
       '\\',
@@ -327,9 +340,8 @@ describe('words: positions', () => {
 
   it('are found at once in a long cell, also where nothing is a word', () => {
     const latex = `const text = \`\n${'% a comment of LaTeX\n%\\begin{x}\n!x y\n'.repeat(20_000)}\`\n!ls -l`
-    const begun = performance.now()
-    expect(expandWords(latex).text).toMatch(/\nawait \$\$words\.shell\(`ls -l`\);$/)
-    expect(performance.now() - begun).toBeLessThan(3000)
+    const took_ms = busy_ms(() => expect(expandWords(latex).text).toMatch(/\nawait \$\$words\.shell\(`ls -l`\);$/))
+    expect(took_ms).toBeLessThan(3000)
   })
 })
 
