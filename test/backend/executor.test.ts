@@ -249,25 +249,32 @@ describe('cancel', () => {
       ]).flat(),
     )
     const executor = device().load(program(2, { device: 2 * bytes, host: bytes }, entries))
-    const ranks: Naive[] = [0, 1].map((rank) => {
-      const start = { device: new Uint8Array(2 * bytes).fill(rank + 1), host: new Uint8Array(bytes), disk: new Uint8Array() }
-      executor.write('device', rank, 0, start.device)
-      return start
-    })
-    const spans: SpanRow[] = []
-    const stops = new Set<number>()
-    for (let ended = { reached: -1, stopped: true }; ended.stopped; ) {
-      const run = executor.run(undefined, STEP)
-      spin(200)
-      executor.cancel()
-      ended = await run
-      stops.add(ended.reached)
-      spans.push(...spanRows(executor.takeSpans()))
-      expectPrefix(spans, 2, ended.reached)
+    const ranks = (): Naive[] =>
+      [0, 1].map((rank) => ({ device: new Uint8Array(2 * bytes).fill(rank + 1), host: new Uint8Array(bytes), disk: new Uint8Array() }))
+    // The whole takes a tenth of a second on the CPU, so a fifth of a millisecond stops it early: unless the machine lets this thread wait meanwhile.
+    let stops = new Set<number>()
+    for (let attempt = 0; attempt < 20 && stops.size <= 2; attempt++) {
+      executor.reset()
+      for (const [rank, { device, host }] of ranks().entries()) {
+        executor.write('device', rank, 0, device)
+        executor.write('host', rank, 0, host)
+      }
+      stops = new Set()
+      const spans: SpanRow[] = []
+      for (let ended = { reached: -1, stopped: true }; ended.stopped; ) {
+        const run = executor.run(undefined, STEP)
+        spin(200)
+        executor.cancel()
+        ended = await run
+        stops.add(ended.reached)
+        spans.push(...spanRows(executor.takeSpans()))
+        expectPrefix(spans, 2, ended.reached)
+      }
     }
-    expect(stops.size).toBeGreaterThan(2) // the whole takes a tenth of a second on the CPU, so a fifth of a millisecond stops it early
-    interpret(entries, ranks)
-    for (const [rank, { device, host }] of ranks.entries()) {
+    expect(stops.size).toBeGreaterThan(2)
+    const expected = ranks()
+    interpret(entries, expected)
+    for (const [rank, { device, host }] of expected.entries()) {
       expect(Buffer.compare(executor.read('device', rank, 0, 2 * bytes), device)).toBe(0)
       expect(Buffer.compare(executor.read('host', rank, 0, bytes), host)).toBe(0)
     }
@@ -277,10 +284,15 @@ describe('cancel', () => {
   it('may drop the rest: reset starts over', async () => {
     const entries = Array.from({ length: 200 }, long)
     const executor = device().load(program(2, { device: LONG }, entries))
-    const run = executor.run(undefined, STEP)
-    executor.cancel()
-    expect((await run).reached).toBeLessThan(199)
-    executor.reset()
+    let ended = { reached: -1, stopped: false }
+    for (let attempt = 0; attempt < 20 && !ended.stopped; attempt++) {
+      const run = executor.run(undefined, STEP)
+      executor.cancel()
+      ended = await run
+      executor.reset()
+    }
+    expect(ended.stopped).toBe(true)
+    expect(ended.reached).toBeLessThan(199)
     executor.takeSpans()
     expect(await executor.run(1, STEP)).toEqual({ reached: 1, stopped: false })
     expectPrefix(spanRows(executor.takeSpans()), 2, 1)
@@ -350,20 +362,28 @@ describe('during a run', () => {
     expect(() => executor.read('device', 0, 0, 8)).toThrow(busy)
     expect(() => executor.write('device', 0, 0, new Uint8Array(8))).toThrow(busy)
     expect(() => executor.poison()).toThrow(busy)
-    const taken: SpanRow[] = []
-    let ended = false
-    run.finally(() => {
-      ended = true
-    })
     let batches = 0
-    while (!ended) {
-      const batch = spanRows(executor.takeSpans())
-      if (batch.length) batches++
-      taken.push(...batch)
-      await new Promise((resolve) => setTimeout(resolve, 1))
+    const takenOf = async (run: Promise<unknown>): Promise<SpanRow[]> => {
+      const taken: SpanRow[] = []
+      let ended = false
+      run.finally(() => {
+        ended = true
+      })
+      batches = 0
+      while (!ended) {
+        const batch = spanRows(executor.takeSpans())
+        if (batch.length) batches++
+        taken.push(...batch)
+        await new Promise((resolve) => setTimeout(resolve, 1))
+      }
+      return [...taken, ...spanRows(executor.takeSpans())]
     }
-    taken.push(...spanRows(executor.takeSpans()))
-    expectPrefix(taken, 1, entries.length - 1)
+    expectPrefix(await takenOf(run), 1, entries.length - 1)
+    // On a busy machine a run may be over when this thread looks again.
+    for (let attempt = 0; attempt < 20 && batches <= 1; attempt++) {
+      executor.reset()
+      expectPrefix(await takenOf(executor.run(undefined, STEP)), 1, entries.length - 1)
+    }
     expect(batches).toBeGreaterThan(1)
     executor.close()
   })
