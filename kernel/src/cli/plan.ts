@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { readConfig } from '../files/huggingface-config.js'
-import { adamW } from '../fpdt/plan/optimizer.js'
+import { adamW, OPTIMIZER_DEFAULTS } from '../fpdt/plan/optimizer.js'
 import { PLANNED_OPS, type TrainOptions } from '../fpdt/plan/training-plan.js'
 import { formatBytes, parseBytes, parseTokens } from '../fpdt/sizes.js'
 import type { ModelConfig } from '../model/config.js'
@@ -12,7 +12,7 @@ import { parameterCount } from '../model/parameters.js'
 import { BACKENDS, type BackendName } from '../plan/workspace.js'
 import { HIDDEN } from '../schedule/config.js'
 import { SYSTEM_NAMES, SYSTEMS, type SystemName } from '../schedule/systems.js'
-import { TIERS } from '../trace/schema.js'
+import { TIERS, type Tier } from '../trace/schema.js'
 import { type Arguments, type Command, readArguments, table, UsageError } from './command.js'
 import { readJson } from './json.js'
 import { type Asked, type Outlook, outlookOf } from './outlook.js'
@@ -23,22 +23,22 @@ const options = {
   chunk: { value: 'TOKENS', means: 'tokens of a chunk over all ranks, such as 64K. Default: an eighth of the sequence' },
   ranks: { value: 'N', means: 'ranks that share the sequence. Default: 1' },
   gpus: { value: 'N', means: 'the same as --ranks, with --backend cuda' },
-  backend: { value: 'cpu|cuda', means: 'whose workspaces are counted. Default: cpu' },
-  memory: { value: 'BYTES', means: 'device memory of a rank, such as 80GB' },
-  host: { value: 'BYTES', means: 'host memory of a rank' },
-  disk: { value: 'BYTES', means: 'disk space of a rank' },
+  backend: { value: 'cpu|cuda', means: 'whose workspaces are counted. Default: cpu, and cuda with --gpus' },
+  memory: { value: 'BYTES', means: 'device memory that a rank may take, such as 80GB. Default: not checked' },
+  host: { value: 'BYTES', means: 'host memory that a rank may take. Default: not checked' },
+  disk: { value: 'BYTES', means: 'disk space that a rank may take. Default: not checked' },
   system: { value: 'NAME', means: `${SYSTEM_NAMES.join(', ')}, or all, which compares them. Default: fpdt` },
   dtype: { value: 'bf16|f32', means: 'of activations and weights. Default: bf16' },
   hidden: { value: 'bf16|f32', means: `with dtype bf16: of the hidden state between ops. Default: ${HIDDEN}` },
   batch: { value: 'N', means: 'sequences that go through a layer together. Default: 1' },
   accumulate: { value: 'N', means: 'batches whose gradients are summed. Default: 1' },
-  offload: { value: 'TIER', means: 'where chunks wait: device or host' },
-  checkpoints: { value: 'TIER', means: 'where the inputs of layers wait: device, host or disk' },
-  keep: { value: 'WHAT', means: 'what the forward leaves for the backward: recompute, device, host, disk or all' },
-  'backward-order': { value: 'ORDER', means: "outer loop of the attention's backward: kv, q or auto" },
-  parameters: { value: 'TIER', means: 'where compute weights live: device or host' },
-  states: { value: 'TIER', means: "where the optimizer's states live: device, host or disk" },
-  threads: { value: 'N', means: 'threads of the compute pool, by which workspaces are sized. Default: as many as here' },
+  offload: { value: 'TIER', means: 'where chunks wait: device or host. Default: by the system' },
+  checkpoints: { value: 'TIER', means: 'where the inputs of layers wait: device, host or disk. Default: by the system' },
+  keep: { value: 'WHAT', means: 'what the forward leaves for the backward: recompute, device, host, disk or all. Default: by the system' },
+  'backward-order': { value: 'ORDER', means: "outer loop of the attention's backward: kv, q or auto, which moves fewer bytes. Default: auto" },
+  parameters: { value: 'TIER', means: 'where compute weights live: device or host. Default: device' },
+  states: { value: 'TIER', means: `where the optimizer's states live: device, host or disk. Default: ${OPTIMIZER_DEFAULTS.tier}` },
+  threads: { value: 'N', means: 'with --backend cpu: threads of the compute pool, by which workspaces are sized. Default: as many as here' },
   json: { means: 'prints one JSON object' },
 }
 
@@ -49,17 +49,36 @@ export const plan: Command = {
   operands: '',
   does: 'says what a training step takes of every tier, what makes the peak, how long a sequence the budgets hold and what goes over the links. Times are not predicted: they would need the rates of the machine that is planned for',
   options,
+  more: () =>
+    [
+      'Exit codes: 0: the budgets that are given hold it; with --system all, with one system at least. 1: they do not, or training',
+      'refuses it, and stderr says why; what it takes is printed all the same. 2: no such option.',
+    ].join('\n'),
   run(args) {
     const { operands, given } = readArguments(args, options)
     if (operands.length > 0) throw new UsageError(`takes no ${operands[0]}; a model is given as --model NAME`)
     const asked = askedFor(given)
     const systems = systemsOf(given)
-    const outlooks = systems.map((system) => outlookOf(asked, system, shown))
+    const outlooks = systems.map((system) => outlookOf(asked, system, systems.length > 1, shown))
     shown('')
     if (given.has('json')) console.log(JSON.stringify(asJson(asked, outlooks)))
-    else console.log([...headOf(asked), ...(outlooks.length === 1 ? inFull(asked, outlooks[0] as Outlook) : compared(outlooks))].join('\n'))
-    return undefined
+    else console.log([...headOf(asked), ...(outlooks.length === 1 ? inFull(asked, outlooks[0] as Outlook) : compared(asked, outlooks))].join('\n'))
+    const whys = outlooks.map((outlook) => whyNot(asked, outlook))
+    if (!whys.every((why) => why !== undefined)) return 0
+    console.error(`fpdt plan: ${whys.length === 1 ? whys[0] : `no system fits; ${systems.map((system, i) => `${system}: ${whys[i]}`).join('; ')}`}`)
+    return DOES_NOT_FIT
   },
+}
+
+/** As where training fails for want of memory. */
+const DOES_NOT_FIT = 1
+
+/** Why training would not begin; undefined where it would. */
+function whyNot({ budgets }: Asked, { refused, bytes }: Outlook): string | undefined {
+  const short = TIERS.filter((tier) => bytes[tier] > (budgets[tier] ?? Number.POSITIVE_INFINITY))
+  const words = short.map((tier) => `the ${tier} tier needs ${formatBytes(bytes[tier])} a rank and is given ${formatBytes(budgets[tier] as number)}`)
+  const all = [...words, ...(refused ? [`so many chunks make more ops than training plans (${PLANNED_OPS / 1e6} million)`] : [])]
+  return all.length > 0 ? all.join(', and ') : undefined
 }
 
 /** What is being worked out, on a terminal: it may take a while, and is wiped away in the end. */
@@ -80,6 +99,8 @@ function askedFor(given: Arguments['given']): Asked {
   }
   const backend = get('backend') ?? (given.has('gpus') ? 'cuda' : 'cpu')
   if (!BACKENDS.some((name) => name === backend)) throw new UsageError(`--backend ${backend} is not one of ${BACKENDS.join(' and ')}`)
+  if (given.has('gpus') && backend !== 'cuda') throw new UsageError(`--gpus means --backend cuda; for --backend ${backend} write --ranks ${get('gpus')}`)
+  if (given.has('threads') && backend === 'cuda') throw new UsageError('--threads is of the CPU; leave it out with --backend cuda')
   const chunk = get('chunk')
   const states = get('states')
   const written: Record<string, unknown> = {
@@ -132,43 +153,50 @@ function headOf({ name, model, options }: Asked): string[] {
   ]
 }
 
-function inFull({ budgets }: Asked, { system, chunks, chunk, bytes, peak, links, longest, planned, fits }: Outlook): string[] {
-  const tiers = TIERS.filter((tier) => bytes[tier] > 0).map((tier) => {
+function inFull({ budgets, options: { ranks = 1 } }: Asked, outlook: Outlook): string[] {
+  const { system, chunks, chunk, bytes, peak, links, longest, planned, fits, refused, padding, slow } = outlook
+  const used = TIERS.filter((tier) => bytes[tier] > 0)
+  const unchecked = used.filter((tier) => budgets[tier] === undefined)
+  const tiers = used.map((tier) => {
     const budget = budgets[tier]
     const verdict =
       budget === undefined ? '' : ` of ${formatBytes(budget)}: ${bytes[tier] <= budget ? 'fits' : `${formatBytes(bytes[tier] - budget)} too much`}`
-    return [tier, `${formatBytes(bytes[tier])}${verdict}`] as const
+    // Ranks have a device each, and share the host.
+    return [
+      tier,
+      `${formatBytes(bytes[tier])}${verdict}${tier !== 'device' && ranks > 1 ? `; all ${ranks} ranks ${formatBytes(ranks * bytes[tier])}` : ''}`,
+    ] as const
   })
-  return table([
-    [
-      'system',
-      `${SYSTEMS[system].words}${chunks > 1 ? `, ${chunks} chunks of ${tokens(chunk)}` : ''}${fits === undefined ? '' : fits ? '; fits' : '; does not fit'}`,
-    ],
-    ...(chunks * chunk > planned
-      ? [
-          [
-            'refused',
-            `so many chunks make more ops than training plans (${PLANNED_OPS / 1e6} million): with chunk ${count(chunk)} it takes ${tokens(planned)} at most; take a larger chunk`,
-          ] as const,
-        ]
-      : []),
-    ...tiers,
-    ['peak', `${formatBytes(peak.bytes)} alive on the device at once${peak.chunks < chunks ? ` (with ${peak.chunks} chunks)` : ''}, at ${peak.words}`],
-    ['made of', peak.largest],
-    ['links', linksInWords(links)],
-    ...(longest === undefined
-      ? []
-      : [
-          [
-            'longest',
-            `${longestInWords(longest)}${longest > planned ? `; with chunk ${count(chunk)} it takes ${tokens(planned)}, with a larger chunk more` : ''}`,
-          ] as const,
-        ]),
-    ['time', 'not predicted: that would need the rates of the machine that is planned for'],
-  ])
+  const verdict = fits === undefined ? '' : !fits ? '; does not fit' : unchecked.length === 0 ? '; fits' : `; fits, ${notChecked(unchecked)}`
+  const rows = {
+    system: `${SYSTEMS[system].words}${chunks > 1 ? `, ${chunks} chunks of ${tokens(chunk)}` : ''}${verdict}`,
+    chunks: padding,
+    refused: refused
+      ? `so many chunks make more ops than training plans (${PLANNED_OPS / 1e6} million): with chunk ${count(chunk)} it takes ${tokens(planned)} at most; take a larger chunk`
+      : undefined,
+    ...Object.fromEntries(tiers),
+    peak: `${formatBytes(peak.bytes)} alive on the device at once${peak.chunks < chunks ? ` (with ${peak.chunks} chunks)` : ''}, at ${peak.words}`,
+    'made of': peak.largest,
+    links: linksInWords(links),
+    slow,
+    longest: longest === undefined ? undefined : longestHere(longest),
+    time: 'not predicted: that would need the rates of the machine that is planned for',
+  }
+  return table(Object.entries(rows).flatMap(([name, words]) => (words === undefined ? [] : [[name, words] as const])))
+
+  function longestHere(longest: number): string {
+    const more = longest > planned ? `; with chunk ${count(chunk)} it takes ${tokens(planned)}, with a larger chunk more` : ''
+    const free = longest === Number.POSITIVE_INFINITY && unchecked.length > 0 ? ` (${notChecked(unchecked)})` : ''
+    return `${longestInWords(longest)}${free}${more}`
+  }
 }
 
-function compared(outlooks: readonly Outlook[]): string[] {
+const BUDGETS = { device: '--memory', host: '--host', disk: '--disk' } as const
+function notChecked(tiers: readonly Tier[]): string {
+  return `${tiers.join(' and ')} not checked: no ${tiers.map((tier) => BUDGETS[tier]).join(', no ')} is given`
+}
+
+function compared({ budgets }: Asked, outlooks: readonly Outlook[]): string[] {
   const head = ['system', ...TIERS.map(String), 'fits', 'longest sequence', `of ${PLANNED_OPS / 1e6} M ops`, 'to host', 'from host']
   const rows = outlooks.map(({ system, bytes, fits, longest, planned, links }) => [
     system,
@@ -185,7 +213,16 @@ function compared(outlooks: readonly Outlook[]): string[] {
       .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] as number) : cell.padStart(widths[column] as number)))
       .join('  ')
       .trimEnd()
-  return [line(head), ...[...rows].map(line), 'Times are not predicted: that would need the rates of the machine that is planned for.']
+  const unchecked =
+    Object.keys(budgets).length === 0 ? [] : TIERS.filter((tier) => budgets[tier] === undefined && outlooks.some(({ bytes }) => bytes[tier] > 0))
+  const notes = [...new Set(outlooks.flatMap(({ slow }) => slow ?? []))]
+  return [
+    line(head),
+    ...rows.map(line),
+    ...(unchecked.length > 0 ? [`Memory of tiers: ${notChecked(unchecked)}.`] : []),
+    ...notes.map((note) => `Slow: ${note}.`),
+    'Times are not predicted: that would need the rates of the machine that is planned for.',
+  ]
 }
 
 function linksInWords({ offload, fetch, spill, load, collective }: Outlook['links']): string {
@@ -217,12 +254,15 @@ function asJson({ name, model, options, budgets, target: { backend, threads } }:
     ...asked,
     ...(backend === 'cpu' ? { threads } : { backend }),
     budget_bytes: budgets,
-    systems: outlooks.map(({ system, chunk, chunks, bytes, peak, links, longest, planned, fits }) => ({
+    systems: outlooks.map(({ system, chunk, chunks, bytes, peak, links, longest, planned, fits, refused, padding, slow }) => ({
       system,
       chunk,
       chunks,
       bytes,
       ...(fits === undefined ? {} : { fits }),
+      ...(refused ? { refused } : {}),
+      ...(padding === undefined ? {} : { padding }),
+      ...(slow === undefined ? {} : { slow }),
       peak,
       link_bytes: links,
       ...(longest === undefined ? {} : { longest_sequence: orNull(longest), planned_sequence: orNull(planned) }),

@@ -16,5 +16,5 @@ export function slowAttention(backend: BackendName, dtype: 'bf16' | 'f32', headS
   if (backend !== 'cuda' || onTensorCores(dtype, headSize)) return undefined
   const heads = HEADS.has(headSize) ? undefined : `a model with heads of ${HEADS.words}`
   const remedies = [...(dtype === 'bf16' ? [] : ["dtype 'bf16'"]), ...(heads ? [heads] : [])]
-  return `attention in ${dtype} with heads of ${headSize} takes the general kernel, which has no tensor cores and is far slower: where it may be chosen, ${remedies.join(' and ')} takes them`
+  return `attention in ${dtype} with heads of ${headSize} takes the general kernel, which has no tensor cores and is far slower: choose ${remedies.join(' and ')} for tensor cores, where you may`
 }

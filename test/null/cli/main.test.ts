@@ -81,8 +81,8 @@ describe('fpdt plan', () => {
     const options = { sequence: 512, chunk: 128, ranks: 2 }
     const budgets = { device: 2 ** 30, host: 3e8 }
     const asked = ['--model', 'gpt-2', '--sequence', '512', '--chunk', '128', '--ranks', '2', '--threads', '2', '--memory', '1 GiB', '--host', '300 MB']
-    const { code, out } = await said('plan', ...asked, '--json')
-    expect(code).toBe(0)
+    const { code, out, err } = await said('plan', ...asked, '--json')
+    expect([code, err]).toEqual([1, expect.stringMatching(/^fpdt plan: the device tier needs 1\.\d+ GiB a rank and is given 1\.00 GiB$/)])
     const { walked: _, ...bytes } = bytesOfStep(model, options, { threads: 2 })
     const { sequence: __, ...sizes } = options
     const longest_sequence = longestInMemory(model, sizes, { budgets, threads: 2 })
@@ -101,12 +101,56 @@ describe('fpdt plan', () => {
   it('says where the ops of a plan end, whatever the memory', async () => {
     const asked = ['--model', 'gpt-2.7b', '--sequence', '64K', '--chunk', '8K', '--memory', '1 TB']
     const { out } = await said('plan', ...asked)
-    expect(out).toMatch(/ longest +not limited by these budgets; with chunk 8,192 it takes 557,056 tokens, with a larger chunk more\n/)
+    expect(out).toMatch(
+      / longest +not limited by these budgets \(host not checked: no --host is given\); with chunk 8,192 it takes 557,056 tokens, with a larger chunk more\n/,
+    )
     expect(out).not.toContain('refused')
-    const long = (await said('plan', '--model', 'gpt-2.7b', '--sequence', '1M', '--chunk', '8K', '--memory', '1 TB')).out
-    expect(long.replaceAll(/\s+/g, ' ')).toContain(
+    const long = await said('plan', '--model', 'gpt-2.7b', '--sequence', '1M', '--chunk', '8K', '--memory', '1 TB')
+    expect(long).toMatchObject({ code: 1, err: expect.stringMatching(/^fpdt plan: so many chunks make more ops than training plans/) })
+    expect(long.out.replaceAll(/\s+/g, ' ')).toContain(
       'refused so many chunks make more ops than training plans (2 million): with chunk 8,192 it takes 557,056 tokens at most',
     )
+  })
+
+  it('ends with 1 where the budgets do not hold it, after all that was asked for', async () => {
+    const asked = ['--model', 'gpt-2', '--sequence', '512', '--chunk', '128', '--ranks', '2']
+    const tight = await said('plan', ...asked, '--memory', '80GB', '--host', '1MB')
+    expect(tight).toMatchObject({ code: 1, err: expect.stringMatching(/^fpdt plan: the host tier needs .* MiB a rank and is given 977 KiB$/) })
+    expect(tight.out).toMatch(/ host +[\d.]+ MiB of 977 KiB: [\d.]+ MiB too much; all 2 ranks [\d.]+ MiB\n/)
+    expect(await said('plan', ...asked, '--memory', '80GB', '--host', '1GB')).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/; fits\n/) })
+    const none = await said('plan', ...asked.slice(0, 4), '--memory', '1MB', '--system', 'all')
+    expect(none).toMatchObject({ code: 1, err: expect.stringMatching(/^fpdt plan: no system fits; ulysses: the device tier .*; fpdt: the device tier /) })
+  })
+
+  it('says what it did not check, and counts the host of all ranks', async () => {
+    const asked = ['--model', 'gpt-2', '--sequence', '512', '--chunk', '128', '--ranks', '2']
+    const without = (await said('plan', ...asked, '--memory', '80GB')).out
+    expect(without).toMatch(/; fits, host not checked: no --host is given\n/)
+    expect(without).toMatch(/ host +[\d.]+ MiB; all 2 ranks [\d.]+ MiB\n/)
+    const host = (await said('plan', ...asked, '--host', '1GB')).out
+    expect(host).toMatch(/; fits, device not checked: no --memory is given\n/)
+    expect(host).toMatch(/ longest +1,024 tokens\n/) // as many positions as GPT-2 has
+    expect((await said('plan', '--model', 'gpt-2', '--sequence', '512', '--memory', '80GB', '--system', 'all')).out).toMatch(
+      /: host not checked: no --host is given\.\n/,
+    )
+  })
+
+  it('says what padding a chunk has, and which attention is slow on GPUs', async () => {
+    const shown = async (...args: string[]) => (await said('plan', ...args)).out.replaceAll(/\s+/g, ' ')
+    const gpt2 = ['--model', 'gpt-2', '--sequence', '300']
+    expect(await shown(...gpt2, '--chunk', '1K')).toContain(
+      'chunks 1 of 1024 tokens; it holds 300, the rest of it is padding that counts for nothing and takes memory: chunk 300 holds',
+    )
+    expect(await shown(...gpt2, '--chunk', '128')).toContain('chunks 3 of 128 tokens; the last holds 44, the rest of it is padding')
+    expect(await shown(...gpt2, '--chunk', '100')).not.toContain('padding')
+    const wide = ['--model', 'gpt-2', '--sequence', '512', '--chunk', '128']
+    expect(await shown(...wide, '--gpus', '2')).not.toContain('slow')
+    expect(await shown(...wide, '--dtype', 'f32')).not.toContain('slow')
+    expect(await shown(...wide, '--dtype', 'f32', '--gpus', '2')).toMatch(
+      / slow attention in f32 with heads of 64 takes the general kernel, .*choose dtype 'bf16' for tensor cores/,
+    )
+    const { out } = await said('plan', ...wide, '--backend', 'cuda', '--dtype', 'f32', '--json')
+    expect(JSON.parse(out).systems[0].slow).toMatch(/^attention in f32 with heads of 64 /)
   })
 
   it('has no word on what fits where no budget is given', async () => {
@@ -134,6 +178,10 @@ describe('fpdt plan', () => {
     [['--model', 'gpt-2', '--sequence', '1K', '--system', 'all', '--keep', 'host'], 2, /leave it out with --system all/],
     [['--model', 'gpt-2', '--sequence', '1K', '--states', 'moon'], 1, /tier "moon" is not one of/],
     [['--model', 'gpt-2', '--sequence', '1K', '--memory', 'much'], 1, /memory "much" is not a size/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--gpus', '2', '--backend', 'cpu'], 2, /--gpus means --backend cuda; for --backend cpu write --ranks 2/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--gpus', '2', '--threads', '2'], 2, /--threads is of the CPU; leave it out/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--system', 'ulysses', '--chunk', '256'], 1, /chunk cannot be given with system 'ulysses'/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--backend', 'metal'], 2, /--backend metal is not one of cpu and cuda/],
     [['--modle', 'gpt-2'], 2, /no option --modle; the nearest is --model/],
   ])('%j: exit code %i', async (args, code, message) => {
     expect(await said('plan', ...args)).toEqual({ code, out: '', err: expect.stringMatching(message) })
