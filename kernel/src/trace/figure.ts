@@ -13,7 +13,7 @@ import type { Context2D, Surface } from './draw/surface.js'
 import { LIGHT_PAGE, type PageColours, themeFor } from './draw/theme.js'
 import { runSvg } from './export/svg.js'
 import type { Grid } from './model/grid.js'
-import { openRun, type Run } from './model/run.js'
+import { homeOf, openRun, type Run } from './model/run.js'
 import type { View } from './model/view.js'
 import type { RunTables } from './schema.js'
 
@@ -39,7 +39,7 @@ const MOST_PIXELS = 16_384
 /** The picture of a run as a PNG. Throws FpdtError 'payload' for tables that break the run format. */
 export function figure(tables: RunTables, { width = 1200, scale = 2, page = LIGHT_PAGE }: FigureOptions = {}): Figure {
   const run = openRun(tables)
-  const sheet = sheetOf(surfaceOf(1, 1, 1, page), run, wholeOf(run), width)
+  const sheet = sheetOf(surfaceOf(1, 1, 1, page), run, firstView(run), width)
   const surface = surfaceOf(width, sheet.height, scale, page)
   const picture = sheet.paint(surface)
   return { png: surface.png(), width, height: sheet.height, picture }
@@ -49,7 +49,7 @@ export function figure(tables: RunTables, { width = 1200, scale = 2, page = LIGH
 export function figureSvg(tables: RunTables, { width = 1200, page = LIGHT_PAGE }: Omit<FigureOptions, 'scale'> = {}): string {
   const { context, theme } = surfaceOf(1, 1, 1, page)
   const run = openRun(tables)
-  return runSvg(context, theme, run, wholeOf(run), width)
+  return runSvg(context, theme, run, firstView(run), width)
 }
 
 /** Values as a heat map, as a PNG. */
@@ -74,8 +74,8 @@ function surfaceOf(width: number, height: number, scale: number, page: Omit<Page
   return { context: context as Context2D, theme: themeFor({ ...page, font: FONT }), labels: [], png: () => canvas.toBuffer('image/png') }
 }
 
-function wholeOf(run: Run): View {
-  return { ...run.extent, rank: run.ranks[0] ?? 0 }
+function firstView(run: Run): View {
+  return { ...homeOf(run), rank: run.ranks[0] ?? 0 }
 }
 
 function useFont(): void {

@@ -14,7 +14,7 @@ import { KEYS, listOfKeys, numberOf } from './keys.js'
 import { page } from './page.js'
 import { onThemeChange, pageTheme } from './page-theme.js'
 import { forget, use } from './registry.js'
-import { type Changed, type RunView, Session, type Shown, VIEWS, type ViewName, wholeOf } from './session.js'
+import { type Changed, firstView, type RunView, Session, type Shown, VIEWS, type ViewName } from './session.js'
 import { onSettings, settings } from './settings.js'
 import { Toolbar, type ToolbarActions } from './toolbar.js'
 import { KINDS_OF_VIEW } from './views/index.js'
@@ -319,7 +319,7 @@ function firstShown(run: Run, theme: Theme): Shown {
     other: null,
     steps: { a: null, b: null },
     predicted: true,
-    window: wholeOf(run),
+    window: firstView(run),
     layer: 0,
     phase: 'forward',
     cursor_ns: null,

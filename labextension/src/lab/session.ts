@@ -2,7 +2,7 @@
  * What is shown of one run, in one place: its views read it, change it through `change`, and are told. So a click in one view is
  * a selection in all, and one cursor runs through every axis of time.
  */
-import { type Phase, type Run, sameTarget, shown as showing, stackColumns, stackFor, type Target, type Theme, type View } from 'fpdt/trace'
+import { type Extent, homeOf, type Phase, type Run, sameTarget, shown as showing, stackColumns, stackFor, type Target, type Theme, type View } from 'fpdt/trace'
 import { VIEWS, type ViewName } from './view-names.js'
 
 export { VIEWS, type ViewName }
@@ -81,14 +81,14 @@ export class Session {
   get placeStep(): number | null {
     const { run, window, follow, pinned } = this.#shown
     const { extent, steps, spans } = run
-    const isWhole = window.start_ns === extent.start_ns && window.end_ns === extent.end_ns
+    const isMoving = isSameTime(window, extent) || isSameTime(window, homeOf(run))
     const stepAt = (time_ns: number): number[] =>
       steps
         .filter(({ end_ns }) => end_ns > time_ns)
         .slice(0, 1)
         .map(({ step }) => step)
     const places = [
-      ...(isWhole || (follow && window.end_ns === extent.end_ns) ? [] : stepAt(window.start_ns)),
+      ...(isMoving || (follow && window.end_ns === extent.end_ns) ? [] : stepAt(window.start_ns)),
       ...(pinned?.kind === 'span' ? [spans.step[pinned.row]] : pinned?.kind === 'instant' ? stepAt(pinned.time_ns) : []),
     ]
     return places.length > 0 ? Math.min(...places) : null
@@ -101,16 +101,19 @@ export class Session {
     for (const listener of [...this.#listeners]) listener(this.#shown, changed)
   }
 
-  /** Takes newer data of the same run. The window stays; one that showed the whole run shows the whole of the longer run. */
+  /** Takes newer data of the same run. The window stays; one that showed what is shown at first, or the whole run, does so of the longer run. */
   setRun(run: Run): void {
     const { run: before, window, follow, hover, pinned } = this.#shown
-    const atEnd = window.end_ns === before.extent.end_ns
-    const wasWhole = atEnd && window.start_ns === before.extent.start_ns
-    const rank = run.ranks.includes(window.rank) ? window.rank : wholeOf(run).rank
-    const later = follow && atEnd ? run.extent.end_ns - before.extent.end_ns : 0
+    const rank = run.ranks.includes(window.rank) ? window.rank : firstView(run).rank
+    const later = follow && window.end_ns === before.extent.end_ns ? run.extent.end_ns - before.extent.end_ns : 0
+    const next = isSameTime(window, homeOf(before))
+      ? homeOf(run)
+      : isSameTime(window, before.extent)
+        ? run.extent
+        : showing(window, run.extent, window.start_ns + later, window.end_ns + later)
     this.change({
       run,
-      window: { ...(wasWhole ? run.extent : showing(window, run.extent, window.start_ns + later, window.end_ns + later)), rank },
+      window: { ...next, rank },
       hover: inNewer(before, run, hover),
       pinned: inNewer(before, run, pinned),
     })
@@ -122,13 +125,17 @@ export class Session {
   }
 }
 
-/** The whole run, with the memory of the rank that has most on the device. */
-export function wholeOf(run: Run): View {
+/** What is shown at first, with the memory of the rank that has most on the device. */
+export function firstView(run: Run): View {
   const fullest = run.stacks.reduce(
     (best, stack) => (best && (best.tier !== stack.tier || best.totals[best.peak] >= stack.totals[stack.peak]) ? best : stack),
     run.stacks[0],
   )
-  return { ...run.extent, rank: fullest?.rank ?? run.ranks[0] ?? 0 }
+  return { ...homeOf(run), rank: fullest?.rank ?? run.ranks[0] ?? 0 }
+}
+
+function isSameTime(a: Extent, b: Extent): boolean {
+  return a.start_ns === b.start_ns && a.end_ns === b.end_ns
 }
 
 /** While a run goes on, where it is; afterwards, where the device holds most in the window: at the end of a step the chunks are gone. */

@@ -11,13 +11,17 @@ const STEPS = LIMITS.steps + 3
 const TABLES = fixture({ ranks: 1, layers: 1, chunks: 2, steps: STEPS })
 const HEAD = { ...TABLES.head, steps: [], peaks: [], state: 'running' as const }
 
-/** A page that follows a run of which steps come, without a page. */
-function following() {
+/** A reader looks at what there is before running the next cell. */
+const PAUSE_NS = 60e9
+
+/** A page that follows a run of which steps come, without a page. Before step `paused` it stands still. */
+function following(paused = Number.POSITIVE_INFINITY) {
   const sink = new LiveRun(() => ({ ...LIMITS, frames: 1e6 }))
   const comes = (step: number): void => {
     const spans = selectRows(TABLES.spans, (row) => TABLES.spans.step[row] === step)
-    sink.spans(step, 1, spans.op.length, spans)
-    sink.step({ ...HEAD, steps: TABLES.head.steps.slice(0, step) })
+    const later_ns = (of: number): number => (of < paused ? 0 : PAUSE_NS)
+    sink.spans(step, 1, spans.op.length, { ...spans, start_ns: spans.start_ns.map((time_ns) => time_ns + later_ns(step)) })
+    sink.step({ ...HEAD, steps: TABLES.head.steps.slice(0, step).map((of) => ({ ...of, start_ns: of.start_ns + later_ns(of.step) })) })
   }
   sink.plan(HEAD, TABLES)
   for (let step = 1; step <= LIMITS.steps; step++) comes(step)
@@ -26,7 +30,7 @@ function following() {
   let newest: () => Run | null = () => null
   const display = { session, setRun: (of: () => Run | null) => (newest = of) }
   const runs = { reach: () => ({ status: { activity: 'running' }, reason: '' }), follow: () => ({ sink, dispose: () => {} }), wake: () => {} }
-  const link = new LiveLink(display, TABLES, () => run)
+  const link = new LiveLink(display, { ...TABLES, head: HEAD }, () => run)
   link.bind({ runs, onChange: () => ({ dispose: () => {} }), use: () => ({ dispose: () => {} }) } as unknown as NotebookKernel)
   /** What the page does in a frame. */
   const draw = (): void => {
@@ -66,6 +70,25 @@ describe('the place that a reader looks at while the run goes on', () => {
     expect(link.behind).toBe(TABLES.spans.op.length / STEPS)
     expect(first(session.shown.run)).toBe(2)
     expect(session.shown.window).toEqual(window)
+  })
+
+  it('goes to the step after a pause, of which a picture of all would be full; who wants to see all still does', () => {
+    const { session, link, comes, draw } = following(LIMITS.steps + 1)
+    const shows = (): number => session.shown.window.end_ns - session.shown.window.start_ns
+    const before = shows()
+    comes(LIMITS.steps + 1)
+    draw()
+    const { extent, steps } = session.shown.run
+    expect(session.shown.window).toMatchObject({ start_ns: steps[LIMITS.steps].start_ns, end_ns: extent.end_ns })
+    expect([shows() < before, link.behind]).toEqual([true, null])
+    comes(LIMITS.steps + 2)
+    draw()
+    expect(session.shown.window.start_ns).toBe(steps[LIMITS.steps].start_ns)
+    session.change({ window: { ...session.shown.run.extent, rank: 0 } })
+    comes(LIMITS.steps + 3)
+    draw()
+    expect(session.shown.window).toMatchObject(session.shown.run.extent)
+    expect([shows() > PAUSE_NS, link.behind]).toEqual([true, null])
   })
 
   it('keeps a picked op until the reader follows again', () => {

@@ -18,9 +18,9 @@ const MOST_PNG = 2 ** 20
 /** `application/vnd.fpdt.run.v1+json`, `image/png` and `text/plain` of a run; spans of the newest steps that fit a saved notebook. */
 export async function runBundle(tables: RunTables): Promise<MimeBundle> {
   const { head } = tables
-  const saved = await saveRun(tables)
-  const last = head.steps.at(-1)
   const kept = keepNewest(tables)
+  const saved = await saveRun(kept)
+  const last = head.steps.at(-1)
   const sharp = figure(kept)
   const png = sharp.png.length <= MOST_PNG ? sharp.png : figure(kept, { scale: 1 }).png
   return {

@@ -15,6 +15,9 @@ import { type StepTimes, stepsOf } from './steps.js'
 export type { Lane } from './lane.js'
 export { firstAfter } from './search.js'
 
+/** In lengths of the longest step. */
+const LONG_PAUSE = 5
+
 export interface Extent {
   readonly start_ns: number
   readonly end_ns: number
@@ -58,6 +61,17 @@ export function stackFor(run: Run, rank: number, tier: Tier): Stack | undefined 
 /** Time of the window that lies in steps, the one under way too. Streams stand still between steps, and are not to blame. */
 export function stepTime({ steps }: Run, start_ns: number, end_ns: number): number {
   return steps.reduce((sum, step) => sum + Math.max(0, Math.min(step.end_ns, end_ns) - Math.max(step.start_ns, start_ns)), 0)
+}
+
+/**
+ * What is worth to be seen at first: the newest steps that follow each other, which mostly is all of the run. Beside a pause that takes
+ * several times as long as any step, as between cells that a reader runs by hand, steps would be too narrow to be read.
+ */
+export function homeOf({ steps, extent }: Run): Extent {
+  const shown = steps.filter(({ start_ns, end_ns }) => end_ns > extent.start_ns && start_ns < extent.end_ns)
+  const longest_ns = shown.reduce((most, { start_ns, end_ns }) => Math.max(most, end_ns - start_ns), 0)
+  const first = shown.findLast(({ start_ns }, i) => i > 0 && start_ns - shown[i - 1].end_ns > LONG_PAUSE * longest_ns)
+  return first ? { start_ns: first.start_ns, end_ns: extent.end_ns } : extent
 }
 
 /** The row of the lane's span at `time_ns`, or the nearest within `reach_ns`; -1 where there is none. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { FpdtError } from '../../../../kernel/src/errors.js'
-import { openRun } from '../../../../kernel/src/trace/model/run.js'
+import { homeOf, openRun, type Run } from '../../../../kernel/src/trace/model/run.js'
 import type { RunTables } from '../../../../kernel/src/trace/schema.js'
 import { BUFFER_COLUMNS, MEMORY_COLUMNS, SPAN_COLUMNS, USE_COLUMNS, WAIT_COLUMNS } from '../../../../kernel/src/trace/schema.js'
 import { selectRows } from '../../../../kernel/src/trace/spans.js'
@@ -41,6 +41,26 @@ describe('run', () => {
   it('reaches over all kept steps', () => {
     const { extent, head } = openRun(small())
     expect(extent).toEqual({ start_ns: head.steps[0].start_ns, end_ns: head.steps[0].start_ns + head.steps[0].duration_ns })
+  })
+
+  it('is seen at first from the end of the last long pause on, and whole where there is none', () => {
+    const three = fixture({ ranks: 1, layers: 1, chunks: 2, steps: 3 })
+    const { extent } = openRun(three)
+    expect(homeOf(openRun(three))).toEqual(extent)
+    const [first] = three.head.steps
+    const later_ns = 5 * first.duration_ns
+    const paused = (from: number): Run => {
+      const { spans, memory, head } = structuredClone(three)
+      for (const [table, times] of [[spans, spans.start_ns] as const, [memory, memory.time_ns] as const])
+        for (let row = 0; row < times.length; row++) if (table.step[row] >= from) times[row] += later_ns
+      const steps = head.steps.map((step) => ({ ...step, start_ns: step.start_ns + (step.step >= from ? later_ns : 0) }))
+      return openRun({ ...three, head: { ...head, steps }, spans, memory })
+    }
+    for (const from of [2, 3]) {
+      const run = paused(from)
+      expect(run.extent.end_ns).toBe(extent.end_ns + later_ns)
+      expect(homeOf(run)).toEqual({ start_ns: run.head.steps[from - 1].start_ns, end_ns: run.extent.end_ns })
+    }
   })
 
   it('of newer spans with the same plan and memory counts neither again, and trusts neither with another', () => {
