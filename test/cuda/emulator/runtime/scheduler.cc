@@ -61,7 +61,7 @@ Stream* Scheduler::make_stream(int device, unsigned flags, int priority) {
 
 Clock Scheduler::host_knows() const {
   Clock clock = host_clock();
-  if (!sees_host_mutexes()) join(clock, host_);
+  if (!host_tells_order()) join(clock, host_);
   return clock;
 }
 
@@ -73,7 +73,7 @@ std::shared_ptr<Op> Scheduler::issue(Stream& stream, Op::Kind kind, const std::s
   op->body = std::move(body);
   op->issue_ns = monotonic_ns();
   join(stream.clock, host_clock());
-  if (!sees_host_mutexes()) join(stream.clock, host_);
+  if (!host_tells_order()) join(stream.clock, host_);
   for (const auto& earlier : after) join(stream.clock, earlier->clock);
   if (stream.clock.size() <= stream.ordinal) stream.clock.resize(stream.ordinal + 1);
   stream.clock[stream.ordinal] = ++stream.issued;
