@@ -6,7 +6,7 @@
  *   npm run gpu -- --skip-tests   the step and the benches alone
  *   npm run gpu -- --small        a model and a sequence that take seconds
  *
- * Exit codes: 0 all is well; 1 something failed (the report says what); 3 there is no GPU that can be used, or this build has no CUDA.
+ * Exit codes: 0 all is well; 1 something failed (the report says what); 2 no such option; 3 there is no GPU that can be used, which is found out first.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -14,20 +14,52 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { program, setup } from '../../.ci/setup.mjs'
 import { cache, follow, root } from '../../.ci/task.mjs'
+import { whyNoGpu } from './find.mjs'
 
+const NO_SUCH_OPTION = 2
 const NO_GPU = 3
 
-const { values: options } = parseArgs({ options: { 'skip-tests': { type: 'boolean' }, small: { type: 'boolean' } } })
+const USAGE = `npm run gpu -- [--skip-tests] [--small]
 
-await program(async () => {
+The run book of a machine with an NVIDIA GPU: builds (some minutes), runs the CUDA suites on the GPU, trains a few steps of a Llama with
+FPDT and takes its trace apart, does the same beside PyTorch where that has CUDA, and writes .cache/gpu/report.md. Some ten minutes.
+
+  --skip-tests   the step and the benches alone
+  --small        a model and a sequence that take seconds
+  --help         this
+
+Exit codes: 0 all is well; 1 something failed, and the report says what; 2 no such option; 3 there is no GPU that can be used.`
+
+const options = optionsOf(process.argv.slice(2))
+if (options.help) console.log(USAGE)
+else if (options.wrong) {
+  console.error(`npm run gpu: ${options.wrong}\n\n${USAGE}`)
+  process.exitCode = NO_SUCH_OPTION
+} else await program(main)
+
+/** Options by name; `wrong`: what cannot be meant, in words. */
+function optionsOf(args) {
+  const known = { 'skip-tests': { type: 'boolean' }, small: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } }
+  try {
+    return parseArgs({ args, options: known }).values
+  } catch (error) {
+    if (!String(error.code).startsWith('ERR_PARSE_ARGS')) throw error
+    return { wrong: error.message.split('. ')[0] }
+  }
+}
+
+function sayNoGpu(reason) {
+  console.log(`No GPU: ${reason}`)
+  process.exitCode = NO_GPU
+}
+
+async function main() {
+  const none = whyNoGpu(root)
+  if (none) return sayNoGpu(none)
   await setup({ only: ['ts', 'cuda-compiler', 'native'] })
   const { cudaDevices } = await import('@fpdt/native')
   const { available, reason, devices } = cudaDevices()
-  if (!available) {
-    console.log(`No GPU: ${reason}`)
-    process.exitCode = NO_GPU
-    return
-  }
+  if (!available) return sayNoGpu(reason)
   const folder = join(cache, 'gpu')
   mkdirSync(folder, { recursive: true })
   const report = [`# A GPU ran this\n`, machine(devices)]
@@ -49,7 +81,7 @@ await program(async () => {
   await part('Beside PyTorch', () => beside(options.small))
   console.log(`\n${join(folder, 'report.md')}${failed.length > 0 ? `; failed: ${failed.join(', ')}` : ''}`)
   process.exitCode = failed.length > 0 ? 1 : 0
-})
+}
 
 function machine(devices) {
   const said = (command, ...args) => spawnSync(command, args, { encoding: 'utf8' }).stdout?.trim() ?? ''
