@@ -69,7 +69,7 @@ void Caller::run_on_device(const KernelInfo& kernel, std::span<const std::span<s
   call.operands = pointers;
   call.workspace = workspace_bytes ? start + workspace : nullptr;
   stream_->run(call);
-  if (!done_) done_ = stream_->make_event();
+  if (!done_) done_ = stream_->make_event(EventUse::order);
   stream_->record(*done_);
   stream_->synchronize(*done_);
 

@@ -13,8 +13,8 @@ std::vector<double> time(Stream& stream, int repeats, const std::function<void()
   put();
   std::vector<std::unique_ptr<Event>> begins, ends;
   for (int i = 0; i < repeats; i++) {
-    begins.push_back(stream.make_event());
-    ends.push_back(stream.make_event());
+    begins.push_back(stream.make_event(EventUse::time));
+    ends.push_back(stream.make_event(EventUse::time));
     stream.begin(*begins.back());
     put();
     stream.record(*ends.back());

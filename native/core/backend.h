@@ -40,7 +40,10 @@ class Arena {
   virtual Medium medium() const { return Medium::memory; }
 };
 
-// A point in a stream. `time_ns` is valid once the event has happened (after Stream::synchronize on it), on one clock for
+// What an event is for. A device orders streams faster by events that need not keep a time, so what other streams wait for is one of order alone.
+enum class EventUse : uint8_t { order, time };
+
+// A point in a stream. `time_ns`, of an event of time, is valid once the event has happened (after Stream::synchronize on it), on one clock for
 // all streams of a backend: CLOCK_MONOTONIC.
 class Event {
  public:
@@ -63,7 +66,7 @@ struct Exchange {
 class Stream {
  public:
   virtual ~Stream() = default;
-  virtual std::unique_ptr<Event> make_event() = 0;
+  virtual std::unique_ptr<Event> make_event(EventUse use) = 0;
   virtual void record(Event& event) = 0;
   // Records `event` when the next piece of work really begins: on the CPU when the pool has turned to this rank, so
   // that the time a rank waits for its turn is not counted as work.

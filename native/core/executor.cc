@@ -7,7 +7,6 @@
 #include <thread>
 
 #include "error.h"
-#include "happens.h"
 
 namespace fpdt {
 
@@ -22,25 +21,25 @@ struct Executor::Lane {
   Lane(int rank, const std::vector<uint32_t>& entries, std::unique_ptr<Stream> stream, size_t ahead, int ranks)
       : rank(rank), entries(entries), stream(std::move(stream)), times(2 * entries.size()), peers(ranks) {
     for (size_t i = 0; i < ahead; i++) {
-      begins.push_back(this->stream->make_event());
-      ends.push_back(this->stream->make_event());
+      begins.push_back(this->stream->make_event(EventUse::time));
+      ends.push_back(this->stream->make_event(EventUse::time));
+      dones.push_back(this->stream->make_event(EventUse::order));
     }
-    arrived = this->stream->make_event();
-    exchanged = this->stream->make_event();
-    drained = this->stream->make_event();
+    arrived = this->stream->make_event(EventUse::order);
+    exchanged = this->stream->make_event(EventUse::order);
+    drained = this->stream->make_event(EventUse::order);
   }
   bool ended() const { return issued == entries.size(); }
   size_t under_way() const { return issued - done; }
   // How long an entry took when it last ran; 0 before that.
   double took_ns(size_t position) const { return times[2 * position + 1] - times[2 * position]; }
-  // Where a position that is done tells what lies before it (happens.h).
-  const void* place(size_t position) const { return &times[2 * position]; }
 
   const int rank;
   const std::vector<uint32_t>& entries;
   const std::unique_ptr<Stream> stream;
-  // Rings: the events of position i are at i % ahead. They are used again once that entry is done, never before.
-  std::vector<std::unique_ptr<Event>> begins, ends;
+  // Rings: the events of position i are at i % ahead. They are used again once that entry is done, never before. `ends` tell the host, `dones` other
+  // streams: recorded after the end, so that nothing that waited begins before it, and only for entries that one of them waits for.
+  std::vector<std::unique_ptr<Event>> begins, ends, dones;
   std::unique_ptr<Event> arrived, exchanged;     // of the current collective
   std::unique_ptr<Event> drained;                // after a failure: all that was put on the stream
   std::vector<double> times;                     // start and end of every position
@@ -60,12 +59,14 @@ Executor::Executor(std::shared_ptr<Backend> backend, Program program, const Budg
       ahead_(std::max(1, backend_->issue_ahead())),
       origin_ns_(backend_->now_ns()),
       position_(program_.length),
+      is_awaited_(program_.length),
       pointers_(program_.ranks),
       by_stream_(program_.ranks * kStreams) {
   for (uint32_t entry = 0; entry < program_.length; entry++) {
     std::vector<uint32_t>& stream = entries_[program_.stream[entry]];
     position_[entry] = static_cast<uint32_t>(stream.size());
     stream.push_back(entry);
+    for (uint32_t wait : program_.waits(entry)) is_awaited_[wait] = true;
   }
   for (int rank = 0; rank < program_.ranks; rank++) {
     for (size_t i = 0; i < program_.operand_tier.size(); i++) {
@@ -113,7 +114,6 @@ void Executor::run(int64_t until, std::span<const double> step, std::function<vo
   finish_ = std::move(finish);
   limit_ = static_cast<uint32_t>(std::clamp<int64_t>(until + 1, 0, program_.length));
   running_ = true, stopped_ = false;
-  fpdt_happens_before(&running_);
   allocations_at_start_ = backend_->allocations();
   for (auto& lane : lanes_) lane->woken.notify_one();
   finish_if_done(lock);  // there may be nothing left to run
@@ -138,7 +138,6 @@ void Executor::reset() {
 void Executor::wait() {
   std::unique_lock lock(mutex_);
   idle_.wait(lock, [this] { return !running_; });
-  fpdt_happens_after(this);
 }
 
 std::vector<Span> Executor::take_spans() {
@@ -214,14 +213,11 @@ void Executor::start(Lane& lane, std::unique_lock<std::mutex>& lock) {
   lane.active = true;
   bool issued = false;
   std::exception_ptr error;
-  fpdt_happens_anew();  // each entry builds on what the run began with and on what it waits for, and on nothing else (happens.h)
-  fpdt_happens_after(&running_);
   try {
     for (uint32_t wait : program_.waits(entry)) {
       const Lane& other = *lane_of(lane.rank, program_.stream[wait]);
       // Under the lock: once the entry is done, its event is used again for a later one, which must not be waited for.
-      if (other.done <= position_[wait]) lane.stream->wait(*other.ends[position_[wait] % ahead_]);
-      else fpdt_happens_after(other.place(position_[wait]));
+      if (other.done <= position_[wait]) lane.stream->wait(*other.dones[position_[wait] % ahead_]);
     }
     lock.unlock();
     issued = issue(lane, entry, position);
@@ -249,7 +245,6 @@ void Executor::retire(Lane& lane, std::unique_lock<std::mutex>& lock) {
   const double ahead_ns = lane.ahead_ns - lane.took_ns(position);
   lane.active = true;
   lock.unlock();
-  fpdt_happens_anew();
   std::exception_ptr error;
   try {
     lane.stream->synchronize(end);
@@ -268,8 +263,6 @@ void Executor::retire(Lane& lane, std::unique_lock<std::mutex>& lock) {
     lane.ahead_ns = 0;
   } else {
     lane.done++;
-    fpdt_happens_before(lane.place(position));
-    fpdt_happens_before(this);
     lane.ahead_ns = lane.under_way() ? ahead_ns : 0;
   }
   lane.active = false;
@@ -286,7 +279,6 @@ void Executor::drain(Lane& lane, std::unique_lock<std::mutex>& lock) {
   } catch (...) {  // the first failure is the cause, and has been told
   }
   lock.lock();
-  fpdt_happens_before(this);
 }
 
 // Puts an entry on the lane's stream. False when another rank's failure ended a collective.
@@ -321,6 +313,7 @@ bool Executor::issue(Lane& lane, uint32_t entry, size_t position) {
     });
   }
   lane.stream->record(end);
+  if (is_awaited_[entry]) lane.stream->record(*lane.dones[position % ahead_]);
   return true;
 }
 
@@ -416,7 +409,6 @@ int64_t Executor::reached() const {
 }
 
 void Executor::check_idle(const char* what) const {
-  fpdt_happens_after(this);
   if (running_) throw Error("busy", std::string("cannot ") + what + " while the program runs: await the run, or cancel it and await it");
 }
 

@@ -110,6 +110,7 @@ class Executor {
   const double origin_ns_;
   std::array<std::vector<uint32_t>, kStreams> entries_;  // of each stream, ascending; the same on every rank
   std::vector<uint32_t> position_;                       // of an entry among its stream's
+  std::vector<bool> is_awaited_;                         // whether an entry is waited for by one of another stream
   std::vector<std::vector<void*>> pointers_;             // [rank][operand]; nullptr = absent, or on disk
 
   mutable std::mutex mutex_;                     // guards all below and the lanes' counters

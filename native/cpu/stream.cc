@@ -25,7 +25,7 @@ class ThreadStream final : public Stream {
     if (kind == StreamKind::spill || kind == StreamKind::load) bounce_.emplace();
   }
 
-  std::unique_ptr<Event> make_event() override { return std::make_unique<Moment>(); }
+  std::unique_ptr<Event> make_event(EventUse) override { return std::make_unique<Moment>(); }
   void record(Event& event) override { static_cast<Moment&>(event).time = done_ns_; }
   void begin(Event& event) override { begin_ = &static_cast<Moment&>(event); }
   void wait(const Event& event) override { done_ns_ = std::max(done_ns_, event.time_ns()); }

@@ -7,7 +7,6 @@
 #include <optional>
 
 #include "../core/error.h"
-#include "../core/happens.h"
 #include "../core/program.h"
 #include "../cpu/disk.h"
 #include "../cpu/parts.h"
@@ -22,16 +21,20 @@ namespace {
 // Where in the queue of a stream. Whoever waits for it blocks instead of spinning: a rank has six threads that wait.
 class Point final : public Event {
  public:
-  explicit Point(std::shared_ptr<Device> device) : device(std::move(device)) { check(cudaEventCreateWithFlags(&event, cudaEventBlockingSync), "cudaEventCreateWithFlags"); }
+  Point(std::shared_ptr<Device> device, EventUse use) : device(std::move(device)), is_timed(use == EventUse::time) {
+    check(cudaEventCreateWithFlags(&event, cudaEventBlockingSync | (is_timed ? 0 : cudaEventDisableTiming)), "cudaEventCreateWithFlags");
+  }
   ~Point() override { cudaEventDestroy(event); }
   double time_ns() const override {
+    FPDT_CHECK(is_timed, "an event of order keeps no time");
     device->make_current();
     return device->clock->host_ns(*anchor, event);
   }
 
   const std::shared_ptr<Device> device;
+  const bool is_timed;
   cudaEvent_t event = nullptr;
-  std::shared_ptr<const Clock::Anchor> anchor;   // the newest when it was recorded
+  std::shared_ptr<const Clock::Anchor> anchor;   // the newest when it was recorded; of a timed one
   uint64_t runs = 0;                             // ops of the stream that lie before it
 };
 
@@ -115,20 +118,20 @@ class QueueStream final : public Stream {
     cudaStreamDestroy(queue_);
   }
 
-  std::unique_ptr<Event> make_event() override {
+  std::unique_ptr<Event> make_event(EventUse use) override {
     device_->make_current();
-    return std::make_unique<Point>(device_);
+    return std::make_unique<Point>(device_, use);
   }
   void record(Event& event) override {
     auto& point = static_cast<Point&>(event);
     device_->make_current();
-    point.anchor = device_->clock->anchor();
+    if (point.is_timed) point.anchor = device_->clock->anchor();
     point.runs = runs_;
     check(cudaEventRecord(point.event, queue_), "cudaEventRecord");
   }
   void wait(const Event& event) override {
     const auto* const point = dynamic_cast<const Point*>(&event);
-    if (!point) return fpdt_happens_after(&event);
+    if (!point) return;
     device_->make_current();
     check(cudaStreamWaitEvent(queue_, point->event, 0), "cudaStreamWaitEvent");
   }
@@ -207,22 +210,17 @@ class DiskStream final : public Stream {
     cudaStreamDestroy(queue_);
   }
 
-  std::unique_ptr<Event> make_event() override { return std::make_unique<Moment>(); }
-  void record(Event& event) override {
-    static_cast<Moment&>(event).time = done_ns_;
-    fpdt_happens_after(this);  // what was done before on this stream
-    fpdt_happens_before(this);
-    fpdt_happens_before(&event);
-  }
+  std::unique_ptr<Event> make_event(EventUse) override { return std::make_unique<Moment>(); }
+  void record(Event& event) override { static_cast<Moment&>(event).time = done_ns_; }
   void begin(Event& event) override { begin_ = &static_cast<Moment&>(event); }
   void wait(const Event& event) override {
     const auto* const point = dynamic_cast<const Point*>(&event);
-    if (!point) return fpdt_happens_after(&event);
+    if (!point) return;
     device_->make_current();
     check(cudaStreamWaitEvent(queue_, point->event, 0), "cudaStreamWaitEvent");
     waits_ = true;
   }
-  void synchronize(const Event& event) override { fpdt_happens_after(&event); }
+  void synchronize(const Event&) override {}
 
   void run(const KernelCall&) override { FPDT_CHECK(false, "a disk stream runs no kernels"); }
   void copy(void*, const void*, size_t) override { FPDT_CHECK(false, "a disk stream copies nothing on the GPU"); }

@@ -19,6 +19,7 @@ export interface Report {
   readonly launches: Readonly<Record<string, number>>
   readonly default_stream_ops: number
   readonly pageable_copies: number
+  readonly timed_waits: number
   readonly pinned_peak: number
   readonly devices: readonly { readonly used: number; readonly peak: number; readonly total: number }[]
   readonly plants: readonly { readonly used?: boolean; readonly applied?: number }[]

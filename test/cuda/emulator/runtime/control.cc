@@ -57,6 +57,7 @@ Json report(Runtime& runtime, Lock& lock) {
   json["pinned_peak"] = runtime.memory.pinned_peak();
   json["default_stream_ops"] = runtime.default_stream_ops;
   json["pageable_copies"] = runtime.pageable_copies;
+  json["timed_waits"] = runtime.timed_waits;
   json["banks"] = sites(runtime.banks);
   json["sectors"] = sites(runtime.sectors);
   json["plants"] = Json::make_array();

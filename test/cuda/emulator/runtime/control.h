@@ -16,12 +16,12 @@
 //                        what: "shorten"    a copy or memset does the first half of its bytes (rows, where it has rows)
 //                        what: "swap"       a copy goes the other way
 //                        what: "late"       a copy, memset or launch is done three ops after it is said to be done
-//                        what: "fail"       the call fails: cudaErrorMemoryAllocation of an allocation; of a launch a lost device
+//                        what: "fail"       the call fails: cudaErrorMemoryAllocation of an allocation or a registration; of a launch a lost device
 //   {ptx: kernel-regex, find: regex, replace: text, nth: n}   the nth match in the bodies of such kernels, when their module is loaded
 //   {ptx: kernel-regex, module: text}   PTX that takes the place of a module with such a kernel; nvcc's names for a file's own namespace are mapped
 // report: what is queued is done first, as a GPU would do it unasked; `pending` is how many ops that were.
 //         {faults, unordered, notes, calls, launches, devices: [{used, peak, total}], pinned, pinned_peak, default_stream_ops, pageable_copies,
-//         banks, sectors, plants: [{..., used | applied}], streams, pending, seed, policy}
+//         timed_waits, banks, sectors, plants: [{..., used | applied}], streams, pending, seed, policy}
 //         banks, sectors: [{kernel, line, instructions, taken, fewest, asynchronous}]
 // reset:  does all work that is queued, then forgets faults, lost devices, counts and planted faults. Memory, streams and events stay.
 //

@@ -97,7 +97,7 @@ void Runtime::reset(Lock& lock) {
   faults.clear();
   unordered.clear();
   notes.clear();
-  default_stream_ops = pageable_copies = seeded_launches = 0;
+  default_stream_ops = pageable_copies = timed_waits = seeded_launches = 0;
   take_counts();
   banks.clear();
   sectors.clear();
@@ -197,7 +197,8 @@ cudaError_t call(const char* name, Needs needs, const std::function<cudaError_t(
       if (planted.what == "drop") return cudaSuccess;
       if (planted.what == "fail") {
         const std::string words = name;
-        if (words.find("Alloc") != std::string::npos || words.find("Malloc") != std::string::npos) return cudaErrorMemoryAllocation;
+        for (const char* allocates : {"Alloc", "Malloc", "HostRegister"})
+          if (words.find(allocates) != std::string::npos) return cudaErrorMemoryAllocation;
         if (words.find("Launch") == std::string::npos) return cudaErrorUnknown;
         return runtime.devices.empty() ? cudaErrorNoDevice : runtime.devices[static_cast<size_t>(call.device)].lost = cudaErrorLaunchFailure;
       }

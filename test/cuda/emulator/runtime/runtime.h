@@ -48,6 +48,7 @@ class Runtime {
   std::vector<std::string> faults, unordered, notes;
   uint64_t default_stream_ops = 0;
   uint64_t pageable_copies = 0;   // asynchronous ones
+  uint64_t timed_waits = 0;       // of streams, for events that keep their time: correct, and slow
   SiteMap banks, sectors;
   void take_counts();   // from the checks
 
