@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "error.h"
+#include "happens.h"
 
 namespace fpdt {
 
@@ -33,6 +34,8 @@ struct Executor::Lane {
   size_t under_way() const { return issued - done; }
   // How long an entry took when it last ran; 0 before that.
   double took_ns(size_t position) const { return times[2 * position + 1] - times[2 * position]; }
+  // Where a position that is done tells what lies before it (happens.h).
+  const void* place(size_t position) const { return &times[2 * position]; }
 
   const int rank;
   const std::vector<uint32_t>& entries;
@@ -114,6 +117,7 @@ void Executor::run(int64_t until, std::span<const double> step, std::function<vo
   finish_ = std::move(finish);
   limit_ = static_cast<uint32_t>(std::clamp<int64_t>(until + 1, 0, program_.length));
   running_ = true, stopped_ = false;
+  fpdt_happens_before(&running_);
   allocations_at_start_ = backend_->allocations();
   for (auto& lane : lanes_) lane->woken.notify_one();
   finish_if_done(lock);  // there may be nothing left to run
@@ -138,6 +142,7 @@ void Executor::reset() {
 void Executor::wait() {
   std::unique_lock lock(mutex_);
   idle_.wait(lock, [this] { return !running_; });
+  fpdt_happens_after(this);
 }
 
 std::vector<Span> Executor::take_spans() {
@@ -213,11 +218,14 @@ void Executor::start(Lane& lane, std::unique_lock<std::mutex>& lock) {
   lane.active = true;
   bool issued = false;
   std::exception_ptr error;
+  fpdt_happens_anew();  // each entry builds on what the run began with and on what it waits for, and on nothing else (happens.h)
+  fpdt_happens_after(&running_);
   try {
     for (uint32_t wait : program_.waits(entry)) {
       const Lane& other = *lane_of(lane.rank, program_.stream[wait]);
       // Under the lock: once the entry is done, its event is used again for a later one, which must not be waited for.
       if (other.done <= position_[wait]) lane.stream->wait(*other.dones[position_[wait] % ahead_]);
+      else fpdt_happens_after(other.place(position_[wait]));
     }
     lock.unlock();
     issued = issue(lane, entry, position);
@@ -245,6 +253,7 @@ void Executor::retire(Lane& lane, std::unique_lock<std::mutex>& lock) {
   const double ahead_ns = lane.ahead_ns - lane.took_ns(position);
   lane.active = true;
   lock.unlock();
+  fpdt_happens_anew();
   std::exception_ptr error;
   try {
     lane.stream->synchronize(end);
@@ -263,6 +272,8 @@ void Executor::retire(Lane& lane, std::unique_lock<std::mutex>& lock) {
     lane.ahead_ns = 0;
   } else {
     lane.done++;
+    fpdt_happens_before(lane.place(position));
+    fpdt_happens_before(this);
     lane.ahead_ns = lane.under_way() ? ahead_ns : 0;
   }
   lane.active = false;
@@ -279,6 +290,7 @@ void Executor::drain(Lane& lane, std::unique_lock<std::mutex>& lock) {
   } catch (...) {  // the first failure is the cause, and has been told
   }
   lock.lock();
+  fpdt_happens_before(this);
 }
 
 // Puts an entry on the lane's stream. False when another rank's failure ended a collective.
@@ -409,6 +421,7 @@ int64_t Executor::reached() const {
 }
 
 void Executor::check_idle(const char* what) const {
+  fpdt_happens_after(this);
   if (running_) throw Error("busy", std::string("cannot ") + what + " while the program runs: await the run, or cancel it and await it");
 }
 
