@@ -41,7 +41,7 @@ Bounce::Bounce() : data_(static_cast<std::byte*>(std::aligned_alloc(kDiskBlock, 
 }
 void Bounce::Free::operator()(std::byte* data) const { std::free(data); }
 
-DiskArena::DiskArena(const std::string& folder, size_t bytes, int rank) : folder_(folder), bytes_(bytes), rank_(rank) {
+DiskArena::DiskArena(const std::string& folder, size_t bytes, int rank, std::byte* memory) : folder_(folder), bytes_(bytes), rank_(rank) {
   std::string path = folder + "/fpdt-rank-" + std::to_string(rank) + "-XXXXXX";
   cached_ = Descriptor(mkostemp(path.data(), O_CLOEXEC));
   if (!cached_) {
@@ -57,8 +57,9 @@ DiskArena::DiskArena(const std::string& folder, size_t bytes, int rank) : folder
   if (fstatfs(cached_.number(), &system) == 0 && system.f_type == TMPFS_MAGIC) {
     medium_ = Medium::memory;
     direct_ = Descriptor();
-  } else if (reads_directly()) {
+  } else if (const Bounce block; reads_directly(block.data())) {
     medium_ = Medium::disk;
+    bounces_ = memory && !reads_directly(memory);
   } else {
     direct_ = Descriptor();
   }
@@ -84,11 +85,12 @@ void DiskArena::reserve() {
 }
 
 // Some file systems open a file with O_DIRECT and refuse its use.
-bool DiskArena::reads_directly() const {
+bool DiskArena::reads_directly(std::byte* memory) const {
   if (!direct_ || bytes_ < kDiskBlock) return false;
-  const Bounce block;
-  return pread(direct_.number(), block.data(), kDiskBlock, 0) == static_cast<ssize_t>(kDiskBlock);
+  return pread(direct_.number(), memory, kDiskBlock, 0) == static_cast<ssize_t>(kDiskBlock);
 }
+
+bool DiskArena::goes_directly(const void* memory) const { return !bounces_ && is_aligned(memory); }
 
 void DiskArena::read(void* to, size_t at, size_t bytes) const { pull(cached_.number(), static_cast<std::byte*>(to), at, bytes); }
 void DiskArena::write(const void* from, size_t at, size_t bytes) { push(cached_.number(), static_cast<const std::byte*>(from), at, bytes); }
@@ -98,7 +100,7 @@ void DiskArena::load(void* to, size_t at, size_t bytes, const Bounce& bounce) co
   split(
       at, bytes, [&](size_t skip, size_t n) { pull(cached_.number(), memory + skip, at + skip, n); },
       [&](size_t skip, size_t n) {
-        if (is_aligned(memory + skip)) return pull(direct_.number(), memory + skip, at + skip, n);
+        if (goes_directly(memory + skip)) return pull(direct_.number(), memory + skip, at + skip, n);
         for (size_t done = 0; done < n; done += Bounce::kBytes) {
           const size_t piece = std::min(Bounce::kBytes, n - done);
           pull(direct_.number(), bounce.data(), at + skip + done, piece);
@@ -112,7 +114,7 @@ void DiskArena::spill(const void* from, size_t at, size_t bytes, const Bounce& b
   split(
       at, bytes, [&](size_t skip, size_t n) { push(cached_.number(), memory + skip, at + skip, n); },
       [&](size_t skip, size_t n) {
-        if (is_aligned(memory + skip)) return push(direct_.number(), memory + skip, at + skip, n);
+        if (goes_directly(memory + skip)) return push(direct_.number(), memory + skip, at + skip, n);
         for (size_t done = 0; done < n; done += Bounce::kBytes) {
           const size_t piece = std::min(Bounce::kBytes, n - done);
           std::memcpy(bounce.data(), memory + skip + done, piece);

@@ -52,8 +52,9 @@ class Bounce {
 // and a process that is killed leaves nothing behind. Several threads may transfer at once.
 class DiskArena final : public Arena {
  public:
-  // Throws Error "disk_full" when the folder cannot give that many bytes, "disk" when it cannot be used.
-  DiskArena(const std::string& folder, size_t bytes, int rank);
+  // `memory`: a block of what transfers will be from and to, zeros, which it keeps; nullptr where that is the program's own. A disk may read into the one and
+  // not into the other. Throws Error "disk_full" when the folder cannot give that many bytes, "disk" when it cannot be used.
+  DiskArena(const std::string& folder, size_t bytes, int rank, std::byte* memory = nullptr);
 
   std::byte* data() override { return nullptr; }
   size_t bytes() const override { return bytes_; }
@@ -68,7 +69,8 @@ class DiskArena final : public Arena {
 
  private:
   void reserve();
-  bool reads_directly() const;
+  bool reads_directly(std::byte* memory) const;
+  bool goes_directly(const void* memory) const;
   template <class Cached, class Direct>
   void split(size_t at, size_t bytes, Cached&& cached, Direct&& direct) const;
   void pull(int file, std::byte* to, size_t at, size_t bytes) const;
@@ -79,6 +81,7 @@ class DiskArena final : public Arena {
   const size_t bytes_;
   const int rank_;
   Descriptor cached_, direct_;  // two ways into the same file; no direct one where the file system has none
+  bool bounces_ = false;        // the direct way takes the program's own memory and no other
   Medium medium_ = Medium::cached_disk;
 };
 

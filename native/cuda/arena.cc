@@ -1,9 +1,8 @@
-// Arenas of the device tier lie on one GPU; those of the host tier are pinned, so that copy engines reach them at full speed and beside the
+// Arenas of the device tier lie on one GPU; those of the host tier are pinned (pinned.h), so that copy engines reach them at full speed and beside the
 // host's own work. Pinned memory is committed when it is made: there is no "on first touch" here.
-#include <cstring>
-
 #include "../core/error.h"
 #include "parts.h"
+#include "pinned.h"
 #include "status.h"
 
 namespace fpdt::cuda {
@@ -39,23 +38,12 @@ namespace {
 
 class PinnedArena final : public Arena {
  public:
-  explicit PinnedArena(size_t bytes) : bytes_(bytes) {
-    const cudaError_t status = cudaHostAlloc(&data_, bytes, cudaHostAllocPortable | cudaHostAllocMapped);
-    if (status == cudaErrorMemoryAllocation) {
-      cudaGetLastError();
-      throw Error("out_of_memory", "a pinned arena of " + std::to_string(bytes) + " bytes of the host's memory could not be had: use a smaller chunk or a budget for the disk "
-                                       "tier, or end other programs; a container may also limit locked memory (ulimit -l)");
-    }
-    check(status, "cudaHostAlloc");
-    std::memset(data_, 0, bytes);
-  }
-  ~PinnedArena() override { cudaFreeHost(data_); }
-  std::byte* data() override { return static_cast<std::byte*>(data_); }
-  size_t bytes() const override { return bytes_; }
+  explicit PinnedArena(size_t bytes) : block_(bytes) {}
+  std::byte* data() override { return block_.data(); }
+  size_t bytes() const override { return block_.bytes(); }
 
  private:
-  void* data_ = nullptr;
-  const size_t bytes_;
+  PinnedBlock block_;
 };
 
 }  // namespace

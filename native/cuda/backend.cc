@@ -14,6 +14,7 @@
 #include "../cpu/parts.h"
 #include "devices.h"
 #include "parts.h"
+#include "pinned.h"
 #include "status.h"
 
 namespace fpdt {
@@ -126,7 +127,7 @@ class CudaBackend final : public Backend {
     switch (tier) {
       case Tier::device: return device_arena(device(rank), bytes);
       case Tier::host: return host_arena(*device(rank), bytes);
-      case Tier::disk: return std::make_unique<cpu::DiskArena>(disk_folder_, bytes, rank);
+      case Tier::disk: return disk_arena(*device(rank), bytes, rank);
     }
     throw Error("native", "tier " + std::to_string(static_cast<int>(tier)) + " is not one");
   }
@@ -154,6 +155,11 @@ class CudaBackend final : public Backend {
  private:
   static void check_range(const Arena& arena, size_t offset, size_t bytes) {
     FPDT_CHECK(offset <= arena.bytes() && bytes <= arena.bytes() - offset, "bytes " << offset << " .. " << offset + bytes << " of an arena of " << arena.bytes());
+  }
+  std::unique_ptr<Arena> disk_arena(const Device& device, size_t bytes, int rank) const {
+    device.make_current();
+    const PinnedBlock block(cpu::kDiskBlock);  // as the host arena, which it exchanges with
+    return std::make_unique<cpu::DiskArena>(disk_folder_, bytes, rank, block.data());
   }
   static size_t free_bytes(const Device& device) {
     size_t free = 0, total = 0;

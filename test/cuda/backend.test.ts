@@ -116,10 +116,28 @@ describe('memory', () => {
   })
   it('of the host that cannot be pinned is told in words', () => {
     open()
-    emulator.plant({ call: 'cudaHostAlloc', nth: 1, what: 'fail' })
+    emulator.plant({ call: 'cudaHostRegister', nth: 1, what: 'fail' })
     expect(() => device?.load(program(1, { host: 4096 }, []))).toThrow(
-      coded('out_of_memory', /a pinned arena of 4096 bytes of the host's memory could not be had/),
+      coded('out_of_memory', /a pinned arena of 4096 bytes of the host's memory could not be had: the driver could not pin it.*; use a smaller chunk/),
     )
+    expect(emulator.report().pinned).toBe(0)
+  })
+  it('of the host is zeros to its last byte, however many threads took it, and pinned as a whole', async () => {
+    const bytes = 200 * MB + 4099 // four pieces of 64 MiB, the last one no whole page
+    const before = open() && emulator.report().pinned
+    const executor = device?.load(
+      program(1, { device: 256, host: bytes }, withWaits([copy('fetch', bytes - 256, 0, 256), copy('offload', 0, bytes - 256, 256)])),
+    )
+    expect(emulator.report().pinned - before).toBe(bytes)
+    for (let at = 0; at < bytes; at += 32 * MB) {
+      const part = executor?.read('host', 0, at, Math.min(32 * MB, bytes - at)) as Uint8Array
+      expect(Buffer.from(part).equals(Buffer.alloc(part.length))).toBe(true)
+    }
+    emulator.reset()
+    await executor?.run(undefined, STEP)
+    expect(emulator.report().pageable_copies).toBe(0)
+    executor?.close()
+    expect(emulator.report().pinned).toBe(before)
   })
   it('is all given back by close: arenas, and what streams hold', () => {
     const executor = open().load(
@@ -177,7 +195,7 @@ describe('a fault of the data', () => {
     const cases: [Entry, Int32Array][] = [
       [kernel('embed', [x, ids, t, null, null], [rows, width, vocabulary, 0, 1, 0]), Int32Array.of(0, -1, 2)],
       [kernel('embed', [x, onDevice(512, 4 * rows), t, ids, t], [rows, width, vocabulary, vocabulary, 1, 0]), Int32Array.of(0, 1, 4)],
-      [kernel('embedBackward', [t, x, ids], [rows, width, vocabulary, 0, 1]), Int32Array.of(0, 2, 7)],
+      [kernel('embedBackward', [t, x, ids], [rows, width, vocabulary, 0, 1], [], onDevice(8192, 4096)), Int32Array.of(0, 2, 7)],
       [kernel('crossEntropy', [gradient, loss, ids], [rows, vocabulary, 1, 0], [], onDevice(8192, 4096)), Int32Array.of(-1, 3, -2)],
     ]
     for (const [entry, data] of cases) {
@@ -251,7 +269,7 @@ describe('queues that lag', () => {
       }),
       { numRuns: 25 },
     )
-    expect(emulator.report()).toMatchObject({ unordered: [], faults: [], default_stream_ops: 0 })
+    expect(emulator.report()).toMatchObject({ unordered: [], faults: [], default_stream_ops: 0, timed_waits: 0 })
   })
 
   it('show an order that was left out: a wait that the backend does not put on its stream', async () => {

@@ -24,7 +24,7 @@ describe('CUDA programs on the emulator', () => {
         const { out, report } = run('pipeline', { seed })
         expect(out, `seed ${seed}`).toEqual({ wrong: 0, error: 'cudaSuccess' })
         expect(report).toMatchObject(quiet)
-        expect(report).toMatchObject({ default_stream_ops: 0, pageable_copies: 0 })
+        expect(report).toMatchObject({ default_stream_ops: 0, pageable_copies: 0, timed_waits: 0 })
       }
     })
 
@@ -71,6 +71,7 @@ describe('CUDA programs on the emulator', () => {
       for (const seed of [1, 4, 7]) {
         const { out, report } = run('queries', { seed, policy: 'lazy' })
         expect(report.unordered).toHaveLength(1) // a query orders nothing
+        expect(report.timed_waits).toBe(1)
         expect(out).toEqual({ unrecorded: 'cudaSuccess', 'at once': 'cudaErrorNotReady', elapsed: 'cudaErrorNotReady', asked: 1, 'at last': 'cudaSuccess' })
       }
     })
@@ -268,8 +269,13 @@ describe('CUDA programs on the emulator', () => {
         registered: 'cudaSuccess',
         again: 'cudaErrorHostMemoryAlreadyRegistered',
         own: 8,
+        'flags of registered': 'cudaErrorInvalidValue',
         unregistered: 'cudaSuccess',
         unknown: 'cudaErrorHostMemoryNotRegistered',
+        'no such flags': 'cudaErrorInvalidValue',
+        'nothing there': 'cudaErrorInvalidValue',
+        'of a device': 'cudaErrorInvalidValue',
+        'no bytes': 'cudaErrorInvalidValue',
       })
     })
 

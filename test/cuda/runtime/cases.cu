@@ -279,8 +279,14 @@ void pointers(Out& out) {
   fill<<<1, 64>>>(own, 4, 8);
   cudaDeviceSynchronize();
   out("own", own[3]);
+  unsigned flags;
+  out("flags of registered", cudaHostGetFlags(&flags, own));
   out("unregistered", cudaHostUnregister(own));
   out("unknown", cudaHostUnregister(own));
+  out("no such flags", cudaHostRegister(own, sizeof own, 16));
+  out("nothing there", cudaHostRegister(reinterpret_cast<void*>(4096), 16, cudaHostRegisterDefault));
+  out("of a device", cudaHostRegister(a, 16, cudaHostRegisterDefault));
+  out("no bytes", cudaHostRegister(own, 0, cudaHostRegisterDefault));
 }
 
 void touch() { std::printf("%d\n", *device_memory<int>(4)); }
@@ -345,6 +351,7 @@ void queries(Out& out) {
   out("asked", asked > 0 && asked < 10000);
   while (cudaStreamQuery(stream) == cudaErrorNotReady && asked < 10000) ++asked;
   out("at last", cudaStreamQuery(stream));
+  cudaStreamWaitEvent(make_stream(), event, 0);   // counted: the event keeps its time
   fill<<<2, 64, 0, make_stream()>>>(a, kN, 0);   // a query orders nothing
 }
 

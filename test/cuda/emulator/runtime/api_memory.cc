@@ -2,6 +2,9 @@
 //
 // A copy between a device and pageable host memory is staged, as CUDA does it: an asynchronous one to the device takes its source before it returns, one
 // from the device returns when it is done. Ranges are checked against allocations when the call is made.
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <optional>
@@ -171,6 +174,16 @@ cudaError_t allocate_pinned(Call& call, void** out, size_t bytes) {
   return cudaSuccess;
 }
 
+// Whether the system has memory at all of these addresses.
+bool is_mapped(const void* begin, size_t bytes) {
+  const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  const uint64_t first = reinterpret_cast<uint64_t>(begin) / page * page, end = reinterpret_cast<uint64_t>(begin) + bytes;
+  std::vector<unsigned char> resident(std::min<uint64_t>(4096, (end - first + page - 1) / page));
+  for (uint64_t at = first; at < end; at += resident.size() * page)
+    if (mincore(reinterpret_cast<void*>(at), std::min(resident.size() * page, end - at), resident.data()) != 0) return false;
+  return true;
+}
+
 // Freeing waits for the devices, as CUDA's does.
 cudaError_t release(Call& call, const void* pointer, Place place, cudaError_t unknown) {
   if (!pointer) return cudaSuccess;
@@ -221,10 +234,20 @@ cudaError_t cudaHostAlloc(void** pointer, size_t bytes, unsigned) {
 cudaError_t cudaFreeHost(void* pointer) {
   return call("cudaFreeHost", a_live_device, [&](Call& call) { return release(call, pointer, Place::pinned, cudaErrorInvalidValue); });
 }
-cudaError_t cudaHostRegister(void* pointer, size_t bytes, unsigned) {
+// With unified addressing it is mapped and portable, whatever the flags say, and at the same address (canUseHostPointerForRegisteredMem).
+cudaError_t cudaHostRegister(void* pointer, size_t bytes, unsigned flags) {
+  constexpr unsigned kFlags = cudaHostRegisterPortable | cudaHostRegisterMapped | cudaHostRegisterIoMemory | cudaHostRegisterReadOnly;
   return call("cudaHostRegister", a_live_device, [&](Call& call) -> cudaError_t {
-    if (!pointer || !bytes) return cudaErrorInvalidValue;
-    return call.runtime.memory.register_host(call.device, pointer, bytes) ? cudaSuccess : cudaErrorHostMemoryAlreadyRegistered;
+    if (!pointer || !bytes || flags & ~kFlags) return cudaErrorInvalidValue;
+    if (!is_mapped(pointer, bytes)) {
+      call.runtime.note("cudaHostRegister: of " + std::to_string(bytes) + " bytes some are no memory of this process");
+      return cudaErrorInvalidValue;
+    }
+    const auto address = reinterpret_cast<uint64_t>(pointer);
+    if (const Allocation* other = call.runtime.memory.overlapping(address, address + bytes))
+      return other->place == Place::device ? cudaErrorInvalidValue : cudaErrorHostMemoryAlreadyRegistered;
+    call.runtime.memory.register_host(call.device, pointer, bytes);
+    return cudaSuccess;
   });
 }
 cudaError_t cudaHostUnregister(void* pointer) {
@@ -243,7 +266,7 @@ cudaError_t cudaHostGetDevicePointer(void** device, void* host, unsigned flags) 
 cudaError_t cudaHostGetFlags(unsigned* flags, void* host) {
   return call("cudaHostGetFlags", a_live_device, [&](Call& call) -> cudaError_t {
     const Allocation* allocation = call.runtime.memory.find(reinterpret_cast<uint64_t>(host));
-    if (!allocation || allocation->place == Place::device) return cudaErrorInvalidValue;
+    if (!allocation || allocation->place != Place::pinned) return cudaErrorInvalidValue;
     *flags = cudaHostAllocMapped | cudaHostAllocPortable;
     return cudaSuccess;
   });

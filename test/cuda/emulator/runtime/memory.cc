@@ -130,7 +130,8 @@ const Allocation* Memory::allocate_pinned(int device, uint64_t bytes) {
 
 const Allocation* Memory::register_host(int device, void* begin, uint64_t bytes) {
   const auto address = reinterpret_cast<uint64_t>(begin);
-  if (overlapping(address, address + bytes)) return nullptr;
+  pinned_ += bytes;
+  pinned_peak_ = std::max(pinned_peak_, pinned_);
   forget_views();
   return &(allocations_[address] = {{address, bytes, static_cast<std::byte*>(begin), true}, Place::registered, device, nullptr, 0, nullptr});
 }
@@ -139,7 +140,7 @@ void Memory::release(uint64_t address) {
   const auto at = allocations_.find(address);
   const Allocation& allocation = at->second;
   if (allocation.place == Place::device) devices_[static_cast<size_t>(allocation.device)].used -= round_up(allocation.region.bytes, kAlignment);
-  if (allocation.place == Place::pinned) pinned_ -= allocation.region.bytes;
+  else pinned_ -= allocation.region.bytes;
   if (allocation.mapping) munmap(allocation.mapping, allocation.mapped_bytes + kPage);
   allocations_.erase(at);
   forget_views();

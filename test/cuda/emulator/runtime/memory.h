@@ -47,7 +47,7 @@ class Memory {
   // nullptr where the device has not so many bytes left, or the host has not.
   const Allocation* allocate_device(int device, uint64_t bytes, bool tracked);
   const Allocation* allocate_pinned(int device, uint64_t bytes);
-  const Allocation* register_host(int device, void* address, uint64_t bytes);   // nullptr where it overlaps another
+  const Allocation* register_host(int device, void* address, uint64_t bytes);   // that overlap no other
   void release(uint64_t address);
   // The allocation that holds this byte.
   const Allocation* find(uint64_t address) const;
