@@ -8,7 +8,7 @@ import { saveRun } from '../../kernel/src/trace/saved.js'
 import { RUN_MIME, type RunTables } from '../../kernel/src/trace/schema.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
 import { fixture } from '../null/trace/fixture.js'
-import { setTheme } from './drawn.js'
+import { eventually, setTheme, steady } from './drawn.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
 
 let lab: Lab
@@ -56,7 +56,7 @@ async function shoot(at: Page, name: string): Promise<void> {
     // What is scrolled away is drawn when it comes into view.
     const whole = at.locator('.jp-FPDT-run').first()
     await whole.evaluate((node) => node.scrollIntoView())
-    await expect.poll(() => at.locator('.jp-FPDT-stage').first().getAttribute('data-fpdt-theme')).toBe(suffix)
+    await eventually(() => at.locator('.jp-FPDT-stage').first().getAttribute('data-fpdt-theme')).toBe(suffix)
     await whole.screenshot({ path: join(results, `${name}-${suffix}.png`) })
     await accessible(at, '.jp-FPDT-run')
   }
@@ -105,10 +105,10 @@ describe('numbers of a step', () => {
     const first = at.locator('.jp-FPDT-numbers .jp-FPDT-link').first()
     await first.click()
     const [longest] = stallsByCause(run, 2, 4)
-    await expect.poll(async () => (await stateOf(at)).pinned).toEqual({ kind: 'span', row: longest.row })
+    await eventually(async () => (await stateOf(at)).pinned).toEqual({ kind: 'span', row: longest.row })
     // What is scrolled away is drawn when it comes into view.
     await at.locator('.jp-FPDT-details').scrollIntoViewIfNeeded()
-    await expect.poll(() => answers(at).innerText()).toContain(longest.words)
+    await eventually(() => answers(at).innerText()).toContain(longest.words)
     const inked = (): Promise<number> =>
       at
         .locator('.jp-FPDT-pointer')
@@ -119,10 +119,9 @@ describe('numbers of a step', () => {
         })
     await button(at, 'Whole run').click()
     await at.locator('.jp-FPDT-numbers select').selectOption('1')
-    await at.waitForTimeout(300)
-    const before = await inked()
+    const before = await steady(inked)
     await at.locator('.jp-FPDT-numbers input[type=checkbox]').check()
-    await expect.poll(inked).toBeGreaterThan(before + 100)
+    await eventually(inked).toBeGreaterThan(before + 100)
     await shoot(at, 'stalls')
   }, 90_000)
 
@@ -141,7 +140,7 @@ describe('what is kept', () => {
     if (!chart?.peak) throw new Error('the peak is not in view')
     await clickStage(at, chart.peak.x + 2, chart.y + chart.height / 2)
     const peak = run.head.peaks.find(({ tier }) => tier === 'device')
-    await expect.poll(async () => (await stateOf(at)).pinned).toMatchObject({ kind: 'instant', time_ns: peak?.time_ns })
+    await eventually(async () => (await stateOf(at)).pinned).toMatchObject({ kind: 'instant', time_ns: peak?.time_ns })
     const spike = spikeAt(run, chart.rank, 'device', peak?.time_ns as number)
     expect(spike?.bytes).toBe(peak?.bytes)
     const told = await answers(at).innerText()
@@ -155,11 +154,11 @@ describe('what is kept', () => {
 
     // A buffer of it, then an op that uses that buffer.
     await answers(at).locator('section').last().locator('tbody tr td:first-child button').first().click()
-    await expect.poll(async () => (await stateOf(at)).pinned).toMatchObject({ kind: 'buffer', buffer: spike?.buffers[0].buffer })
+    await eventually(async () => (await stateOf(at)).pinned).toMatchObject({ kind: 'buffer', buffer: spike?.buffers[0].buffer })
     expect(await answers(at).innerText()).toContain('Who uses it')
     await shoot(at, 'buffer')
     await answers(at).locator('section').last().locator('button').first().click()
-    await expect.poll(async () => (await stateOf(at)).pinned?.kind).toBe('span')
+    await eventually(async () => (await stateOf(at)).pinned?.kind).toBe('span')
     expect(await answers(at).innerText()).toContain('What it touches')
   }, 120_000)
 
@@ -171,12 +170,12 @@ describe('what is kept', () => {
     for (let i = 0; i < 13; i++) await button(at, '\\+').click()
     const link = at.locator('.jp-FPDT-numbers tbody tr', { hasText: words }).locator('button').first()
     await link.hover()
-    await expect.poll(async () => (await stateOf(at)).hover).toEqual({ kind: 'span', row })
+    await eventually(async () => (await stateOf(at)).hover).toEqual({ kind: 'span', row })
     await link.click()
-    await expect.poll(async () => (await stateOf(at)).pinned).toEqual({ kind: 'span', row })
+    await eventually(async () => (await stateOf(at)).pinned).toEqual({ kind: 'span', row })
     expect(words).toContain(duration(waited_ns))
     await at.locator('.jp-FPDT-details').scrollIntoViewIfNeeded()
-    await expect.poll(() => at.locator('.jp-FPDT-lines').innerText()).toContain(words)
+    await eventually(() => at.locator('.jp-FPDT-lines').innerText()).toContain(words)
     await at.mouse.move(5, 5)
     await shoot(at, 'stall')
   }, 90_000)
@@ -196,6 +195,6 @@ describe('what is kept', () => {
     expect(await answers(at).innerText()).toBe(before)
     expect(Math.abs((await at.locator('.jp-FPDT-details').evaluate((node) => node.clientHeight)) - height)).toBeLessThan(20)
     await at.keyboard.press('Escape')
-    await expect.poll(() => answers(at).innerText()).toBe('')
+    await eventually(() => answers(at).innerText()).toBe('')
   }, 60_000)
 })

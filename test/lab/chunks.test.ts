@@ -7,7 +7,7 @@ import { saveRun } from '../../kernel/src/trace/saved.js'
 import { RUN_MIME } from '../../kernel/src/trace/schema.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
 import { fixture } from '../null/trace/fixture.js'
-import { setTheme } from './drawn.js'
+import { eventually, setTheme } from './drawn.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
 
 let lab: Lab
@@ -78,7 +78,7 @@ describe('views of chunks', () => {
       ['slots', 12],
     ] as const) {
       await view(name).getByText('In words').click()
-      await expect.poll(() => view(name).locator('.jp-FPDT-table tbody tr').count()).toBe(rows)
+      await eventually(() => view(name).locator('.jp-FPDT-table tbody tr').count()).toBe(rows)
     }
   }, 120_000)
 
@@ -94,21 +94,21 @@ describe('views of chunks', () => {
       .filter((row) => spans.rank[row] === 0 && ['attend', 'attendBackward'].includes(head.codes.kernels[spans.kernel[row]]?.name))
       .map((row) => spans.start_ns[row])
       .sort((a, b) => a - b)
-    await expect.poll(cursor).toBe(starts[3])
+    await eventually(cursor).toBe(starts[3])
     await stage.focus()
     await page.keyboard.press('.')
-    await expect.poll(cursor).toBe(starts[4])
+    await eventually(cursor).toBe(starts[4])
     await page.keyboard.press(',')
     await page.keyboard.press(',')
-    await expect.poll(cursor).toBe(starts[2])
+    await eventually(cursor).toBe(starts[2])
     await view('chunks').getByRole('button', { name: 'The next meeting' }).click()
-    await expect.poll(cursor).toBe(starts[3])
-    await expect.poll(() => slider.inputValue()).toBe('3')
+    await eventually(cursor).toBe(starts[3])
+    await eventually(() => slider.inputValue()).toBe('3')
     expect(await slider.getAttribute('aria-valuetext')).toMatch(/^3 of 216 meetings, /)
     // The page asks for less motion: one meeting a second, until it is told to stop.
     await stage.focus()
     await page.keyboard.press('Enter')
-    await expect.poll(cursor, { timeout: 10_000 }).toBe(starts[4])
+    await eventually(cursor).toBeGreaterThanOrEqual(starts[4])
     await page.keyboard.press('Enter')
     const stopped = await cursor()
     await page.waitForTimeout(1500)
@@ -121,19 +121,19 @@ describe('views of chunks', () => {
     await view('chunks').getByLabel('Layer', { exact: true }).selectOption('1')
     await view('chunks').getByLabel('Phase', { exact: true }).selectOption('backward')
     const stage = view('chunks').locator('.jp-FPDT-stage')
-    await expect.poll(() => stage.getAttribute('aria-label')).toMatch(/^Chunk triangle of backward of layer 1/)
+    await eventually(() => stage.getAttribute('aria-label')).toMatch(/^Chunk triangle of backward of layer 1/)
     const box = await stage.locator('canvas').first().boundingBox()
     if (!box) throw new Error('the triangle is not on the page')
     // The lower left cell: query chunk 7 meets key/value chunk 0.
     await page.mouse.click(box.x + 100, box.y + box.height - 24)
-    await expect.poll(async () => (await state()).pinned).toEqual({ kind: 'meeting', phase: 'backward', layer: 1, q: 7, kv: 0, rank: 0 })
+    await eventually(async () => (await state()).pinned).toEqual({ kind: 'meeting', phase: 'backward', layer: 1, q: 7, kv: 0, rank: 0 })
     const { spans } = tables
     const row = [...spans.q.keys()].find(
       (at) => spans.rank[at] === 0 && spans.layer[at] === 1 && spans.phase[at] === 4 && spans.q[at] === 7 && spans.kv[at] === 0 && spans.flops[at] > 0,
     )
-    await expect.poll(async () => (await state()).cursor_ns).toBe(spans.start_ns[row as number])
-    await expect
-      .poll(() => view('chunks').locator('.jp-FPDT-now').innerText())
-      .toMatch(/query chunk 7 met key\/value chunk 0 in backward of layer 1: \d+th of 36 meetings/)
+    await eventually(async () => (await state()).cursor_ns).toBe(spans.start_ns[row as number])
+    await eventually(() => view('chunks').locator('.jp-FPDT-now').innerText()).toMatch(
+      /query chunk 7 met key\/value chunk 0 in backward of layer 1: \d+th of 36 meetings/,
+    )
   }, 90_000)
 })

@@ -39,6 +39,22 @@ export async function setTheme(at: Page, theme: string): Promise<void> {
   await splash.waitFor({ state: 'detached' })
 }
 
+/** What is read once it stays the same: when what is drawn or scrolled has come to rest. */
+export async function steady<T>(read: () => Promise<T>): Promise<T> {
+  let last = await read()
+  await eventually(async () => {
+    await new Promise((resolve) => setTimeout(resolve, 200))
+    const before = last
+    last = await read()
+    return before === last
+  }).toBe(true)
+  return last
+}
+
+/** Until the page has drawn twice: what it hears of sizes and sight comes with a frame. */
+export const twoFrames = (at: Page): Promise<void> =>
+  at.evaluate(() => new Promise<void>((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve)))))
+
 /** The n-th run on the page. */
 export const panelOf = (at: Page, index = 0): Locator => at.locator('.jp-FPDT-run').nth(index)
 export const viewOf = (panel: Locator, name: string): Locator => panel.locator(`.jp-FPDT-view[data-view="${name}"]`)

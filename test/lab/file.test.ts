@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { encodeTable } from '../../kernel/src/trace/codec.js'
 import { encodeRunFile } from '../../kernel/src/trace/file.js'
 import { fixture } from '../null/trace/fixture.js'
+import { eventually } from './drawn.js'
 import { type Lab, results, startLab } from './jupyterlab.js'
 
 const run = fixture({ ranks: 2, layers: 2, chunks: 4, steps: 2 })
@@ -34,7 +35,7 @@ it('draws a run file that is double-clicked', async () => {
 }, 60_000)
 
 it('draws it again when the page is loaded again', async () => {
-  await page.waitForTimeout(1500) // the workspace is saved a second after a change
+  await eventually(() => lab.savedLayouts()).toMatch(/"widgets":\s*\[[^\]]*:step\.arrow/)
   await page.goto(`${lab.url}/lab`)
   await page.locator(drawn).first().waitFor({ timeout: 60_000 })
 }, 90_000)
@@ -68,7 +69,7 @@ it('shows that a file is being read, and stops on demand', async () => {
   const notice = page.locator('.jp-FPDT-reason:visible')
   await expect.poll(() => notice.innerText(), { timeout: 20_000 }).toContain('slow.arrow is read.')
   await notice.getByRole('button', { name: 'Stop reading slow.arrow' }).click()
-  await expect.poll(() => notice.innerText()).toContain('slow.arrow was not read.')
+  await eventually(() => notice.innerText()).toContain('slow.arrow was not read.')
   release()
   await page.unroute('**/files/slow.arrow*')
   await notice.getByRole('button', { name: 'Read slow.arrow' }).click()

@@ -3,7 +3,7 @@
  * everything it starts ends with `close()`.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -27,6 +27,10 @@ export interface Lab {
   writeNotebook(name: string, outputs: readonly object[]): void
   /** Puts a notebook file, as it is, where the server finds it. */
   addNotebook(name: string, path: string): void
+  /** The layouts that pages have saved, as text: JupyterLab saves one some time after it changed. */
+  savedLayouts(): string
+  /** Forgets the layouts that were saved. */
+  dropLayouts(): void
   close(): Promise<void>
 }
 
@@ -67,12 +71,15 @@ export async function startLab({ kernel = false } = {}): Promise<Lab> {
     throw error
   }
   const opened = browser
+  const workspaces = jupyterFolders(home).JUPYTERLAB_WORKSPACES_DIR as string
   return {
     url,
     folder: notebooks,
     close,
     open: async (size) => (await opened.newContext({ viewport: size, reducedMotion: 'reduce' })).newPage(),
     addNotebook: (name, path) => cpSync(path, join(notebooks, name)),
+    savedLayouts: () => (existsSync(workspaces) ? readdirSync(workspaces).map((name) => readFileSync(join(workspaces, name), 'utf8')) : []).join('\n'),
+    dropLayouts: () => rmSync(workspaces, { recursive: true, force: true }),
     writeNotebook: (name, outputs) => writeFileSync(join(notebooks, name), JSON.stringify(notebookOf(outputs))),
   }
 }
