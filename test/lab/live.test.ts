@@ -1,5 +1,6 @@
 /** A run that goes on, on the page: in the real JupyterLab, with the real kernel, while its cell is busy. */
-import { writeFileSync } from 'node:fs'
+import { copyFileSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { Locator, Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -18,6 +19,7 @@ const SOON = { timeout: 15_000, interval: 50 }
 interface App {
   commands: { execute(id: string, args?: object): Promise<unknown> }
 }
+const AXE = createRequire(import.meta.url).resolve('axe-core')
 
 let lab: Lab
 let page: Page
@@ -78,6 +80,11 @@ const comms = (): Promise<number> =>
     const { jupyterapp } = window as unknown as { jupyterapp: { shell: { currentWidget: { sessionContext: { session: { kernel: Kernel } } } } } }
     const { content } = await jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestCommInfo({ target_name: 'fpdt.runs' })
     return Object.keys(content.comms).length
+  })
+const kernelId = (): Promise<string | undefined> =>
+  page.evaluate(() => {
+    type Shell = { currentWidget: { sessionContext?: { session?: { kernel?: { id: string } } } } }
+    return (window as unknown as { jupyterapp: { shell: Shell } }).jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.id
   })
 
 describe('a run that goes on', () => {
@@ -169,6 +176,27 @@ describe('a run that goes on', () => {
     await shot('paused')
   })
 
+  it('has controls in which axe finds nothing serious, in any theme', async () => {
+    await button('Run until …').click()
+    for (const theme of ['JupyterLab Light', 'JupyterLab Dark', 'JupyterLab Dark High Contrast']) {
+      await setTheme(page, theme)
+      await live().locator('.jp-FPDT-values canvas').waitFor()
+      await page.waitForTimeout(500) // until what the theme changes slowly has changed
+      await page.addScriptTag({ path: AXE })
+      const violations = await page.evaluate(async () => {
+        type Axe = { run(node: Element): Promise<{ violations: { id: string; impact: string; nodes: { html: string; failureSummary: string }[] }[] }> }
+        const { axe } = window as unknown as { axe: Axe }
+        return (await axe.run(document.querySelector('.jp-Notebook .jp-FPDT-live') as Element)).violations
+      })
+      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+      expect(
+        serious.map(({ id, nodes }) => `${theme}: ${id}: ${nodes[0].html} ${nodes[0].failureSummary}`),
+        theme,
+      ).toEqual([])
+    }
+    await live().getByLabel('Phase').press('Escape')
+  }, 60_000)
+
   it('a second tab follows the same run, and says the same', async () => {
     await command(page, 'docmanager:save')
     const second = await open('live.ipynb')
@@ -178,6 +206,50 @@ describe('a run that goes on', () => {
     await grows()
     await second.context().close()
   })
+
+  it('a second notebook on the kernel and a view of the output alone follow too, and stay when the first is closed', async () => {
+    const open_ = await comms()
+    const id = await kernelId()
+    await command(page, 'docmanager:save')
+    await page
+      .locator('.jp-Notebook .jp-FPDT-run')
+      .first()
+      .click({ position: { x: 3, y: 3 } })
+    await command(page, 'notebook:create-output-view')
+    const alone = page.locator('.jp-LinkedOutputView .jp-FPDT-live')
+    const saidAlone = (): Promise<string> => alone.locator('.jp-FPDT-live-state').innerText()
+    await expect.poll(saidAlone, SOON).toMatch(/^Step \d+ runs/)
+    await alone.getByRole('button', { name: 'Pause training' }).click()
+    await expect.poll(saidAlone, SOON).toMatch(/is paused/)
+    copyFileSync(join(lab.folder, 'live.ipynb'), join(lab.folder, 'second.ipynb'))
+    await command(page, 'docmanager:open', { path: 'second.ipynb', kernel: { id } })
+    await expect.poll(() => kernelId(), SOON).toBe(id)
+    const second = page.getByRole('tabpanel', { name: 'second.ipynb' }).locator('.jp-FPDT-live')
+    const saidThere = (): Promise<string> => second.locator('.jp-FPDT-live-state').innerText()
+    await expect.poll(saidThere, SOON).toBe(await said())
+    expect(await comms()).toBe(open_ + 1)
+    // While the training stands still nothing is printed, and JupyterLab does not ask whether to save.
+    const close = async (path: string): Promise<void> => {
+      await command(page, 'docmanager:open', { path })
+      await command(page, 'docmanager:save')
+      const open = await page.locator('.jp-Notebook').count()
+      await command(page, 'application:close')
+      await expect.poll(() => page.locator('.jp-Notebook').count(), SOON).toBe(open - 1)
+    }
+    await close('live.ipynb')
+    await command(page, 'docmanager:open', { path: 'second.ipynb' })
+    await expect.poll(() => comms(), SOON).toBe(open_)
+    await second.getByRole('button', { name: 'Resume training' }).click()
+    await expect.poll(saidThere, SOON).toMatch(/ runs, /)
+    await second.getByRole('button', { name: 'Pause training' }).click()
+    await expect.poll(saidThere, SOON).toMatch(/is paused/)
+    await command(page, 'docmanager:open', { path: 'live.ipynb' })
+    await expect.poll(() => kernelId(), SOON).toBe(id)
+    await close('second.ipynb')
+    await command(page, 'docmanager:open', { path: 'live.ipynb' })
+    await button('Resume training').click()
+    await grows()
+  }, 180_000)
 
   it('goes on when the page is loaded again in the middle of it', async () => {
     await command(page, 'docmanager:save')
