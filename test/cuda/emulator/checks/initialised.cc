@@ -5,32 +5,19 @@
 #include <cstring>
 #include <sstream>
 
+#include "words.h"
+
 namespace emulator {
-namespace {
-
-// Calls visit(word, mask) for the words of 64 bits that hold bits [begin, end), until it returns false.
-template <class Visit>
-void each_word(uint64_t begin, uint64_t end, Visit&& visit) {
-  for (uint64_t word = begin / 64; word * 64 < end; ++word) {
-    const uint64_t from = std::max(begin, word * 64) - word * 64, to = std::min(end, word * 64 + 64) - word * 64;
-    const uint64_t mask = (to == 64 ? ~uint64_t{0} : (uint64_t{1} << to) - 1) & ~((uint64_t{1} << from) - 1);
-    if (!visit(word, mask)) return;
-  }
-}
-
-}  // namespace
 
 void WrittenBytes::mark(uint64_t offset, uint64_t bytes) {
   each_word(offset, std::min(offset + bytes, bytes_), [&](uint64_t word, uint64_t mask) {
     if ((bits_[word].load(std::memory_order_relaxed) & mask) != mask) bits_[word].fetch_or(mask, std::memory_order_relaxed);
-    return true;
   });
 }
 
 void WrittenBytes::forget(uint64_t offset, uint64_t bytes) {
   each_word(offset, std::min(offset + bytes, bytes_), [&](uint64_t word, uint64_t mask) {
     bits_[word].fetch_and(~mask, std::memory_order_relaxed);
-    return true;
   });
 }
 

@@ -12,7 +12,8 @@ namespace {
 const Opcodes& opcodes() {
   static const Opcodes table = [] {
     Opcodes t;
-    add_arithmetic(t), add_bits(t), add_conversions(t), add_memory(t), add_copies(t), add_atomics(t), add_warp_operations(t), add_tensor(t), add_control(t);
+    add_arithmetic(t), add_signs(t), add_functions(t), add_comparison(t), add_selection(t), add_bits(t), add_conversions(t);
+    add_memory(t), add_copies(t), add_atomics(t), add_warp_operations(t), add_tensor(t), add_control(t);
     return t;
   }();
   return table;
@@ -45,7 +46,8 @@ void nothing(Warp&, const Instruction&, Mask) {}
 
 void Decoder::unknown(const std::string& why) const {
   const uint32_t line = statement_ ? statement_->line : 0;
-  throw Fault("unknown instruction", "PTX line " + std::to_string(line) + ": " + line_of(text_, line) + ": " + why);
+  throw Fault("unknown instruction", (kernel_ ? "kernel " + kernel_->shape.name + ", " : "") + "PTX line " + std::to_string(line) + ": " + line_of(text_, line) + ": " + why +
+                                         "; write it otherwise, or add it to the emulator's machine (test/cuda/emulator/machine)");
 }
 bool Decoder::take(std::string_view modifier) {
   const auto found = std::find(modifiers_.begin(), modifiers_.end(), modifier);
@@ -267,7 +269,7 @@ void Decoder::one(const Statement& s) {
   statement_ = &s;
   modifiers_ = s.modifiers;
   const auto found = opcodes().find(s.opcode.substr(0, s.opcode.find('.')));
-  if (found == opcodes().end()) unknown("no such instruction is known");
+  if (found == opcodes().end()) unknown("the emulator knows no such instruction");
   found->second(*this);
   if (!modifiers_.empty()) unknown("modifier '." + std::string(modifiers_.front()) + "' is not known here");
   statement_ = outer;

@@ -118,6 +118,10 @@ using Decode = void (*)(Decoder&);
 using Opcodes = std::unordered_map<std::string_view, Decode>;
 // One per family.
 void add_arithmetic(Opcodes& table);
+void add_signs(Opcodes& table);
+void add_functions(Opcodes& table);
+void add_comparison(Opcodes& table);
+void add_selection(Opcodes& table);
 void add_bits(Opcodes& table);
 void add_conversions(Opcodes& table);
 void add_memory(Opcodes& table);

@@ -4,24 +4,12 @@
 #include <bit>
 #include <cstdio>
 
+#include "../checks/words.h"
+
 namespace emulator::runtime {
 namespace {
 
 constexpr uint64_t kPage = ByteSet::kPageBytes;
-
-uint64_t word_mask(uint64_t from, uint64_t to) {   // bits [from, to) of a word, 0 <= from < to <= 64
-  return (~uint64_t{0} >> (64 - (to - from))) << from;
-}
-
-// f(word, mask) for the bits [begin, end) of one page.
-template <class Visit>
-void each_word(uint64_t begin, uint64_t end, Visit visit) {
-  while (begin < end) {
-    const uint64_t word = begin / 64, to = std::min(end, (word + 1) * 64);
-    visit(word, word_mask(begin % 64, to - word * 64));
-    begin = to;
-  }
-}
 
 std::string range_text(uint64_t begin, uint64_t end) {
   char text[64];
