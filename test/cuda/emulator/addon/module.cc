@@ -156,7 +156,7 @@ class ModuleObject : public Napi::ObjectWrap<ModuleObject> {
                      }});
       Options options;
       options.seed = static_cast<uint64_t>(number("seed"));
-      options.threads = static_cast<int>(number("threads"));
+      options.together = static_cast<int>(number("threads"));
       options.most_instructions = static_cast<uint64_t>(number("mostInstructions"));
       options.observe = checks.launch();
       emulator::launch(*module_, *kernel, config, parameters, memory, options);

@@ -7,8 +7,7 @@
 //
 // Not seen: order by scope .cluster (launches have none larger than a block); what a kernel without any release could have done with one is no question, so there
 // blocks count as one agent each, and of more than eight blocks that read a byte eight are known, of which any write of another block meets one.
-// Exact for one worker thread. With several, a read may be told before, and made after, another worker's release: its value is then newer than what it is
-// taken to know, which reports too much. Races within a block are ThreadRaces' business: a write is taken to come after all that its block did to the byte.
+// Races within a block are ThreadRaces' business: a write is taken to come after all that its block did to the byte.
 #pragma once
 #include <map>
 #include <memory>
@@ -29,7 +28,7 @@ struct KnownBlock {
 // Shared between threads that know the same, hence never changed; nullptr: nothing.
 using Knowledge = std::shared_ptr<const std::unordered_map<uint64_t, KnownBlock>>;
 
-// What all worker threads of a launch share.
+// What all blocks of a launch share.
 class LaunchRaces {
  public:
   std::mutex mutex;                                    // guards all below

@@ -1,11 +1,11 @@
-// A launch: blocks are handed out by a ticket, in the order of their numbers or one drawn from the seed. A block that spins for another one finds it running
-// or done, provided that it waits only for blocks that started earlier (as a GPU demands too): workers take tickets in order and run a block to its end.
+// A launch: blocks begin in the order of their numbers or one drawn from the seed, as many together as the options say, and take turns that the seed draws: one
+// host thread runs them all, so every run of a seed is the same. A block that spins for another one finds it running or done, provided that it waits only for
+// blocks that began earlier (as a GPU demands too).
 #include <algorithm>
 #include <atomic>
-#include <exception>
-#include <mutex>
+#include <memory>
 #include <numeric>
-#include <thread>
+#include <vector>
 
 #include "../ptx/syntax.h"
 #include "lanes.h"
@@ -61,10 +61,10 @@ void check(const Kernel& kernel, const LaunchConfig& config, std::span<const std
   if (parameters.size() < kernel.shape.parameter_bytes) fail(std::to_string(parameters.size()) + " bytes of parameters instead of " + std::to_string(kernel.shape.parameter_bytes));
 }
 
-// What one worker keeps from block to block: memory of registers, shared and local memory.
-class Worker {
+// Where a block runs, one after another: memory of registers, shared and local memory.
+class Place {
  public:
-  Worker(const Kernel& kernel, const LaunchConfig& config, std::span<const std::byte> parameters, const AddressSpace& memory, const Options& options) : kernel_(kernel) {
+  Place(const Kernel& kernel, const LaunchConfig& config, std::span<const std::byte> parameters, const AddressSpace& memory, const Options& options) : kernel_(kernel) {
     block_.kernel = &kernel, block_.config = &config, block_.parameters = parameters.data(), block_.parameter_bytes = kernel.shape.parameter_bytes;
     block_.memory = &memory, block_.options = &options;
     block_.threads = static_cast<uint32_t>(config.block.count());
@@ -82,14 +82,14 @@ class Worker {
     block_.observer = observer_.get();
   }
 
-  void run(uint64_t number, uint64_t seed, const std::atomic<bool>& stop) {
+  void begin(uint64_t number, uint64_t seed) {
     const auto& c = *block_.config;
     block_.number = number;
     block_.id[0] = static_cast<uint32_t>(number % c.grid.x);
     block_.id[1] = static_cast<uint32_t>(number / c.grid.x % c.grid.y);
     block_.id[2] = static_cast<uint32_t>(number / c.grid.x / c.grid.y);
     block_.random = Random(seed + number * 0x100000001b3u);
-    block_.instructions = 0, block_.waits = 0;
+    block_.instructions = 0;
     block_.barriers = {};
     const uint32_t warps = static_cast<uint32_t>(block_.warps.size());
     // What nobody has written is a NaN in float, half and bfloat.
@@ -111,13 +111,19 @@ class Worker {
       }
     }
     if (observer_) observer_->begin_block(kernel_.shape, number, block_.threads, block_.shared_bytes);
-    run_block(block_, stop);
+    steps_.begin(block_);
+  }
+  // False when the block is done.
+  bool step() {
+    if (steps_.step()) return true;
     if (observer_) observer_->end_block();
+    return false;
   }
 
  private:
   const Kernel& kernel_;
   RunningBlock block_;
+  BlockSteps steps_;
   std::vector<std::byte> register_store_, local_store_, shared_store_;
   std::byte* registers_ = nullptr;
   std::byte* local_ = nullptr;
@@ -153,30 +159,29 @@ void launch(const Module&, const Kernel& kernel, const LaunchConfig& config, std
   check(kernel, config, parameters);
   const uint64_t blocks = config.grid.count();
   const uint64_t seed = options.seed == 0 ? 0 : Random(options.seed + launches++ * 0x9e3779b9).next() | 1;
-  std::atomic<uint64_t> ticket{0};
-  std::atomic<bool> stop{false};
-  std::exception_ptr failure;
-  std::mutex mutex;
-  const auto work = [&] {
-    try {
-      Worker worker(kernel, config, parameters, memory, options);
-      while (!stop.load(std::memory_order_relaxed)) {
-        const uint64_t n = ticket++;
-        if (n >= blocks) break;
-        worker.run(seed == 0 || blocks == 1 ? n : permuted(n, blocks, seed), seed, stop);
-      }
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      if (!failure) failure = std::current_exception();
-      stop = true;
-    }
+  const uint64_t together = std::min<uint64_t>(static_cast<uint64_t>(std::max(options.together, 1)), blocks);
+  std::vector<std::unique_ptr<Place>> places;
+  uint64_t begun = 0;
+  const auto begin_next = [&](Place& place) {
+    place.begin(seed == 0 || blocks == 1 ? begun : permuted(begun, blocks, seed), seed);
+    begun++;
   };
-  std::vector<std::thread> threads;
-  const uint64_t workers = std::min<uint64_t>(static_cast<uint64_t>(std::max(options.threads, 1)), blocks);
-  for (uint64_t n = 1; n < workers; n++) threads.emplace_back(work);
-  work();
-  for (auto& t : threads) t.join();
-  if (failure) std::rethrow_exception(failure);
+  while (places.size() < together) {
+    places.push_back(std::make_unique<Place>(kernel, config, parameters, memory, options));
+    begin_next(*places.back());
+  }
+  Random random(seed);
+  for (size_t at = 0; !places.empty(); at++) {
+    if (seed != 0) at = random.below(places.size());
+    at %= places.size();
+    // A few steps or many, so that a block may get far ahead of the others.
+    uint64_t steps = seed == 0 ? 1 : uint64_t{1} + random.below(uint64_t{1} << random.below(10));
+    bool goes_on = true;
+    while (goes_on && steps-- > 0) goes_on = places[at]->step();
+    if (goes_on) continue;
+    if (begun < blocks) begin_next(*places[at]);
+    else places.erase(places.begin() + static_cast<std::ptrdiff_t>(at));
+  }
 }
 
 }  // namespace emulator

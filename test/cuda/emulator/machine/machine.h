@@ -131,7 +131,7 @@ class Observer {
 // ---------------------------------------------------------------------------------------------------------------- launches
 struct Options {
   uint64_t seed = 0;        // 0: blocks and warps in order; else an order drawn from it, another for each launch
-  int threads = 1;          // worker threads that take blocks
+  int together = 1;         // blocks that are under way at a time, in turns drawn from the seed
   uint64_t most_instructions = 0;   // per block, 0 = no limit: a kernel that spins for ever becomes Fault "deadlock"
   std::function<std::unique_ptr<Observer>()> observe;   // none: as fast as can be
 };

@@ -9,8 +9,8 @@
 #include "schedule.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
-#include <thread>
 
 #include "../ptx/syntax.h"
 #include "lanes.h"
@@ -301,20 +301,25 @@ std::string threads_of(Mask lanes, const Warp& w) {
 
 }  // namespace
 
-void run_block(RunningBlock& block, const std::atomic<bool>& stop) {
+void BlockSteps::begin(RunningBlock& block) {
+  block_ = &block;
+  turns_.resize(block.warps.size());
+  std::iota(turns_.begin(), turns_.end(), 0);
+  at_ = 0;
+}
+
+bool BlockSteps::step() {
+  RunningBlock& block = *block_;
   const bool seeded = block.options->seed != 0;
   const uint64_t most = block.options->most_instructions;
-  std::vector<uint32_t> turns;  // warps that have not finished
-  for (uint32_t n = 0; n < block.warps.size(); n++) turns.push_back(n);
-  size_t at = 0;
-  while (!turns.empty()) {
+  while (!turns_.empty()) {
     // The next warp that can go on.
     size_t tried = 0;
-    if (seeded) at = block.random.below(turns.size());
-    while (tried < turns.size() && block.warps[turns[at % turns.size()]].parked) at++, tried++;
-    if (tried == turns.size()) deadlock(block, "no thread can go on");
-    at %= turns.size();
-    Warp& w = block.warps[turns[at]];
+    if (seeded) at_ = block.random.below(turns_.size());
+    while (tried < turns_.size() && block.warps[turns_[at_ % turns_.size()]].parked) at_++, tried++;
+    if (tried == turns_.size()) deadlock(block, "no thread can go on");
+    at_ %= turns_.size();
+    Warp& w = block.warps[turns_[at_]];
     uint64_t turn = seeded ? uint64_t{1} + block.random.below(uint64_t{1} << block.random.below(14)) : kTurn;
     if (most) turn = std::min(turn, most - block.instructions + 1);
     Runner runner(w, turn);
@@ -322,16 +327,13 @@ void run_block(RunningBlock& block, const std::atomic<bool>& stop) {
     block.instructions += turn - runner.left();
     if (most && block.instructions > most) deadlock(block, "more than " + std::to_string(most) + " instructions, so it spins");
     if (outcome == Outcome::finished) {
-      turns.erase(turns.begin() + static_cast<std::ptrdiff_t>(at));
+      turns_.erase(turns_.begin() + static_cast<std::ptrdiff_t>(at_));
       continue;
     }
-    if (outcome == Outcome::turn_over) {
-      // It may spin for what another block does: let that one's worker run.
-      if (stop.load(std::memory_order_relaxed)) return;
-      if (++block.waits % 16 == 0) std::this_thread::yield();
-    }
-    if (!seeded) at++;
+    if (!seeded) at_++;
+    if (outcome == Outcome::turn_over) return true;  // it may spin for what another block does
   }
+  return false;
 }
 
 }  // namespace emulator

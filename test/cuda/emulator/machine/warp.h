@@ -84,7 +84,6 @@ struct RunningBlock {
   std::array<Barrier, 16> barriers;
   Random random{0};
   uint64_t instructions = 0;
-  uint64_t waits = 0;  // how often it let others run since it last got on
 };
 
 // Where and what: "kernel k, block (0,0,0), thread (3,0,0), PTX line 17: ld.global.f32 ...: why".
