@@ -120,6 +120,41 @@ INLINE static inline void fetch_sums(const float* x, long stride, long r, long n
     for (int d = 0; d < D; d += 16) __builtin_prefetch(x + r * stride + d, 1, 2);
 }
 
+// ---- products under a mask. A pair that does not see each other has weight 0, but 0 times a NaN or an infinity is NaN: where a
+// product may meet such a row of B for a pair that is not to see it, `add_seen` takes its place. B is what pack_pairs made.
+template <int D>
+bool rows_finite(const uint32_t* b, long from, long to) {
+  const __m512i exponent = _mm512_set1_epi16(0x7f80);
+  __m512i largest[2] = {};
+  for (int d = 0; d < D; d += 64)
+    for (long i = from / 2 * 64; i < (to + 1) / 2 * 64; i += 32)
+      for (int half = 0; half < 2; half++) {
+        const __m512i x = _mm512_load_si512(b + d * (kTile / 2) + i + 16 * half);
+        largest[half] = _mm512_max_epu16(largest[half], _mm512_and_si512(x, exponent));
+      }
+  return _mm512_cmpeq_epi16_mask(_mm512_max_epu16(largest[0], largest[1]), exponent) == 0;
+}
+// Of kv rows [j, j + n), of which b begins with row j (even), those that not all of `view` see.
+template <int D>
+bool masked_rows_finite(const View& view, const uint32_t* b, long j, long n) {
+  const long from = std::clamp(view.all_from - j, 0L, n), to = std::clamp(view.all_to - j, from, n);
+  return rows_finite<D>(b, 0, from) && rows_finite<D>(b, to, n);
+}
+// out[r] += weight(r, k) * row k of B for the pairs with sees(r, k), one after the other: rare, and slow.
+template <int D, class Weight, class Sees>
+[[gnu::noinline]] void add_seen(float* out, long rows, const uint32_t* b, long n, Weight weight, Sees sees) {
+  for (long r = 0; r < rows; r++)
+    for (long k = 0; k < n; k++) {
+      if (!sees(r, k)) continue;
+      const __m512 w = _mm512_set1_ps(to_f32(weight(r, k)));
+      for (int d = 0; d < D; d += 16) {
+        const __m512i pair = _mm512_load_si512(b + d / 64 * (kTile / 2) * 64 + k / 2 * 64 + d % 64);
+        const __m512i x = k % 2 ? _mm512_and_si512(pair, _mm512_set1_epi32(0xffff0000)) : _mm512_slli_epi32(pair, 16);
+        _mm512_store_ps(out + r * D + d, _mm512_fmadd_ps(w, (__m512)x, _mm512_load_ps(out + r * D + d)));
+      }
+    }
+}
+
 // ------------------------------------------------------------------ forward
 
 struct ForwardScratch {
@@ -275,10 +310,13 @@ void forward_item(const Attend& a, const ForwardItems::Item& item, const Forward
       for (int again = 0; again < 2; again++) {
         for (auto& t : sum) t = _mm512_setzero_ps();
         scores<D>(K, qT, panel, log2_scale, j0 + begin, n, w.P, sum);
-        if (again || _mm512_reduce_max_ps(_mm512_max_ps(_mm512_max_ps(sum[0], sum[1]), sum[2])) <= 0x1p24f) break;
+        __mmask16 high = 0;  // or NaN, which a maximum over rows might hide together with what is high
+        for (const auto& t : sum) high |= _mm512_cmp_ps_mask(t, _mm512_set1_ps(0x1p24f), _CMP_NLE_UQ);
+        if (again || !high) break;
         raise_reference<D>(K, qT, panel, log2_scale, j0 + begin, n, acc);
       }
       for (int i = 0; i < 3; i++) _mm512_store_ps(panel.l + 16 * i, _mm512_add_ps(_mm512_load_ps(panel.l + 16 * i), sum[i]));
+      const bool clean = masked_rows_finite<D>(panel.view, V, j0 + begin, n);
       for (int d = 0; d < D; d += 64)
         for (int r = 0; r < kPanel; r += 6) {
           // this panel's share of the next tile, spread over the products of the first 64 columns; then its rows of the state
@@ -288,8 +326,12 @@ void forward_item(const Attend& a, const ForwardItems::Item& item, const Forward
             fetch_rows<D>(v, kv_stride, ahead, kTile / (kPanel / 6) / count, last);
             if (j0 + kTile >= panel.view.to) fetch_sums<D>(a.acc + panel.row * q_stride + panel.head * D, q_stride, r, 6, panel.rows);
           }
-          dot_into<D, 1, kPanel>(acc + r * D + d, w.P + r, V + d * (kTile / 2), n / 2);
+          if (clean) dot_into<D, 1, kPanel>(acc + r * D + d, w.P + r, V + d * (kTile / 2), n / 2);
         }
+      if (clean) continue;
+      const bf16* P = reinterpret_cast<const bf16*>(w.P);
+      const auto sees = [&](long r, long j) { return panel.from[r] <= j0 + begin + j && j0 + begin + j < panel.limit[r]; };
+      add_seen<D>(acc, kPanel, V, n, [&](long r, long j) { return P[(j / 2 * kPanel + r) * 2 + j % 2]; }, sees);
     }
   }
   for (int x = 0; x < count; x++) store_panel<D>(a, panels[x], w.acc + x * kPanel * D);
@@ -343,24 +385,26 @@ void gradient_scores(const BackwardScratch& w, const KvTile& kv, int x, const Vi
     }
     Block s, p;
     score_block<D>(p, kv.K + j * (D / 2), qT, kNoWork);
-    if (!view.sees_all(j0 + j, j0 + j + 8))
-      for (int v = 0; v < 3; v++)
-        for (int r = 0; r < 8; r++)
-          p[v][r] = _mm512_mask_mov_ps(_mm512_set1_ps(kMasked), seen(from, limit, v, j0 + j + r), p[v][r]);
     score_block<D>(s, kv.V + j * (D / 2), oT, [&](int v, int r) {
       const __m512 l = _mm512_load_ps(lse + 16 * v);
       p[v][r] = exp2_bf16(_mm512_fmsub_ps(p[v][r], scale, l));
       p[v][r + 1] = exp2_bf16(_mm512_fmsub_ps(p[v][r + 1], scale, l));
     });
+    const bool masked = !view.sees_all(j0 + j, j0 + j + 8);
     const __m512 d0 = _mm512_load_ps(delta), d1 = _mm512_load_ps(delta + 16), d2 = _mm512_load_ps(delta + 32);
     for (int r = 0; r < 8; r += 2) {
       __m512 e[2][3];
 #pragma GCC unroll 2
       for (int i = 0; i < 2; i++) {
-        const __m512 a = p[0][r + i], b = p[1][r + i], c = p[2][r + i];
+        __m512 a = p[0][r + i], b = p[1][r + i], c = p[2][r + i];
         e[i][0] = _mm512_mul_ps(a, _mm512_sub_ps(s[0][r + i], d0));
         e[i][1] = _mm512_mul_ps(b, _mm512_sub_ps(s[1][r + i], d1));
         e[i][2] = _mm512_mul_ps(c, _mm512_sub_ps(s[2][r + i], d2));
+        if (masked) {  // any of these may be NaN, or infinite, where nothing is seen
+          const auto see = [&](int v) { return seen(from, limit, v, j0 + j + r + i); };
+          a = _mm512_maskz_mov_ps(see(0), a), b = _mm512_maskz_mov_ps(see(1), b), c = _mm512_maskz_mov_ps(see(2), c);
+          for (int v = 0; v < 3; v++) e[i][v] = _mm512_maskz_mov_ps(see(v), e[i][v]);
+        }
         uint32_t *p_row = P + (j + r + i) * (kTile / 2), *ds_row = dS + (j + r + i) * (kTile / 2);
         _mm512_storeu_si512(p_row, (__m512i)_mm512_cvtne2ps_pbh(b, a));
         _mm256_storeu_si256((__m256i*)(p_row + 16), (__m256i)_mm512_cvtneps_pbh(c));
@@ -401,25 +445,38 @@ void multiply_tiles(const AttendBackward& a, const BackwardScratch& w, const KvT
   };
   auto first_pair = [&](long r) { return std::max<long>(first_panel * (kPanel / 2), (first_row + r) / 2); };
   auto last_pair = [&](long r) { return panels(r + 6) * (kPanel / 2); };
-  for (int x = first_panel; x < panels(n); x++) gradient_scores<D>(w, kv, x, q.view[x], a.log2_scale(), j0, n);
+  bool whole = true, k_clean = true;
+  for (int x = first_panel; x < panels(n); x++) {
+    gradient_scores<D>(w, kv, x, q.view[x], a.log2_scale(), j0, n);
+    whole = whole && q.view[x].sees_all(j0, j0 + n);
+    k_clean = k_clean && masked_rows_finite<D>(q.view[x], kv.Kpairs, j0, n);
+  }
+  const long q_rows = q.panels * kPanel;
+  const bool o_clean = whole || rows_finite<D>(w.oPairs, 0, q_rows), q_clean = whole || rows_finite<D>(w.qPairs, 0, q_rows);
+  const auto sees = [&](long i, long j) { return w.from[i] <= j0 + j && j0 + j < w.limit[i]; };
+  const auto rows_see = [&](long j, long i) { return sees(i, j); };
+  const bf16 *P = reinterpret_cast<const bf16*>(w.P), *dS = reinterpret_cast<const bf16*>(w.dS);
+  if (!o_clean) add_seen<D>(kv.dv, n, w.oPairs, q_rows, [&](long j, long i) { return P[j * kTile + i]; }, rows_see);
+  if (!q_clean) add_seen<D>(kv.dk, n, w.qPairs, q_rows, [&](long j, long i) { return dS[j * kTile + i]; }, rows_see);
+  if (!k_clean) add_seen<D>(w.dq, q_rows, kv.Kpairs, n, [&](long i, long j) { return dS[j * kTile + i]; }, sees);
   for (int d = 0; d < D; d += 64) {
     const uint32_t *o_pairs = w.oPairs + d * (kTile / 2), *q_pairs = w.qPairs + d * (kTile / 2);
     const uint32_t* k_pairs = kv.Kpairs + d * (kTile / 2);
     for (long r = 0; r < n; r += 6) {
       if (d == 0) fetch(r / 6);
       const long from = first_pair(r), end = last_pair(r);
-      if (from >= end) continue;
+      if (from >= end || !o_clean) continue;
       dot_into<D, kTile / 2, 1>(kv.dv + r * D + d, w.P + r * (kTile / 2) + from, o_pairs + from * 64, end - from);
     }
     for (long r = 0; r < n; r += 6) {
       if (d == 0) fetch(kTile / 6 + r / 6);
       const long from = first_pair(r), end = last_pair(r);
-      if (from >= end) continue;
+      if (from >= end || !q_clean) continue;
       dot_into<D, kTile / 2, 1>(kv.dk + r * D + d, w.dS + r * (kTile / 2) + from, q_pairs + from * 64, end - from);
     }
     for (int r = first_panel * kPanel; r < panels(n) * kPanel; r += 6) {
       const long from = std::max(0L, q.view[r / kPanel].from - j0) / 2, end = std::min<long>(n / 2, (w.limit[r + 5] - j0 + 1) / 2);
-      if (from >= end) continue;
+      if (from >= end || !k_clean) continue;
       const uint32_t* ds = w.dSpairs + r / kPanel * (kPanel * kTile / 2) + r % kPanel;
       dot_into<D, 1, kPanel>(w.dq + r * D + d, ds + from * kPanel, k_pairs + from * 64, end - from);
     }

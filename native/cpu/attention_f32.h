@@ -117,6 +117,35 @@ struct AttentionF32 {
     }
   }
 
+  // ---- products under a mask. A pair that does not see each other has weight 0, but 0 times a NaN or an infinity is NaN: where a
+  // product may meet such a row of b for a pair that is not to see it, `product_seen` takes its place.
+  static bool finite(const float* x, long n) {  // n is a multiple of W
+    Vector s[4] = {V::zero(), V::zero(), V::zero(), V::zero()};  // 0 times what is finite
+    for (; n >= 4 * W; n -= 4 * W, x += 4 * W)
+      for (int i = 0; i < 4; i++) s[i] = V::fmadd(V::load(x + i * W), V::zero(), s[i]);
+    for (; n > 0; n -= W, x += W) s[0] = V::fmadd(V::load(x), V::zero(), s[0]);
+    alignas(64) float lanes[W];
+    V::store(lanes, V::add(V::add(s[0], s[1]), V::add(s[2], s[3])));
+    return std::all_of(lanes, lanes + W, [](float lane) { return lane == 0; });
+  }
+  // Of kv rows [j, j + n), packed from b on, those that not all of `view` see.
+  static bool masked_rows_finite(const View& view, const float* b, int Dp, long j, long n) {
+    const long from = std::clamp(view.all_from - j, 0L, n), to = std::clamp(view.all_to - j, from, n);
+    return finite(b, from * Dp) && finite(b + to * Dp, (n - to) * Dp);
+  }
+  // product<true>, of the pairs (row of out, row of b) with sees(r, k) alone, one after the other: rare, and slow.
+  template <class Sees>
+  [[gnu::noinline]] static void product_seen(float* out, long ldo, long rows, long columns, const float* a, long row, long step,
+                                             const float* b, long ldb, long n, Sees sees) {
+    for (long r = 0; r < rows; r++)
+      for (long k = 0; k < n; k++) {
+        if (!sees(r, k)) continue;
+        const Vector x = V::all(a[r * row + k * step]);
+        for (long c = 0; c < columns; c += W)
+          V::store(out + r * ldo + c, V::fmadd(x, V::load(b + k * ldb + c), V::load(out + r * ldo + c)));
+      }
+  }
+
   // ------------------------------------------------------------------ forward
 
   struct ForwardScratch {
@@ -217,7 +246,12 @@ struct AttentionF32 {
         if (n <= 0) continue;
         product<false>(w.S, kPanel, (n + 5) / 6 * 6, kPanel, w.k + begin * Dp, Dp, 1, w.qT + x * kPanel * Dp, kPanel, D);
         softmax(p, w.S, acc, Dp, a.log2_scale(), j0 + begin, n);
-        product<true>(acc, Dp, kPanel, Dp, w.S, 1, kPanel, w.v + begin * Dp, Dp, n);
+        const float* v_seen = w.v + begin * Dp;
+        if (masked_rows_finite(p.view, v_seen, Dp, j0 + begin, n)) product<true>(acc, Dp, kPanel, Dp, w.S, 1, kPanel, v_seen, Dp, n);
+        else
+          product_seen(acc, Dp, kPanel, Dp, w.S, 1, kPanel, v_seen, Dp, n, [&](long r, long k) {
+            return p.from[r] <= j0 + begin + k && j0 + begin + k < p.limit[r];
+          });
       }
     }
     for (int x = 0; x < count; x++) store_panel(a, panels[x], w.acc + x * kPanel * Dp);
@@ -250,10 +284,12 @@ struct AttentionF32 {
       const Vector lse = V::load(w.lse + v), delta = V::load(w.delta + v);
       for (int j = 0; j < n; j++) {
         float *p = w.P + j * kTile + v, *ds = w.dS + j * kTile + v;
-        Vector e = exp2<V>(V::fmsub(V::load(p), scale, lse));
-        if (!view.sees_all(j0 + j, j0 + j + 1)) e = V::where_within(w.from + v, w.limit + v, static_cast<int>(j0 + j), e, V::zero());
-        V::store(p, e);
-        V::store(ds, V::mul(e, V::sub(V::load(ds), delta)));
+        Vector e = exp2<V>(V::fmsub(V::load(p), scale, lse)), x = V::mul(e, V::sub(V::load(ds), delta));
+        if (!view.sees_all(j0 + j, j0 + j + 1)) {  // any of these may be NaN where nothing is seen
+          e = V::where_within(w.from + v, w.limit + v, static_cast<int>(j0 + j), e, V::zero());
+          x = V::where_within(w.from + v, w.limit + v, static_cast<int>(j0 + j), x, V::zero());
+        }
+        V::store(p, e), V::store(ds, x);
       }
     }
   }
@@ -300,9 +336,15 @@ struct AttentionF32 {
       product<false>(w.P, kTile, n6, kTile, kv.k, Dp, 1, w.qT, kTile, D);
       product<false>(w.dS, kTile, n6, kTile, kv.v, Dp, 1, w.oT, kTile, D);
       gradient_scores(w, view, a.log2_scale(), j0, n6);
-      product<true>(kv.dv, Dp, n6, Dp, w.P, kTile, 1, w.o, Dp, rows);
-      product<true>(kv.dk, Dp, n6, Dp, w.dS, kTile, 1, w.q, Dp, rows);
-      product<true>(w.dq, Dp, kTile, Dp, w.dS, 1, kTile, kv.k, Dp, n);
+      const bool whole = view.sees_all(j0, j0 + n);
+      const auto sees = [&](long i, long j) { return w.from[i] <= j0 + j && j0 + j < w.limit[i]; };
+      const auto rows_see = [&](long j, long i) { return sees(i, j); };
+      if (whole || finite(w.o, rows * Dp)) product<true>(kv.dv, Dp, n6, Dp, w.P, kTile, 1, w.o, Dp, rows);
+      else product_seen(kv.dv, Dp, n, Dp, w.P, kTile, 1, w.o, Dp, rows, rows_see);
+      if (whole || finite(w.q, rows * Dp)) product<true>(kv.dk, Dp, n6, Dp, w.dS, kTile, 1, w.q, Dp, rows);
+      else product_seen(kv.dk, Dp, n, Dp, w.dS, kTile, 1, w.q, Dp, rows, rows_see);
+      if (masked_rows_finite(view, kv.k, Dp, j0, n)) product<true>(w.dq, Dp, kTile, Dp, w.dS, 1, kTile, kv.k, Dp, n);
+      else product_seen(w.dq, Dp, rows, Dp, w.dS, 1, kTile, kv.k, Dp, n, sees);
     }
     BackwardItems::await_turn(item.q_turns, item.q_turn);
     add_tile(a.dq + at, stride, w.dq, rows, D, a.scale(), write);
