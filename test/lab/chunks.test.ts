@@ -69,7 +69,7 @@ describe('views of chunks', () => {
       await expectAccessible()
     }
     const label = (name: string): Promise<string | null> => view(name).locator('.jp-FPDT-stage').getAttribute('aria-label')
-    expect(await label('chunks')).toMatch(/^Chunk triangle of recompute of layer 0, step 1, rank 0: 6 of 36 meetings over at /)
+    expect(await label('chunks')).toMatch(/^Chunk triangle of recompute of layer 0, step 1, rank 0: 6 of 36 meetings done at /)
     expect(await label('where')).toMatch(/^Where the chunks of layer 0 are at .*: \d+ chunks? on device, \d+ chunks? on host\.$/)
     expect(await label('slots')).toMatch(/^\d+ slots of the device's arena of rank 0/)
     for (const [name, rows] of [

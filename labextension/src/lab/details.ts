@@ -92,7 +92,7 @@ function about(run: Run, target: Target, window: View): string[] {
       const stack = stackFor(run, target.rank, target.tier)
       if (!stack) return []
       const level = highestAt(stack, target.time_ns)
-      return [`At ${duration(target.time_ns)}: ${levelWords(stack, level)}`, ...againstPeak(run, target, stack.totals[level])]
+      return [`At ${instant(target.time_ns, window.end_ns - window.start_ns)}: ${levelWords(stack, level)}`, ...againstPeak(run, target, stack.totals[level])]
     }
     case 'buffer': {
       const { names, buffers } = run

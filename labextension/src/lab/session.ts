@@ -2,7 +2,20 @@
  * What is shown of one run, in one place: its views read it, change it through `change`, and are told. So a click in one view is
  * a selection in all, and one cursor runs through every axis of time.
  */
-import { type Extent, homeOf, type Phase, type Run, sameTarget, shown as showing, stackColumns, stackFor, type Target, type Theme, type View } from 'fpdt/trace'
+import {
+  type Extent,
+  homeOf,
+  instant,
+  type Phase,
+  type Run,
+  sameTarget,
+  shown as showing,
+  stackColumns,
+  stackFor,
+  type Target,
+  type Theme,
+  type View,
+} from 'fpdt/trace'
 import { VIEWS, type ViewName } from './view-names.js'
 
 export { VIEWS, type ViewName }
@@ -75,6 +88,12 @@ export class Session {
   get instant_ns(): number {
     const { pointer_ns, cursor_ns, run, window } = this.#shown
     return pointer_ns ?? cursor_ns ?? restingInstant(run, window)
+  }
+
+  /** An instant in words, as exact as the window shows it. */
+  instantWords(time_ns = this.instant_ns): string {
+    const { start_ns, end_ns } = this.#shown.window
+    return instant(time_ns, end_ns - start_ns)
   }
 
   /** The step of the place that the reader went to or picked; null while the picture moves with the run, and nothing of a time is picked. */

@@ -7,7 +7,7 @@ import { stemOf } from '../ask/value-name.js'
 import { type Cell, COPYING, type CopyKind, ON, partAt, ROUTES, stateAt, type ValueRow, WRITTEN } from '../ask/whereabouts.js'
 import type { Run } from '../model/run.js'
 import { NONE, TIERS } from '../schema.js'
-import { bytes, counted, duration, ordinal } from './format.js'
+import { bytes, counted, duration, instant, ordinal } from './format.js'
 import { phaseWords } from './names.js'
 
 /** `query chunk 3 met key/value chunk 1 in forward of layer 2: 8th of 36 meetings, at 12.3 ms for 1.20 ms`, and a line for each way its operands came. */
@@ -22,7 +22,9 @@ export function meetingWords(run: Run, triangle: Triangle, q: number, kv: number
     if (start_ns === Number.POSITIVE_INFINITY) return [`query chunk ${q} will meet key/value chunk ${kv} in ${place}: ${turn}`]
     if (start_ns === Number.NEGATIVE_INFINITY) return [`query chunk ${q} met key/value chunk ${kv} in ${place}: ${turn}, before the ops that were kept`]
     const length = triangle.end_ns[meeting] - start_ns
-    return [`query chunk ${q} met key/value chunk ${kv} in ${place}: ${turn}, at ${duration(start_ns)} for ${duration(length)}`, ...lines]
+    // Late in a run, too, so exact that it can be told from the meeting before.
+    const at = instant(start_ns, 100 * length)
+    return [`query chunk ${q} met key/value chunk ${kv} in ${place}: ${turn}, at ${at} for ${duration(length)}`, ...lines]
   })
 }
 

@@ -139,7 +139,7 @@ export class ChunksView extends CanvasView<Laid> {
     const triangle = this.#triangle(shown)
     if (!triangle) return NO_MEETINGS
     const met = metBy(triangle, this.session.instant_ns)
-    return `Chunk triangle of ${phaseWords(triangle)}, step ${triangle.step}, rank ${triangle.rank}: ${met} of ${counted(triangle.op.length, 'meeting')} over at ${duration(this.session.instant_ns)}.`
+    return `Chunk triangle of ${phaseWords(triangle)}, step ${triangle.step}, rank ${triangle.rank}: ${met} of ${counted(triangle.op.length, 'meeting')} done at ${this.session.instantWords()}.`
   }
 
   protected inWords({ run }: Shown): Listing {
@@ -155,7 +155,7 @@ export class ChunksView extends CanvasView<Laid> {
         String(meeting + 1),
         String(of.q[meeting]),
         String(of.kv[meeting]),
-        ran ? duration(of.start_ns[meeting]) : '',
+        ran ? this.session.instantWords(of.start_ns[meeting]) : '',
         ran ? duration(of.end_ns[meeting] - of.start_ns[meeting]) : '',
         ways.join('; '),
       ]
@@ -200,7 +200,7 @@ export class ChunksView extends CanvasView<Laid> {
     this.#slider.max = String(times.length - 1)
     this.#slider.value = String(at)
     this.#slider.disabled = times.length < 2
-    this.#slider.setAttribute('aria-valuetext', `${at} of ${counted(times.length - 1, 'meeting')}, ${duration(this.session.instant_ns)}`)
+    this.#slider.setAttribute('aria-valuetext', `${at} of ${counted(times.length - 1, 'meeting')}, ${this.session.instantWords()}`)
     const lines = of ? this.#nowInWords(run, of, hover) : [NO_MEETINGS]
     this.#now.replaceChildren(...lines.map((line, i) => element('div', i === 0 ? 'jp-FPDT-subject' : '', line)))
   }
@@ -211,9 +211,9 @@ export class ChunksView extends CanvasView<Laid> {
     const met = metBy(of, instant_ns)
     const running = meetingAt(of, instant_ns)
     const where = `${phaseWords(of)}, step ${of.step}, rank ${of.rank}`
-    const over = `${met} of ${counted(of.op.length, 'meeting')} over`
-    if (running < 0) return [`${where}: ${over}`]
-    return [`${where}: ${over}, one under way`, ...meetingWords(run, of, of.q[running], of.kv[running]).map((line) => line.replace(' met ', ' meets '))]
+    const done = `${met} of ${counted(of.op.length, 'meeting')} done`
+    if (running < 0) return [`${where}: ${done}`]
+    return [`${where}: ${done}, one under way`, ...meetingWords(run, of, of.q[running], of.kv[running]).map((line) => line.replace(' met ', ' meets '))]
   }
 
   /** When each meeting begins, and the end of the last: of the triangle, or where it follows time of the step. */

@@ -4,7 +4,6 @@ import {
   counted,
   drawSlots,
   drawSlotsPointer,
-  duration,
   layOut,
   layOutSlots,
   relatedTo,
@@ -55,14 +54,14 @@ export class SlotsView extends TimeView<SlotsLayout> {
   protected summary(shown: Shown): string {
     const slots = this.#slots(shown)
     const { start_ns, end_ns, rank } = shown.window
-    return `${counted(slots.length, 'slot')} of the device's arena of rank ${rank} that chunks of attention take by turns, from ${duration(start_ns)} to ${duration(end_ns)}.`
+    return `${counted(slots.length, 'slot')} of the device's arena of rank ${rank} that chunks of attention take by turns, from ${this.session.instantWords(start_ns)} to ${this.session.instantWords(end_ns)}.`
   }
 
   protected inWords({ run, window }: Shown): Listing {
     const { rows = [] } = this.laid ?? {}
     const instant_ns = this.session.instant_ns
     return {
-      caption: `Slots of rank ${window.rank} with most turns from ${duration(window.start_ns)} to ${duration(window.end_ns)}, at ${duration(instant_ns)}`,
+      caption: `Slots of rank ${window.rank} with most turns from ${this.session.instantWords(window.start_ns)} to ${this.session.instantWords(window.end_ns)}, at ${this.session.instantWords()}`,
       columns: ['slot', 'first byte', 'size', 'chunks in the window', 'at the instant'],
       rows: rows.map(({ slot, letter }) => [
         letter,

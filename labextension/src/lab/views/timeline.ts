@@ -3,7 +3,6 @@ import {
   bytes,
   draw,
   drawPointer,
-  duration,
   type Layout,
   layOut,
   type Picture,
@@ -56,7 +55,7 @@ export class TimelineView extends TimeView<Layout> {
   protected inWords({ window }: Shown): Listing {
     const { lanes = [], charts = [] } = this.#picture ?? {}
     return {
-      caption: `Lanes and memory from ${duration(window.start_ns)} to ${duration(window.end_ns)}`,
+      caption: `Lanes and memory from ${this.session.instantWords(window.start_ns)} to ${this.session.instantWords(window.end_ns)}`,
       columns: ['what', 'rank', 'ops', 'busy, or highest'],
       rows: [
         ...lanes.map(({ stream, rank, spans, busy }) => [stream, String(rank), String(spans), percent(busy)]),

@@ -4,7 +4,6 @@ import {
   counted,
   drawWhere,
   drawWherePointer,
-  duration,
   layerAt,
   layersWithChunks,
   layOutWhere,
@@ -85,7 +84,7 @@ export class WhereView extends CanvasView<Laid> {
     const instant_ns = this.session.instant_ns
     const states = map.rows.flatMap(({ cells }) => cells.map((cell) => stateAt(cell, instant_ns)))
     const on = map.tiers.map((tier, bit) => `${counted(states.filter((state) => state & (1 << bit)).length, 'chunk')} on ${tier}`)
-    return `Where the chunks of ${nameOf(map)} are at ${duration(instant_ns)}, rank ${map.rank}: ${on.join(', ') || 'none are anywhere'}.`
+    return `Where the chunks of ${nameOf(map)} are at ${this.session.instantWords()}, rank ${map.rank}: ${on.join(', ') || 'none are anywhere'}.`
   }
 
   protected inWords(): Listing {
@@ -93,7 +92,7 @@ export class WhereView extends CanvasView<Laid> {
     if (!map || !rows) return { caption: 'No chunks', columns: ['value'], rows: [] }
     const instant_ns = this.session.instant_ns
     return {
-      caption: `Where the chunks of ${nameOf(map)} are at ${duration(instant_ns)}, rank ${map.rank}`,
+      caption: `Where the chunks of ${nameOf(map)} are at ${this.session.instantWords()}, rank ${map.rank}`,
       columns: ['value', ...Array.from({ length: map.chunks }, (_, chunk) => `chunk ${chunk}`)],
       rows: rows.map(({ base, cells }) => [
         named(base),
@@ -130,12 +129,12 @@ export class WhereView extends CanvasView<Laid> {
           const next = nextChange(cell, instant_ns)
           return [
             `${cellWords(row, chunk, instant_ns)} (${named(row.base)})`,
-            next === null ? 'nothing changes it in this step any more' : `changes at ${duration(next)}`,
+            next === null ? 'nothing changes it in this step any more' : `changes at ${this.session.instantWords(next)}`,
           ]
         }
       }
     }
-    return [`${nameOf(map)}, step ${map.step}, rank ${map.rank}, at ${duration(instant_ns)}`]
+    return [`${nameOf(map)}, step ${map.step}, rank ${map.rank}, at ${this.session.instantWords()}`]
   }
 }
 

@@ -270,6 +270,9 @@ describe('chunk-words', () => {
     expect(ways.find((line) => line.startsWith('k and v'))).toMatch(
       /^k and v were fetched from the host(, hidden under |; compute stood still |, in good time)/,
     )
+    const late = forward.start_ns.map((time_ns) => time_ns + 100e9)
+    const [said] = meetingWords(run, { ...forward, start_ns: late, end_ns: late.map((time_ns) => time_ns + 1e6) }, 5, 2)
+    expect(said).toMatch(/ at 100\.\d{4,}\u202fs for 1\.00\u202fms$/)
     expect(meetingWords(run, forward, 3, 3)).toContain('k and v were on the device, made there')
     expect(meetingWords(run, forward, 1, 4)).toEqual(['query chunk 1 never meets key/value chunk 4 in forward of layer 1: no query sees a later key'])
     expect(meetingWords(run, large(4), 99, 0)[0]).toMatch(/^query chunk 99 never meets/)
