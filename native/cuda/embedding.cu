@@ -1,5 +1,6 @@
 // Token embedding, with learned positions where there are any, and its backward: of the position table too, which is a table like the other.
 #include "elementwise.cuh"
+#include "sort_rows.cuh"
 
 namespace fpdt::cuda {
 
@@ -40,65 +41,107 @@ struct Embed {
   }
 };
 
-// Equal tokens add to the same row of dtable, in order of t to the bit. The block of the first row of a token does all rows of it; the
-// blocks of the others find an earlier one, mostly near (tokens repeat), and leave. Costs without a workspace: every distinct token reads
-// all tokens once, 4 bytes each and from L2 (64K rows of 30K distinct tokens: 8 GB, beside 2 GB of dx and dtable at width 4096); and
-// one block adds all rows of the most frequent token.
-template <int N, class T>
-__global__ void __launch_bounds__(kThreads) embed_backward(float* dtable, const T* dx, const int32_t* tokens, int64_t rows, int64_t width,
-                                                           int64_t vocabulary, Fault* fault) {
-  constexpr int kWarps = kThreads / kWarp, kEach = 4;
-  const int64_t own = blockIdx.x;
-  const int64_t token = tokens[own];
-  if (token < 0 || token >= vocabulary) {
-    if (threadIdx.x == 0) report(fault, static_cast<unsigned>(Kernel::embedBackward), own, token, vocabulary);
-    return;
-  }
-  // The nearest first; tiles begin at multiples of their size, where sectors begin.
-  constexpr int64_t kTile = kThreads * kEach;
-  for (int64_t tile = own / kTile * kTile; tile >= 0; tile -= kTile) {
-    bool same = false;
-#pragma unroll
-    for (int i = 0; i < kEach; i++) {
-      const int64_t row = tile + i * kThreads + threadIdx.x;
-      same |= row < own && tokens[row] == token;
-    }
-    if (__syncthreads_or(same)) return;
-  }
+// Equal tokens add to the same row of dtable, in the order of rows to the bit. So rows are sorted by their token (sort_rows.cuh), and a *run* of rows with
+// the same token is added by one warp for some of the columns, in order. A run belongs to the tile of 32 places in which it begins; it is long where it goes on
+// behind the tile that follows. Long runs are added apart from the others, with a column a lane and more rows on their way: their time is that of one
+// row after the other. All rows of one token, the worst there can be: 32 rows of 64 bytes on their way in each of width / 32 warps.
+constexpr int kTile = kWarp, kReach = 2 * kTile;
+constexpr int kWarps = kThreads / kWarp;
+constexpr int kAhead = 8, kLongAhead = 32;  // rows of dx on their way in a warp
 
-  __shared__ int64_t found[kThreads];  // rows of this token among 256 rows, in order
-  __shared__ int counts[kWarps];
-  float* sums = dtable + token * width;
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
-  for (int64_t from = own / kThreads * kThreads; from < rows; from += kThreads) {
-    const int64_t row = from + threadIdx.x;
-    const bool same = row >= own && row < rows && tokens[row] == token;
-    const unsigned lanes = __ballot_sync(kAllLanes, same);
-    if (!__syncthreads_or(same)) continue;  // and all have done with `found`
-    if (lane == 0) counts[warp] = __popc(lanes);
-    __syncthreads();
-    int place = __popc(lanes & ((1u << lane) - 1)), count = 0;
-#pragma unroll
-    for (int w = 0; w < kWarps; w++) {
-      if (w < warp) place += counts[w];
-      count += counts[w];
-    }
-    if (same) found[place] = row;
-    __syncthreads();
-    for (int64_t column = static_cast<int64_t>(threadIdx.x) * N; column < width; column += kThreads * N) {
-      float sum[N];
-      read(sums + column, sum);
-#pragma unroll 4
-      for (int i = 0; i < count; i++) {
-        float value[N];
-        read(dx + found[i] * width + column, value);
-#pragma unroll
-        for (int j = 0; j < N; j++) sum[j] += value[j];
+template <class T>
+struct Addition {
+  float* dtable;
+  const T* dx;
+  SortedRows sorted;
+  int64_t width;
+
+  // A run from lane `from` of the tile at `tile` on, which lies up to lane `to` there; where that is the tile's end it may go on. `row`: of each lane's place.
+  template <int N, int kOnTheWay>
+  __device__ void run(int64_t tile, unsigned row, unsigned token, int from, int to, int64_t column) const {
+    const bool is_column = column < width;
+    const int lane = threadIdx.x;
+    float* const sums = dtable + token * width + column;
+    float sum[N] = {};
+    if (is_column) read(sums, sum);
+    for (;;) {
+      const bool goes_on = to == kTile;
+      bool is_same = false;
+      unsigned next = 0;  // the following tile is looked up while this one is added
+      if (goes_on) {
+        tile += kTile;
+        if (tile + lane < sorted.count) {
+          next = sorted.rows[tile + lane];
+          is_same = sorted.tokens.of(next) == token;
+        }
       }
-      write(sums + column, sum);
+      for (int first = from; first < to; first += kOnTheWay) {
+        float value[kOnTheWay][N];
+#pragma unroll
+        for (int i = 0; i < kOnTheWay; i++) {
+          const int64_t at = __shfl_sync(kAllLanes, row, first + i);
+          if (first + i < to && is_column) read(dx + at * width + column, value[i]);
+        }
+#pragma unroll
+        for (int i = 0; i < kOnTheWay; i++)
+          if (first + i < to)
+#pragma unroll
+            for (int j = 0; j < N; j++) sum[j] += value[i][j];
+      }
+      if (!goes_on) break;
+      row = next, from = 0, to = __popc(__ballot_sync(kAllLanes, is_same));
     }
+    if (is_column) write(sums, sum);
+  }
+};
+
+// First of a warp's columns; blocks along y take further ones.
+__device__ int64_t first_column(int columns) { return (static_cast<int64_t>(blockIdx.y) * blockDim.y + threadIdx.y) * kWarp * columns + threadIdx.x * columns; }
+
+// A block a tile: all runs that begin there but a long one.
+template <int N, class T>
+__global__ void __launch_bounds__(kThreads) add_runs(Addition<T> add) {
+  const SortedRows& sorted = add.sorted;
+  const int lane = threadIdx.x;
+  const int64_t tile = static_cast<int64_t>(blockIdx.x) * kTile, place = tile + lane, column = first_column(N);
+  const unsigned row = place < sorted.count ? sorted.rows[place] : 0;
+  const unsigned token = place < sorted.count ? sorted.tokens.of(row) : kNoToken;
+  unsigned before = __shfl_up_sync(kAllLanes, token, 1);
+  if (lane == 0) before = sorted.token(tile - 1);
+  const unsigned starts = __ballot_sync(kAllLanes, token != before);
+  const bool is_last_long = sorted.token(tile + kReach) == __shfl_sync(kAllLanes, token, kTile - 1);
+  for (unsigned left = starts; left; left &= left - 1) {
+    const int from = __ffs(left) - 1;
+    const unsigned behind = starts & (0xfffffffeu << from), own = __shfl_sync(kAllLanes, token, from);
+    const int to = behind ? __ffs(behind) - 1 : kTile;
+    if (own >= sorted.tokens.limit || (to == kTile && is_last_long)) continue;
+    add.template run<N, kAhead>(tile, row, own, from, to, column);
   }
 }
+
+// A block 32 tiles: the long runs that begin there.
+template <class T>
+__global__ void __launch_bounds__(kThreads) add_long_runs(Addition<T> add) {
+  const SortedRows& sorted = add.sorted;
+  const int lane = threadIdx.x;
+  const int64_t tiles = static_cast<int64_t>(blockIdx.x) * kWarp * kTile, tile = tiles + lane * kTile, column = first_column(1);
+  const unsigned last = sorted.token(tile + kTile - 1);
+  const bool begins = last < sorted.tokens.limit && sorted.token(tile + kReach) == last && sorted.token(tile - 1) != last;
+  for (unsigned left = __ballot_sync(kAllLanes, begins); left; left &= left - 1) {
+    const int64_t found = tiles + (__ffs(left) - 1) * kTile;
+    const unsigned row = sorted.rows[found + lane], token = sorted.tokens.of(row), own = __shfl_sync(kAllLanes, token, kTile - 1);
+    add.template run<1, kLongAhead>(found, row, own, __ffs(__ballot_sync(kAllLanes, token == own)) - 1, kTile, column);
+  }
+}
+
+struct RunGrid {
+  dim3 blocks, threads;
+  RunGrid(int64_t places, int64_t each, int64_t width, int columns) {
+    const int64_t warps = tiles_of(width, kWarp * columns);
+    threads = dim3(kWarp, static_cast<unsigned>(std::min<int64_t>(kWarps, warps)));
+    blocks = dim3(static_cast<unsigned>(tiles_of(places, each)), static_cast<unsigned>(tiles_of(warps, threads.y)));
+  }
+};
 
 }  // namespace
 
@@ -118,15 +161,21 @@ void embed(const KernelCall& call, const Launch& launch) {
 void embedBackward(const KernelCall& call, const Launch& launch) {
   const int64_t rows = call.integer(0), width = call.integer(1), vocabulary = call.integer(2);
   float* dtable = call.as<float>(0);
+  const SortedRows sorted = sort_rows("embedBackward", call, launch, call.as<const int32_t>(2), rows, vocabulary);
   if (call.integer(3)) check(cudaMemsetAsync(dtable, 0, sizeof(float) * vocabulary * width, launch.stream), "embedBackward");
   with_dtype(call.integer(4), [&](auto t) {
     using T = decltype(t);
-    const T* dx = call.as<const T>(1);
+    const Addition<T> add{dtable, call.as<const T>(1), sorted, width};
     constexpr int kN = kVector<T, float>;
-    with_vectors<kN>(vectors_fit<kN>(dtable, width) && vectors_fit<kN>(dx, width), [&](auto n) {
-      embed_backward<n><<<static_cast<unsigned>(rows), kThreads, 0, launch.stream>>>(dtable, dx, call.as<const int32_t>(2), rows, width, vocabulary, launch.fault);
-      check_launch("embedBackward");
+    with_vectors<kN>(vectors_fit<kN>(dtable, width) && vectors_fit<kN>(add.dx, width), [&](auto n) {
+      const RunGrid grid(rows, kTile, width, n);
+      add_runs<n><<<grid.blocks, grid.threads, 0, launch.stream>>>(add);
     });
+    if (rows > kReach) {
+      const RunGrid grid(rows, kWarp * kTile, width, 1);
+      add_long_runs<<<grid.blocks, grid.threads, 0, launch.stream>>>(add);
+    }
+    check_launch("embedBackward");
   });
 }
 

@@ -50,6 +50,13 @@ const SHAPES: { readonly [K in Kernel]?: fc.Arbitrary<Shape> } = {
     numbers: { rows, vocabulary, first: 1, bf16: 1 },
     operands: [4 * rows * vocabulary, 8, 4 * rows],
   })),
+  // The CPU needs none.
+  ...(BACKEND === 'cuda' && {
+    embedBackward: fc.record({ rows: extent(3000), width: extent(8), vocabulary: extent(700) }).map(({ rows, width, vocabulary }) => ({
+      numbers: { rows, width, vocabulary, first: 1, bf16: 0 },
+      operands: [4 * vocabulary * width, 4 * rows * width, 4 * rows],
+    })),
+  }),
   squaredNorm: extent(200_000).map((count) => ({ numbers: { count, first: 1 }, operands: [8, 4 * count] })),
 }
 

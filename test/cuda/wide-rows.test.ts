@@ -138,13 +138,30 @@ describe.each(['bf16', 'f32'] as const)('cross-entropy in %s', (dtype) => {
   })
 })
 
+/** Runs of equal tokens, once they are sorted, of every length about one and two tiles of 32: begun anywhere in a tile, ended anywhere. */
+const lengths = Array.from({ length: 70 }, (_, i) => 30 + ((i * 37) % 70))
+const shuffled = (list: readonly number[]): Int32Array => {
+  const keys = random(5, list.length, 'f32') as Float32Array
+  return Int32Array.from(
+    Array.from(list.keys()).sort((a, b) => (keys[a] as number) - (keys[b] as number)),
+    (i) => list[i] as number,
+  )
+}
+const TOKENS: readonly [string, number, number, Int32Array][] = [
+  ['few, each often', 4, 50, randomIntegers(2, 2500, 50)],
+  ['many, most never', 1, 4000, randomIntegers(2, 1500, 4000)],
+  ['of wide rows', 2052, 9, randomIntegers(2, 40, 9)],
+  ['all the same', 68, 1000, new Int32Array(1500).fill(999)],
+  ['all different, and it takes three bytes to tell them', 2, 70_000, shuffled(Array.from({ length: 1100 }, (_, i) => 69_999 - i * 61))],
+  ['of all runs about a tile', 5, 70, shuffled(lengths.flatMap((n, token) => Array.from({ length: n }, () => token)))],
+  ['one often and others seldom', 36, 300, Int32Array.from({ length: 3000 }, (_, i) => (i % 3 ? 7 : (i * 61) % 300))],
+  ['exactly two tiles and one row more', 8, 256, Int32Array.from({ length: 65 }, () => 255)],
+  ['exactly two tiles', 8, 257, Int32Array.from({ length: 64 }, () => 256)],
+]
 describe.each(['bf16', 'f32'] as const)('embedding backward from %s', (hidden) => {
-  it.each([
-    [2500, 4, 50],
-    [1500, 1, 4000],
-    [40, 2052, 9],
-  ])('adds %i rows of %i for %i tokens in their order, to the bit', (rows, width, vocabulary) => {
-    const [dx, tokens] = [random(1, rows * width, hidden), randomIntegers(2, rows, vocabulary)]
+  it.each(TOKENS)('adds rows of equal tokens in their order, to the bit: %s', (_, width, vocabulary, tokens) => {
+    const rows = tokens.length
+    const dx = random(1, rows * width, hidden)
     const numbersOf = { rows, width, vocabulary, first: 1, bf16: flagOf(hidden) }
     const { dtable } = run('embedBackward', numbersOf, { dtable: poison(vocabulary * width, 'f32'), dx, tokens })
     const expected = new Float32Array(vocabulary * width)

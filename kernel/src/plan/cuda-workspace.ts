@@ -76,9 +76,9 @@ function columnSums(rows: number, columns: number): number {
   return 4 * Math.min(MOST_SLICES, Math.ceil(rows / SLICE_ROWS)) * columns
 }
 
-/** Rows in the order of their tokens, u32: two lists of them, and how often a digit of a token occurs in each tile and in all. */
+/** Rows in the order of their tokens, u32: how often a digit of a token occurs in each tile and in all, and two lists of rows in whole sectors. */
 function sortedRows(rows: number): number {
-  return 4 * (2 * rows + DIGITS * (Math.ceil(rows / SORT_ROWS) + 1))
+  return 4 * (DIGITS * (Math.ceil(rows / SORT_ROWS) + 1) + 2 * 8 * Math.ceil(rows / 8))
 }
 
 function roundUp(bytes: number): number {

@@ -80,7 +80,7 @@ export const PTX_BUGS: readonly PlantedBug[] = [
   {
     name: 'embedBackward has one thread too many',
     why: 'the thread whose columns begin at the width has none: they are those of the next row',
-    plant: { ptx: 'embed_backwardILi4Ef', find: 'setp\\.ge\\.s64(\\s*%p\\d+, %rd\\d+, %rd\\d+;\\s*bar\\.sync)', replace: 'setp.gt.s64$1', nth: 1 },
+    plant: { ptx: '8add_runsILi4Ef', find: 'setp\\.le\\.s64', replace: 'setp.lt.s64', nth: 2 },
     upsets: 'embedBackward',
     by: 'race',
   },
