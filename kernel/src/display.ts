@@ -10,6 +10,25 @@ export const DISPLAY_ID: unique symbol = Symbol.for('fpdt.display.id') as never
 /** Key of the host on `globalThis`. */
 export const DISPLAY_HOST: unique symbol = Symbol.for('fpdt.display.host') as never
 
+/** Method of Node's `util.inspect`, by which an object says what it is in text. */
+export const INSPECT: unique symbol = Symbol.for('nodejs.util.inspect.custom') as never
+
+/** How plain data is shown. */
+export interface InWords<T> {
+  /** As an item of something larger; the whole words where it has none. */
+  readonly brief?: (data: T) => string
+  /** For notebooks, where words are not enough. */
+  readonly html?: (data: T) => string
+}
+
+/** Gives plain data words for where it is looked at: as the last value of a cell, in a console, in an array. Its keys, JSON and copies are what they were. */
+export function inWords<T extends object>(data: T, words: (data: T) => string, { brief = words, html }: InWords<T> = {}): T {
+  const inspect = (depth: number | null, options: { readonly depth?: number | null }): string => (depth === options.depth ? words(data) : brief(data))
+  Object.defineProperty(data, INSPECT, { value: inspect })
+  if (html) Object.defineProperty(data, TO_MIME, { value: (): MimeBundle => ({ 'text/html': html(data), 'text/plain': words(data) }) })
+  return data
+}
+
 /** MIME type -> string, or JSON for JSON types. */
 export type MimeBundle = Readonly<Record<string, unknown>>
 

@@ -1,7 +1,9 @@
 /** The device of a notebook: memory budgets, measured rates, and the runs that live on it. */
 import { cudaDevices, type DeviceOptions, type Device as NativeDevice, openDevice } from '@fpdt/native'
 import { type MeasuredRates, measureGemm, measureMachine } from '../cost/machine.js'
+import { INSPECT, inWords } from '../display.js'
 import { FpdtError } from '../errors.js'
+import { escapeHtml } from '../escape-html.js'
 import type { ModelConfig } from '../model/config.js'
 import type { BackendName } from '../plan/workspace.js'
 import { OwnSchedule } from './own/own-schedule.js'
@@ -14,7 +16,7 @@ import { longestSequence, planThatFits } from './plan/what-fits.js'
 import { openCheckpoint } from './run/checkpoint.js'
 import { newStart, type Start } from './run/start.js'
 import { TrainingRun } from './run/training-run.js'
-import { parseBytes, refuseUnknown } from './sizes.js'
+import { formatBytes, parseBytes, refuseUnknown } from './sizes.js'
 
 export interface CpuOptions {
   /** Bytes of device memory a rank may take: `'1 GiB'`. On the CPU it plays the part of HBM. Default: an eighth of the machine's memory, which device and host memory of all ranks must fit. */
@@ -175,7 +177,8 @@ export class Device {
       reason: gpu.reason,
     }))
     const none = { backend: 'cuda' as const, index: null, name: '', path: '', memoryBytes: null, freeBytes: null, usable: false, reason }
-    return [{ backend: 'cpu', index: null, name, path, memoryBytes, freeBytes: null, usable: true, reason: '' }, ...(gpus.length > 0 ? gpus : [none])]
+    const first: ListedDevice = { backend: 'cpu', index: null, name, path, memoryBytes, freeBytes: null, usable: true, reason: '' }
+    return inWords([first, ...(gpus.length > 0 ? gpus : [none])], listInWords, { html: listInHtml })
   }
 
   get description(): DeviceDescription {
@@ -307,9 +310,33 @@ export class Device {
     if (backend === 'cpu') return { budgets, memory: memoryBytes, threads }
     return { backend: 'cuda', budgets, gpus: { count: devices, freeBytes: this.#freeBytes, memoryBytes, hostBytes }, threads }
   }
+  [INSPECT](): string {
+    if (this.#closed) return 'Device (closed)'
+    const { backend, name, path, threads, diskFolder, budgets } = this.description
+    const cores = backend === 'cpu' ? `, ${threads} thread${threads === 1 ? '' : 's'}` : ''
+    const disk = budgets.disk === null ? 'as many as are free' : formatBytes(budgets.disk)
+    return `Device ${backend}: ${name} (${path})${cores}; bytes a rank may take: device ${formatBytes(budgets.device)}, host ${formatBytes(budgets.host)}, disk ${disk} (${diskFolder})`
+  }
+
   #refuseClosed(): void {
     if (this.#closed) throw new FpdtError('closed', `this device is closed; open one with await Device.${this.#gpus.length > 0 ? 'cuda' : 'cpu'}({ … }).`)
   }
+}
+
+/** Of each device: its names for a program, what it is, and why it cannot be used. */
+function cellsOf({ backend, index, name, path, memoryBytes, freeBytes, reason }: ListedDevice): readonly string[] {
+  const memory = memoryBytes === null ? '' : `${formatBytes(memoryBytes)}${freeBytes === null ? '' : `, ${formatBytes(freeBytes)} free`}`
+  return [`${backend}${index === null ? '' : ` ${index}`}`, name === '' ? 'none' : `${name} (${path})`, memory, reason === '' ? 'usable' : reason]
+}
+function listInWords(list: readonly ListedDevice[]): string {
+  const rows = list.map(cellsOf)
+  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => (row[column] as string).length)))
+  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')).join('\n')
+}
+function listInHtml(list: readonly ListedDevice[]): string {
+  const row = (cells: readonly string[], tag: string): string => `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`
+  const body = list.map((device) => row(cellsOf(device), 'td')).join('')
+  return `<table><thead>${row(['backend', 'device', 'memory', ''], 'th')}</thead><tbody>${body}</tbody></table>`
 }
 
 /** Indices of GPUs, each that can be used. Throws FpdtError `config`, or `native` with what `Device.list()` says. */

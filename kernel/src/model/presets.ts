@@ -2,6 +2,7 @@
  * Published configurations, by name. A name stands for sizes only: vocabulary and positions are inputs of a run like any other, and
  * can be changed where the name is used (the published long-sequence runs of "Llama-3" cannot have used its vocabulary, for one).
  */
+import { inWords } from '../display.js'
 import { FpdtError } from '../errors.js'
 import { nearest } from '../nearest.js'
 import type { GptOptions } from './gpt.js'
@@ -60,10 +61,21 @@ const gpts = {
 export type LlamaPreset = keyof typeof llamas
 export type GptPreset = keyof typeof gpts
 
-export const PRESETS: readonly Preset[] = [
-  ...Object.entries(llamas).map(([name, [source, options]]): Preset => ({ name: `llama-${name}`, source, word: 'llama', options })),
-  ...Object.entries(gpts).map(([name, [source, options]]): Preset => ({ name: `gpt-${name}`, source, word: 'gpt', options })),
-]
+export const PRESETS: readonly Preset[] = inWords(
+  [
+    ...Object.entries(llamas).map(([name, [source, options]]): Preset => ({ name: `llama-${name}`, source, word: 'llama', options })),
+    ...Object.entries(gpts).map(([name, [source, options]]): Preset => ({ name: `gpt-${name}`, source, word: 'gpt', options })),
+  ],
+  presetsInWords,
+)
+
+/** A line each: `llama-3-8b       32 layers of 4096, 32 heads; arXiv 2407.21783 …`. */
+function presetsInWords(presets: readonly Preset[]): string {
+  const width = Math.max(...presets.map(({ name }) => name.length))
+  return presets
+    .map(({ name, source, options: { layers, width: wide, heads } }) => `${name.padEnd(width)}  ${layers} layers of ${wide}, ${heads} heads; ${source}`)
+    .join('\n')
+}
 
 /** Sizes of a preset of one word, with or without that word before its name. Throws FpdtError `preset`, naming the nearest. */
 export function presetOptions<Word extends Preset['word']>(word: Word, name: string): Extract<Preset, { word: Word }>['options'] {

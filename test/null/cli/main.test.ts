@@ -98,11 +98,11 @@ describe('fpdt plan', () => {
     )
   })
 
-  it('says where the ops of a plan end, whatever the memory', async () => {
+  it('says where the ops of a plan end, whatever the memory', { timeout: 240_000 }, async () => {
     const asked = ['--model', 'gpt-2.7b', '--sequence', '64K', '--chunk', '8K', '--memory', '1 TB']
     const { out } = await said('plan', ...asked)
-    expect(out).toMatch(
-      / longest +not limited by these budgets \(host not checked: no --host is given\); with chunk 8,192 it takes 557,056 tokens, with a larger chunk more\n/,
+    expect(out.replaceAll(/\s+/g, ' ')).toContain(
+      ' longest not limited by these budgets (host not checked: no --host is given); with chunk 8,192 it takes 557,056 tokens, with a larger chunk more time ',
     )
     expect(out).not.toContain('refused')
     const long = await said('plan', '--model', 'gpt-2.7b', '--sequence', '1M', '--chunk', '8K', '--memory', '1 TB')

@@ -2,6 +2,7 @@
  * Questions to a run, as its views ask them, for cells: what made the peak, what compute waited for, which chunks met and what
  * they came from, how two runs differ. All from what was recorded, or from the prediction of a plan.
  */
+import { INSPECT, inWords } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import { type CompareOptions, type Comparison, compareRuns } from '../../trace/ask/compare.js'
 import { arrivalsOf, SOURCES, type Source, triangleOf } from '../../trace/ask/meetings.js'
@@ -10,6 +11,7 @@ import { type Stall, stallsOf } from '../../trace/ask/stall.js'
 import { openRun, type Run, stackFor } from '../../trace/model/run.js'
 import { NONE, type Phase, type RunTables, type Tier } from '../../trace/schema.js'
 import { refuseUnknown } from '../sizes.js'
+import { comparisonInWords, meetingsInWords, spikeInWords, stallsInWords } from './answer-words.js'
 
 /** One meeting of a query chunk with a key/value chunk. */
 export interface MeetingRow {
@@ -45,14 +47,14 @@ export class Answers {
     const stack = stackFor(this.run, rank, tier)
     const time_ns = at_ns ?? (stack && stack.peak > 0 ? stack.times_ns[stack.peak - 1] : 0)
     const found = spikeAt(this.run, rank, tier, time_ns)
-    if (found) return found
+    if (found) return inWords(found, (spike) => spikeInWords(this.run, spike))
     const known = this.run.stacks.map((one) => `${one.tier} of rank ${one.rank}`).join(', ')
     throw new FpdtError('config', `rank ${String(rank)} has no ${String(tier)} memory in this run; there is ${known}.`)
   }
 
   /** The longest waits of compute in a step, longest first, each with a sentence. */
   stalls({ step = this.#newest, rank, most = 10 }: WhichStep & { readonly most?: number } = {}): Stall[] {
-    return stallsOf(this.run, this.#known(step), { rank: rank ?? null, most })
+    return inWords(stallsOf(this.run, this.#known(step), { rank: rank ?? null, most }), stallsInWords)
   }
 
   /** Every meeting of a layer in a phase, in the order in which they ran. Throws FpdtError `config` where no chunks meet. */
@@ -61,7 +63,7 @@ export class Answers {
     const { phase = 'forward', layer = this.run.head.model.layers > 0 ? 0 : NONE, step = this.#newest, rank = 0 } = place
     const triangle = triangleOf(this.run, this.#known(step), rank, { phase, layer })
     if (!triangle) throw new FpdtError('config', `no chunks meet in ${phase} of layer ${layer}, step ${step}, rank ${rank}.`)
-    return Array.from(triangle.q, (q, i): MeetingRow => {
+    const rows = Array.from(triangle.q, (q, i): MeetingRow => {
       const copied = arrivalsOf(this.run, triangle, i).filter(({ source }) => source === 'host' || source === 'disk')
       return {
         q,
@@ -73,17 +75,18 @@ export class Answers {
         waited_ns: copied.reduce((most, { fetch }) => Math.max(most, fetch?.waited_ns ?? 0), 0),
       }
     })
+    return inWords(rows, meetingsInWords)
   }
 
   /** Differences to another run, aligned at a step of each. Throws FpdtError `config`. */
   compare(other: Answers, options: CompareOptions = {}): Comparison {
     const found = compareRuns(this.run, other.run, options)
     if (!found) throw new FpdtError('config', `the runs have no steps ${options.stepA ?? 'of the first'} and ${options.stepB ?? 'of the second'} to compare.`)
-    return found
+    return inWords(found, comparisonInWords)
   }
 
   /** What can be asked: the run's tables are long. */
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
+  [INSPECT](): string {
     return `Questions to ${this.run.head.title}: .memory('device'), .stalls(), .meetings({ layer: 0 }), .compare(other.ask())`
   }
 

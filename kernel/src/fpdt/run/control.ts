@@ -10,6 +10,7 @@
  *
  * While no step but a stepper is under way, the same words drive that.
  */
+import { INSPECT } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import type { NativeStep, Reached } from '../../execute/native.js'
 import type { Plan } from '../../plan/plan.js'
@@ -120,6 +121,13 @@ export class RunControl {
     const more = under || this.#series > 0 ? (['step', 'until', 'stop'] as const) : []
     if (!this.#paused) return ['pause', ...more]
     return this.activity === 'paused' ? ['resume', ...more] : ['pause', 'resume', ...more]
+  }
+
+  /** What is under way, and what may be asked for now. */
+  [INSPECT](): string {
+    const calls = { pause: '.pause()', resume: '.resume()', step: ".step('chunk')", until: ".until({ phase: 'backward' })", stop: '.stop()' }
+    const now = this.#closed ? 'the run is closed' : this.activity === 'idle' ? 'nothing is under way' : this.#where()
+    return `Control of a run: ${now}${this.can.length > 0 ? `; now ${this.can.map((verb) => calls[verb]).join(', ')}` : ''}`
   }
 
   // ---- what a run tells its control ----------------------------------------------------------------------------------
@@ -288,6 +296,7 @@ export class RunControl {
     return this.#under?.kind === 'stepper' ? 'the stepper' : this.stepInWords()
   }
   #where(): string {
+    if (this.#under?.kind === 'call') return `${this.#what} is under way`
     if (this.#under?.kind === 'stepper') return `the stepper stands after op ${this.line}: ${this.plan.words(this.line)}`
     if (!this.#under) return this.#paused ? 'paused before the next step' : 'nothing runs any more'
     return `${this.#paused ? 'paused' : 'running'}: ${this.#what} after op ${this.#line}, ${this.plan.words(this.#line)}`

@@ -1,7 +1,7 @@
 /** A model in training on a device: steps, their times and bytes, and the picture that follows them. */
 
 import { MFU_FORMULA, mfu, modelFlops } from '../../cost/flops.js'
-import { DISPLAY_ID, type MimeBundle, TO_MIME } from '../../display.js'
+import { DISPLAY_ID, inWords, type MimeBundle, TO_MIME } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import { NativeStep } from '../../execute/native.js'
 import { type ModelSource, type SaveOptions, saveHuggingFace } from '../../files/huggingface.js'
@@ -40,6 +40,7 @@ import { Stepper, type StepperEnd } from './stepper.js'
 import { TextPositions } from './text-positions.js'
 import { writeTrace } from './trace-file.js'
 import { refuseBusy, setFailed, setState } from './under-way.js'
+import { stepInWords, summaryInWords, timesInWords } from './words.js'
 
 const ADAMW = KERNEL_NAMES.indexOf('adamW')
 
@@ -313,7 +314,7 @@ export class TrainingRun {
   times(step = this.#done): TimeSummary {
     const { steps } = this.head
     const summary = steps.find((candidate) => candidate.step === step)
-    if (summary) return timesOf(summary)
+    if (summary) return inWords(timesOf(summary), timesInWords)
     throw new FpdtError(
       'config',
       `step ${String(step)} is not kept; ${steps.length > 0 ? `steps ${steps[0].step} to ${steps.at(-1)?.step} are` : 'there was none yet'}.`,
@@ -500,7 +501,9 @@ export class TrainingRun {
     const rates = { tokens_per_second: tokens / seconds, model_flops, mfu: mfu(model_flops, seconds, peak), mfu_formula: MFU_FORMULA }
     const record = { step: step.number, spans }
     const accounts = stepAccounts(this.training.plan, this.#native.program, record, { start_ns, duration_ns }, this.head.device.backend)
-    const summary: StepSummary = { step: step.number, start_ns, duration_ns, loss, tokens, ...rates, gradient_norm, accounts }
+    const summary: StepSummary = inWords({ step: step.number, start_ns, duration_ns, loss, tokens, ...rates, gradient_norm, accounts }, summaryInWords, {
+      brief: stepInWords,
+    })
     this.head.steps.push(summary)
     // Faster than the peak: that was measured while the machine was busy.
     if ((summary.mfu ?? 0) > 1) this.#restateMfu(this.#device.measurePeak(config.dtype))
