@@ -31,7 +31,10 @@ const subjects = {
     await (await import('./kernel.mjs')).kernel()
   },
   widgets: async () => (await import('./widgets.mjs')).widgets(),
-  live: async () => (await import('./live.mjs')).live(),
+  live: async () => {
+    await (await import('./live.mjs')).live()
+    ;(await import('./live-picture.mjs')).livePicture()
+  },
   length: async () => (await import('./length.mjs')).length(),
   long: async () => (await import('./long.mjs')).long(),
 }

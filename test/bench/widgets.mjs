@@ -65,7 +65,7 @@ export async function widgets() {
 }
 
 /** Of as many steps as there must be, a long one each. */
-function longRun(spans) {
+export function longRun(spans) {
   const model = llama({ layers: 4, width: 256, heads: 8, headSize: 32, feedForward: 688, vocab: 2048 })
   const sizes = { sequence: 24 * CHUNK, chunk: CHUNK, ranks: RANKS, feedForwardRows: CHUNK / RANKS / 2, hidden: 'bf16' }
   const training = planTraining(model, sizes, { budgets: {}, threads: 2 })
