@@ -282,6 +282,13 @@ describe('a run that goes on', () => {
     expect(await button('Resume training').count()).toBe(0)
   })
 
+  it('is paused between two steps before the next of them', async () => {
+    await button('Pause training').click()
+    await expect.poll(() => told(), SOON).toBe('paused before the next step')
+    await button('Resume training').click()
+    await expect.poll(() => button('Pause training').count(), SOON).toBe(1)
+  })
+
   it('is lost with a restart, says so, and the next run is followed', async () => {
     await runAll()
     void command(page, 'notebook:restart-kernel')
