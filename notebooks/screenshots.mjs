@@ -72,8 +72,11 @@ async function pictureViews(page, runs) {
   await show(panel, ['timeline', 'numbers', 'curves'])
   for (const view of ['numbers', 'curves']) await shoot(page, view, viewOf(panel, view))
 
-  await show(panel, ['timeline'])
+  await show(panel, ['timeline', 'ops'])
   await zoomTo(panel, forward.start_ns[10], forward.end_ns[14])
+  await shoot(page, 'ops', viewOf(panel, 'ops'))
+
+  await show(panel, ['timeline'])
   await panel.getByRole('button', { name: /^Present:/ }).click()
   await shoot(page, 'presentation', panel)
   await panel.press('Escape')
@@ -226,6 +229,8 @@ async function shoot(page, name, of, most = 1000) {
     await of.scrollIntoViewIfNeeded()
     const shown = of.locator('.jp-FPDT-stage:visible')
     await until(() => shown.evaluateAll((stages, to) => stages.every((stage) => stage.dataset.fpdtTheme === to), theme), `${name} did not become ${theme}`)
+    const isDark = async () => (await of.evaluate(brightness)) < 128
+    await until(async () => (await isDark()) === (theme === 'dark'), `the page behind ${name} did not become ${theme}`)
     await page.waitForTimeout(300) // until what the theme changes slowly has changed
     await page.evaluate(() => document.activeElement?.blur())
     const { x, y, width, height } = await of.boundingBox()
@@ -233,6 +238,17 @@ async function shoot(page, name, of, most = 1000) {
     await page.screenshot({ path: join(folder, `${name}-${theme}.png`), animations: 'disabled', clip })
   }
   console.log(`${name}: ${THEMES.length} pictures`)
+}
+
+/** Of what an element lies on, of 255. Runs in the page. */
+function brightness(element) {
+  for (let below = element; below; below = below.parentElement) {
+    const [red, green, blue, alpha = 1] = getComputedStyle(below)
+      .backgroundColor.match(/[\d.]+/g)
+      .map(Number)
+    if (alpha > 0) return (red + green + blue) / 3
+  }
+  return 255
 }
 
 async function until(isSo, otherwise) {
