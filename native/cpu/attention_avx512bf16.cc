@@ -401,9 +401,11 @@ void gradient_scores(const BackwardScratch& w, const KvTile& kv, int x, const Vi
         e[i][1] = _mm512_mul_ps(b, _mm512_sub_ps(s[1][r + i], d1));
         e[i][2] = _mm512_mul_ps(c, _mm512_sub_ps(s[2][r + i], d2));
         if (masked) {  // any of these may be NaN, or infinite, where nothing is seen
-          const auto see = [&](int v) { return seen(from, limit, v, j0 + j + r + i); };
-          a = _mm512_maskz_mov_ps(see(0), a), b = _mm512_maskz_mov_ps(see(1), b), c = _mm512_maskz_mov_ps(see(2), c);
-          for (int v = 0; v < 3; v++) e[i][v] = _mm512_maskz_mov_ps(see(v), e[i][v]);
+          const __mmask16 see[] = {seen(from, limit, 0, j0 + j + r + i), seen(from, limit, 1, j0 + j + r + i), seen(from, limit, 2, j0 + j + r + i)};
+          a = _mm512_maskz_mov_ps(see[0], a), b = _mm512_maskz_mov_ps(see[1], b), c = _mm512_maskz_mov_ps(see[2], c);
+          // no loop: an index that varies would keep e in memory
+          e[i][0] = _mm512_maskz_mov_ps(see[0], e[i][0]), e[i][1] = _mm512_maskz_mov_ps(see[1], e[i][1]);
+          e[i][2] = _mm512_maskz_mov_ps(see[2], e[i][2]);
         }
         uint32_t *p_row = P + (j + r + i) * (kTile / 2), *ds_row = dS + (j + r + i) * (kTile / 2);
         _mm512_storeu_si512(p_row, (__m512i)_mm512_cvtne2ps_pbh(b, a));
