@@ -653,9 +653,15 @@ describe('the reader of PTX', () => {
       const text = kernel([], `mov.u32 %r2, 1;\n${line}`)
       const fault = faultOf(() => new Module(text))
       expect(fault.kind).toBe('unknown instruction')
-      expect(fault.message).toMatch(/line \d+/)
+      expect(fault.message).toMatch(/^(kernel k, )?PTX line \d+: /)
     })
   }
+  it('says the kernel, the line and what to do', () => {
+    const fault = faultOf(() => new Module(kernel([], 'frobnicate.u32 %r1, %r2;')))
+    expect(fault.message).toMatch(
+      /^kernel k, PTX line \d+: frobnicate\.u32 %r1, %r2;: the emulator knows no such instruction; write it otherwise, or add it .*emulator\/machine/,
+    )
+  })
   it('names kernels and their shapes', () => {
     const module = new Module(
       moduleOf(`.visible .entry one(.param .u32 a, .param .u64 b, .param .align 16 .b8 c[20], .param .u8 d)

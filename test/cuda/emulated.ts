@@ -44,6 +44,7 @@ export interface Report {
   readonly default_stream_ops: number
   readonly devices: readonly { readonly used: number; readonly peak: number; readonly total: number }[]
   readonly pinned: number
+  readonly pinned_peak: number
   /** Asynchronous copies from or to memory that is not pinned. */
   readonly pageable_copies: number
   /** Waits of streams for events that keep their time. */

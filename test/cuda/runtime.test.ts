@@ -414,6 +414,17 @@ describe('CUDA programs on the emulator', () => {
     })
   })
 
+  it('what is not emulated is refused by its name, with what to do', () => {
+    const { out, report } = run('refused')
+    const refused = 'cudaErrorNotSupported'
+    expect(out).toEqual({ managed: refused, capture: refused, cooperative: refused })
+    expect(report.notes).toEqual([
+      expect.stringMatching(/^cudaMallocManaged: managed memory is not emulated; use cudaMalloc .*npm run gpu/),
+      expect.stringMatching(/^cudaStreamBeginCapture: .*graphs are not emulated; put the ops .*npm run gpu/),
+      expect.stringMatching(/^cudaLaunchCooperativeKernel: cooperative launches are not emulated.*order blocks by counters.*npm run gpu/),
+    ])
+  })
+
   it('names and words of errors are CUDA’s', () => {
     expect(run('errors').out).toEqual({
       0: 'cudaSuccess: no error',

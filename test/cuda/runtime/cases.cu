@@ -499,6 +499,17 @@ void errors(Out& out) {
   }
 }
 
+// What the emulator has not.
+void refused(Out& out) {
+  void* memory = nullptr;
+  out("managed", cudaMallocManaged(&memory, 16));
+  const cudaStream_t stream = make_stream();
+  out("capture", cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+  int count = 4, value = 1;
+  void* arguments[] = {&memory, &count, &value};
+  out("cooperative", cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(fill<int>), dim3(1), dim3(32), arguments, 0, stream));
+}
+
 void uninitialised(Out& out) {
   int *a = device_memory<int>(kN), *b = device_memory<int>(kN);
   const cudaStream_t stream = make_stream();
@@ -608,7 +619,7 @@ int main(int count, char** arguments) {
       {"pinned reuse", [](Out& out) { reuse(out, true); }}, {"pageable reuse", [](Out& out) { reuse(out, false); }}, {"pointers", pointers}, {"clock", clock_case},
       {"queries", queries}, {"blocking", [](Out& out) { default_stream(out, cudaStreamDefault); }}, {"non-blocking", [](Out& out) { default_stream(out, cudaStreamNonBlocking); }},
       {"host function", host_function},
-      {"threads", threads}, {"module", module_case}, {"hello", hello}, {"errors", errors}, {"uninitialised", uninitialised}, {"round trip", round_trip}, {"freed", freed}};
+      {"threads", threads}, {"module", module_case}, {"hello", hello}, {"errors", errors}, {"refused", refused}, {"uninitialised", uninitialised}, {"round trip", round_trip}, {"freed", freed}};
   const auto found = cases.find(name);
   if (found == cases.end()) return std::fprintf(stderr, "no case %s\n", name.c_str()), 2;
   Out out;

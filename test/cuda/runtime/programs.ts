@@ -3,27 +3,13 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import type { Report } from '../emulated.js'
 import { requireToolkit } from '../figures/toolkit.js'
 
 const here = new URL('.', import.meta.url).pathname
 const library = process.env.FPDT_EMULATOR_ADDON ? dirname(process.env.FPDT_EMULATOR_ADDON) : new URL('../../../native/build/emulator', import.meta.url).pathname
 
 export const { nvcc } = requireToolkit()
-
-/** What control.h says of a report; what these tests read of it. */
-export interface Report {
-  readonly faults: readonly string[]
-  readonly unordered: readonly string[]
-  readonly notes: readonly string[]
-  readonly calls: Readonly<Record<string, number>>
-  readonly launches: Readonly<Record<string, number>>
-  readonly default_stream_ops: number
-  readonly pageable_copies: number
-  readonly timed_waits: number
-  readonly pinned_peak: number
-  readonly devices: readonly { readonly used: number; readonly peak: number; readonly total: number }[]
-  readonly plants: readonly { readonly used?: boolean; readonly applied?: number }[]
-}
 
 export interface Outcome {
   /** The JSON that the program printed. */

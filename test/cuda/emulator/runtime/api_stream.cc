@@ -1,4 +1,4 @@
-// Streams and events, host functions; stream capture and graphs are refused in words.
+// Streams and events, host functions.
 #include "runtime.h"
 
 using namespace emulator;
@@ -26,13 +26,6 @@ cudaError_t record(Call& call, cudaEvent_t handle, cudaStream_t on) {
   if (!event || !stream || event->device != stream->device) return cudaErrorInvalidResourceHandle;
   event->record = call.runtime.issue(*stream, Op::Kind::marker, "an event's record", {});
   return cudaSuccess;
-}
-
-cudaError_t refused(const char* name) {
-  return call(name, a_live_device, [&](Call& call) {
-    call.runtime.note(std::string(name) + ": stream capture and graphs are not emulated");
-    return cudaErrorNotSupported;
-  });
 }
 
 }  // namespace
@@ -165,17 +158,11 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t handle, cudaHostFn_t function, void*
   });
 }
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode) { return refused("cudaStreamBeginCapture"); }
-cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t*) { return refused("cudaStreamEndCapture"); }
 cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
   return call("cudaStreamIsCapturing", a_live_device, [&](Call&) {
     *status = cudaStreamCaptureStatusNone;
     return cudaSuccess;
   });
 }
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t*, cudaGraph_t, unsigned long long) { return refused("cudaGraphInstantiate"); }
-cudaError_t cudaGraphLaunch(cudaGraphExec_t, cudaStream_t) { return refused("cudaGraphLaunch"); }
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t) { return refused("cudaGraphExecDestroy"); }
-cudaError_t cudaGraphDestroy(cudaGraph_t) { return refused("cudaGraphDestroy"); }
 
 }  // extern "C"
