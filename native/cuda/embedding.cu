@@ -60,8 +60,9 @@ struct Addition {
   template <int N, int kOnTheWay>
   __device__ void run(int64_t tile, unsigned row, unsigned token, int from, int to, int64_t column) const {
     const bool is_column = column < width;
+    const int64_t own = is_column ? column : 0;  // who has no column goes along with the others
     const int lane = threadIdx.x;
-    float* const sums = dtable + token * width + column;
+    float* const sums = dtable + token * width + own;
     float sum[N] = {};
     if (is_column) read(sums, sum);
     for (;;) {
@@ -80,7 +81,7 @@ struct Addition {
 #pragma unroll
         for (int i = 0; i < kOnTheWay; i++) {
           const int64_t at = __shfl_sync(kAllLanes, row, first + i);
-          if (first + i < to && is_column) read(dx + at * width + column, value[i]);
+          if (first + i < to) read(dx + at * width + own, value[i]);
         }
 #pragma unroll
         for (int i = 0; i < kOnTheWay; i++)
@@ -100,7 +101,7 @@ __device__ int64_t first_column(int columns) { return (static_cast<int64_t>(bloc
 
 // A block a tile: all runs that begin there but a long one.
 template <int N, class T>
-__global__ void __launch_bounds__(kThreads) add_runs(Addition<T> add) {
+__global__ void __launch_bounds__(kThreads, 3) add_runs(Addition<T> add) {  // with more blocks on a multiprocessor it would spill
   const SortedRows& sorted = add.sorted;
   const int lane = threadIdx.x;
   const int64_t tile = static_cast<int64_t>(blockIdx.x) * kTile, place = tile + lane, column = first_column(N);
