@@ -29,6 +29,22 @@ export const eventually = <T>(read: () => Promise<T> | T) => expect.poll(read, {
 export const command = (at: Page, id: string, args: object = {}): Promise<unknown> =>
   at.evaluate(([name, options]) => void (window as unknown as LabWindow).jupyterapp.commands.execute(name, options), [id, args] as const)
 
+/** Closes the notebook in front and waits until it is gone. One that is written into is saved when JupyterLab asks for that. */
+export async function closeNotebook(at: Page): Promise<void> {
+  const open = await at.locator('.jp-Notebook').count()
+  await command(at, 'application:close')
+  const save = at.locator('.jp-Dialog').getByRole('button', { name: 'Save', exact: true })
+  await expect
+    .poll(
+      async () => {
+        if (await save.isVisible()) await save.click()
+        return at.locator('.jp-Notebook').count()
+      },
+      { timeout: 60_000 },
+    )
+    .toBe(open - 1)
+}
+
 /** Changes to a theme and waits for it, and for the end of its splash: JupyterLab itself stumbles over a change within a change. */
 export async function setTheme(at: Page, theme: string): Promise<void> {
   const splash = at.locator('#jupyterlab-splash')

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Locator, Page } from 'playwright'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
-import { setTheme } from './drawn.js'
+import { closeNotebook, setTheme } from './drawn.js'
 import { kernelStatus, type Lab, results, startLab } from './jupyterlab.js'
 
 const CELLS = [
@@ -228,13 +228,10 @@ describe('a run that goes on', () => {
     const saidThere = (): Promise<string> => second.locator('.jp-FPDT-live-state').innerText()
     await expect.poll(saidThere, SOON).toBe(await said())
     expect(await comms()).toBe(open_ + 1)
-    // While the training stands still nothing is printed, and JupyterLab does not ask whether to save.
     const close = async (path: string): Promise<void> => {
       await command(page, 'docmanager:open', { path })
-      await command(page, 'docmanager:save')
-      const open = await page.locator('.jp-Notebook').count()
-      await command(page, 'application:close')
-      await expect.poll(() => page.locator('.jp-Notebook').count(), SOON).toBe(open - 1)
+      await page.getByRole('tabpanel', { name: path }).waitFor()
+      await closeNotebook(page)
     }
     await close('live.ipynb')
     await command(page, 'docmanager:open', { path: 'second.ipynb' })
@@ -264,10 +261,8 @@ describe('a run that goes on', () => {
   }, 90_000)
 
   it('a notebook that is closed lets go of the run, and finds it when it is opened again', async () => {
-    await command(page, 'docmanager:save')
     const before = await comms()
-    await command(page, 'application:close')
-    await page.locator('.jp-Notebook').waitFor({ state: 'detached' })
+    await closeNotebook(page)
     await command(page, 'docmanager:open', { path: 'live.ipynb' })
     await page.locator('.jp-Notebook').waitFor()
     await expect.poll(() => said(), SOON).toMatch(/^Step \d+ runs/)
