@@ -1,18 +1,9 @@
 /** What steps give, as a reader of a cell sees it: the figures, and the names by which a program has them. */
 import type { TimeSummary } from '../../trace/ask/accounts.js'
 import { copyTime, hiddenShare } from '../../trace/ask/accounts.js'
-import { IDLE_CAUSES, type IdleCause, type RankAccount, type StepSummary } from '../../trace/schema.js'
+import { IDLE_CAUSES, type RankAccount, type StepSummary } from '../../trace/schema.js'
 import { counted, duration, percent } from '../../trace/words/format.js'
-
-/** What compute waits for. */
-const CAUSES: Readonly<Record<IdleCause, string>> = {
-  fetch: 'for copies',
-  collective: 'for other ranks',
-  disk: 'for the disk',
-  memory: 'for memory to be free',
-  turn: 'for its turn on the cores',
-  nothing: 'idle',
-}
+import { IDLE_WORDS } from '../../trace/words/names.js'
 
 /** `step 3: loss 5.2554, gradient norm 3.70, 256 tokens in 87.7 ms, 2,920 tokens/s, MFU 0.3 %`. */
 export function stepInWords({ step, loss, tokens, tokens_per_second, mfu, duration_ns, gradient_norm }: StepSummary): string {
@@ -43,7 +34,7 @@ export function timesInWords({ duration_ns, ranks, exposedCopy_ns, exposedCollec
 
 /** `  rank 0: compute 12.1 ms; waits 812 µs for copies, 1.20 ms for other ranks; copies 97 µs, 24.6 % of them hidden`. */
 function accountInWords(account: RankAccount): string {
-  const waits = IDLE_CAUSES.filter((cause) => account.idle_ns[cause] > 0).map((cause) => `${duration(account.idle_ns[cause])} ${CAUSES[cause]}`)
+  const waits = IDLE_CAUSES.filter((cause) => account.idle_ns[cause] > 0).map((cause) => `${duration(account.idle_ns[cause])} ${IDLE_WORDS[cause].brief}`)
   const share = hiddenShare([account])
   return [
     `  rank ${account.rank}: compute ${duration(account.busy_ns.compute)}`,

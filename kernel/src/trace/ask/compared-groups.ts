@@ -1,6 +1,6 @@
 /** What two sides are compared by: groups of figures whose parts add up to a total on either side. */
 import { CATEGORIES, FAMILIES, IDLE_CAUSES, KINDS, PHASES, type RankAccount, STREAMS, type StepSummary, TIERS, type Tier } from '../schema.js'
-import { CATEGORY_WORDS, phaseWords } from '../words/names.js'
+import { CATEGORY_WORDS, IDLE_WORDS, phaseWords } from '../words/names.js'
 import { copyTime, hiddenShare } from './accounts.js'
 import { type Counted, placeOf, type Side, type Tally } from './compared-side.js'
 
@@ -76,22 +76,13 @@ function times(a: Counted, b: Counted): DifferenceGroup {
   parts.push(...unlessNothing({ name: 'compute: ops that are not in this picture', unit: 'time', best: 'less', a: missing(a), b: missing(b) }))
   for (const cause of IDLE_CAUSES) {
     const idle = ({ account }: Counted): number => account?.idle_ns[cause] ?? 0
-    parts.push(...unlessNothing({ name: IDLE_WORDS[cause], unit: 'time', best: 'less', a: idle(a), b: idle(b) }))
+    parts.push(...unlessNothing({ name: `idle: ${IDLE_WORDS[cause].name}`, unit: 'time', best: 'less', a: idle(a), b: idle(b) }))
   }
   const rest = ({ side, account, compute_ns }: Counted): number => (account ? 0 : side.step.duration_ns - compute_ns)
   parts.push(...unlessNothing({ name: 'idle, by no known cause', unit: 'time', best: 'less', a: rest(a), b: rest(b) }))
   const total: Difference = { name: 'duration', unit: 'time', best: 'less', a: a.side.step.duration_ns, b: b.side.step.duration_ns }
   return { title: 'Time of the compute stream', hint: `What it did and what it waited for, ${ranksInWords(a, b)}.`, total, parts }
 }
-
-const IDLE_WORDS = {
-  fetch: 'idle: waits for a copy over the host link',
-  collective: 'idle: waits for other ranks’ data',
-  disk: 'idle: waits for the disk',
-  memory: 'idle: waits for bytes that are still used',
-  turn: 'idle: another rank computes on the same cores',
-  nothing: 'idle: nothing to do',
-} as const
 
 /** Copies between tiers, under compute or not. */
 function overlap(a: Counted, b: Counted): DifferenceGroup {

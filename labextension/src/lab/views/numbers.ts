@@ -7,6 +7,7 @@ import {
   duration,
   hiddenShare,
   IDLE_CAUSES,
+  IDLE_WORDS,
   type IdleCause,
   inkFor,
   percent,
@@ -26,14 +27,6 @@ const MOST_STALLS = 4
 /** A part of a bar that is narrower than this holds no words. */
 const LEAST_SHARE = 0.08
 
-const CAUSE_WORDS: Readonly<Record<IdleCause, { name: string; hint: string }>> = {
-  fetch: { name: 'waits for fetch', hint: 'Compute stands still until a value has come over the host link.' },
-  collective: { name: 'waits for collective', hint: "Compute stands still for other ranks' data, or for ranks that have not reached the collective." },
-  disk: { name: 'waits for disk', hint: 'Compute stands still until a value has come from disk, or has been written there.' },
-  memory: { name: 'waits for memory', hint: 'Compute stands still because bytes of the arena are still used: with more memory it would not wait.' },
-  turn: { name: 'waits for its turn', hint: 'Compute stands still because another rank computes on the same cores.' },
-  nothing: { name: 'nothing to do', hint: 'Compute stands still and no op keeps it: before its first op, after its last, or slow to begin.' },
-}
 const EXPOSED = "Exposed copies: time in which compute waits for a copy (for its data, or for bytes it holds), not the copy's own time."
 const HIDDEN =
   "Hidden share: part of the copies' own time (fetch, offload, load, spill) that lies under compute, of the same rank, or of any where ranks share the cores."
@@ -90,7 +83,7 @@ export class NumbersView implements RunView {
       opLink(this.#session, run, row),
       String(run.spans.rank[row]),
       duration(waited_ns),
-      cause === 'compute' ? 'waits for compute' : CAUSE_WORDS[cause].name,
+      cause === 'compute' ? 'waits for compute' : IDLE_WORDS[cause].name,
       words,
     ])
     return [
@@ -123,7 +116,7 @@ function numbers(step: StepSummary, accounts: readonly RankAccount[], theme: The
   const figures: [string, string, string][] = [
     ['compute, a rank', share(compute_ns), 'Time in which the compute stream ran an op, mean over ranks.'],
     ['exposed copies, a rank', share(exposedCopy_ns), `${EXPOSED} Mean over ranks.`],
-    ['waits for collectives, a rank', share(exposedCollective_ns), `${CAUSE_WORDS.collective.hint} Mean over ranks.`],
+    ['waits for collectives, a rank', share(exposedCollective_ns), `${IDLE_WORDS.collective.hint} Mean over ranks.`],
     ['hidden share of copies', shareOrNone(hiddenCopyShare), HIDDEN],
   ]
   return [
@@ -178,7 +171,7 @@ function partsOf({ busy_ns, idle_ns }: RankAccount, { families, categories }: Th
   }
   return [
     { name: 'compute', hint: 'The compute stream ran an op.', time_ns: busy_ns.compute, colour: families.attention },
-    ...IDLE_CAUSES.map((cause) => ({ ...CAUSE_WORDS[cause], time_ns: idle_ns[cause], colour: colours[cause] })),
+    ...IDLE_CAUSES.map((cause) => ({ ...IDLE_WORDS[cause], time_ns: idle_ns[cause], colour: colours[cause] })),
   ]
 }
 
@@ -201,7 +194,7 @@ function meanings(accounts: readonly RankAccount[], theme: Theme): HTMLElement {
 function paint(node: HTMLElement, colour: string, name: string): void {
   node.style.backgroundColor = colour
   node.style.color = inkFor(colour)
-  node.classList.toggle('jp-mod-hatched', name === CAUSE_WORDS.nothing.name)
+  node.classList.toggle('jp-mod-hatched', name === IDLE_WORDS.nothing.name)
 }
 
 /** Whole nanoseconds, written as milliseconds with all of their digits. */

@@ -199,7 +199,7 @@ describe('compare', () => {
     expect(cut.notes).toEqual([expect.stringMatching(/only the beginning of step 2 is in this picture/)])
     expect(row(cut, 'Time of the compute stream', 'compute: ops that are not in this picture')).toMatchObject({ a: 0 })
     expect(group(cut, 'Time of the compute stream').total).toMatchObject({ a: cut.a.step.duration_ns, b: cut.a.step.duration_ns })
-    expect(row(cut, 'Time of the compute stream', 'idle: waits for a copy over the host link')).toMatchObject({ a: 100, b: 100 })
+    expect(row(cut, 'Time of the compute stream', 'idle: waits for fetch')).toMatchObject({ a: 100, b: 100 })
   })
 
   it('parts copies into those under compute and those beside it', () => {
