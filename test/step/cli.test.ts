@@ -420,6 +420,7 @@ describe('mistakes', () => {
     [{ device: { backend: 'cuda', threads: 2 } }, [], 1, /^fpdt train: run\.json:1:\d+: device\.threads is of the CPU, .*leave it out/],
     [{ device: { backend: 'gpu' } }, [], 1, /^fpdt train: run\.json:1:\d+: device\.backend "gpu" is not "cpu" or "cuda"/],
     [{ device: { backend: 'cuda', devices: [-1] } }, [], 1, /^fpdt train: run\.json:1:\d+: devices -1 is not a GPU's number; write 0, or \[0, 1\]/],
+    [{ device: { path: 'avx9' } }, [], 1, /^fpdt train: run\.json:1:\d+: instruction path "avx9" is not one that this processor has; it has /],
     [{}, ['--jsno'], 2, /^fpdt train: there is no option --jsno; the nearest is --json\nusage: fpdt train CONFIG\.json/],
   ])('%j %j: exit code %i, one message', async (more, args, code, message) => {
     writeConfig(more)

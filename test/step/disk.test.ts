@@ -75,6 +75,11 @@ describe('the disk tier', () => {
     expect(loss).toBeGreaterThan(0)
     await device.close()
     await expect(Device.cpu({ disk: 'much' })).rejects.toMatchObject({ code: 'config', message: expect.stringMatching(/^disk "much" is not a size/) })
+    await expect(Device.cpu({ path: 'avx9' })).rejects.toMatchObject({
+      name: 'FpdtError',
+      code: 'native',
+      message: expect.stringMatching(/^instruction path "avx9"/),
+    })
     await expect(Device.cpu({ diskFolder: 3 as never })).rejects.toMatchObject({ code: 'config', message: 'diskFolder 3 is not the path of a folder.' })
   })
 })

@@ -101,7 +101,7 @@ async function openDevice({ config, path, placed }: TrainFile): Promise<Device> 
   } catch (error) {
     const told = placed(error)
     if (told !== error || !(error instanceof FpdtError)) throw told
-    throw placed(error, error.code === 'config' ? 'device.devices' : 'device.backend')
+    throw placed(error, error.code === 'config' ? 'device.devices' : backend === 'cpu' ? 'device.path' : 'device.backend')
   }
 }
 

@@ -112,26 +112,21 @@ export class Device {
     this.#freeBytes = native.info().freeBytes
   }
 
-  /** The CPU backend. One is open at a time: opening another closes the former and its runs (a cell that is run again must not hold the memory twice). Throws FpdtError `config` for a size that is none, `native` when the addon cannot be loaded. */
+  /** The CPU backend. One is open at a time: opening another closes the former and its runs (a cell that is run again must not hold the memory twice). Throws FpdtError `config` for a size that is none, `native` when the addon cannot be loaded or the processor lacks the instructions of `path`. */
   static async cpu(options: CpuOptions = {}): Promise<Device> {
     refuseUnknown('Device.cpu', options, ['memory', 'host', 'disk', 'diskFolder', 'threads', 'path'])
-    const { threads, path, diskFolder } = options
+    const { threads, path } = options
     if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= MOST_THREADS)) {
       throw new FpdtError('config', `threads ${String(threads)} is not a whole number from 1 to ${MOST_THREADS}.`)
     }
-    const device = options.memory === undefined ? undefined : parseBytes(options.memory, 'memory')
-    const host = options.host === undefined ? undefined : parseBytes(options.host, 'host')
-    const disk = options.disk === undefined ? null : parseBytes(options.disk, 'disk')
-    if (diskFolder !== undefined && typeof diskFolder !== 'string')
-      throw new FpdtError('config', `diskFolder ${String(diskFolder)} is not the path of a folder.`)
-    const given = { ...(threads ? { threads } : {}), ...(path ? { path } : {}), ...(diskFolder ? { diskFolder } : {}) }
-    const native = openDevice({ backend: 'cpu', ...given })
+    const { device, host, disk, folder } = tiersOf(options)
+    const native = opened({ backend: 'cpu', ...(threads ? { threads } : {}), ...(path ? { path } : {}), ...folder })
     const { memoryBytes } = native.info() // what this process may use, container limits included
     const former = open.get('cpu')
-    const opened = new Device(native, { device: device ?? Math.floor(memoryBytes / 8), host: host ?? Math.floor(memoryBytes / 4), disk })
-    open.set('cpu', opened)
+    const made = new Device(native, { device: device ?? Math.floor(memoryBytes / 8), host: host ?? Math.floor(memoryBytes / 4), disk })
+    open.set('cpu', made)
     await former?.close()
-    return opened
+    return made
   }
 
   /**
@@ -144,16 +139,11 @@ export class Device {
     if (typeof options === 'string')
       throw new FpdtError('config', `Device.cuda() takes a GPU's number, a list of them, or { devices: 0, memory: '60 GiB' }; got ${JSON.stringify(given)}.`)
     refuseUnknown('Device.cuda', options, ['devices', 'memory', 'host', 'disk', 'diskFolder'])
-    const device = options.memory === undefined ? undefined : parseBytes(options.memory, 'memory')
-    const host = options.host === undefined ? undefined : parseBytes(options.host, 'host')
-    const disk = options.disk === undefined ? null : parseBytes(options.disk, 'disk')
-    const { diskFolder } = options
-    if (diskFolder !== undefined && typeof diskFolder !== 'string')
-      throw new FpdtError('config', `diskFolder ${String(diskFolder)} is not the path of a folder.`)
+    const { device, host, disk, folder } = tiersOf(options)
     const devices = gpusOf(options.devices)
     // Before the GPUs are opened, so that what the former held counts as free.
     await Promise.all(devices.map((index) => open.get(`cuda ${index}`)?.close()))
-    const native = opened({ backend: 'cuda', devices, ...(diskFolder ? { diskFolder } : {}) })
+    const native = opened({ backend: 'cuda', devices, ...folder })
     const { freeBytes, hostBytes } = native.info()
     const made = new Device(native, { device: device ?? Math.floor(FREE_PART * freeBytes), host: host ?? Math.floor(hostBytes / 2), disk }, devices)
     for (const index of devices) open.set(`cuda ${index}`, made)
@@ -162,7 +152,7 @@ export class Device {
 
   /** The CPU and all GPUs, those too that cannot be used, with the reason; where there is no GPU, a row that says why. Answers on every machine. */
   static list(): readonly ListedDevice[] {
-    const cpu = openDevice({ backend: 'cpu', threads: 1 })
+    const cpu = opened({ backend: 'cpu', threads: 1 })
     const { name, path, memoryBytes } = cpu.info()
     cpu.close()
     const { devices, reason } = cudaDevices()
@@ -337,6 +327,14 @@ function listInHtml(list: readonly ListedDevice[]): string {
   const row = (cells: readonly string[], tag: string): string => `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`
   const body = list.map((device) => row(cellsOf(device), 'td')).join('')
   return `<table><thead>${row(['backend', 'device', 'memory', ''], 'th')}</thead><tbody>${body}</tbody></table>`
+}
+
+/** What both backends are given of tiers; undefined: the backend's own part of the memory there is. Throws FpdtError `config`. */
+function tiersOf({ memory, host, disk, diskFolder }: Pick<CudaOptions, 'memory' | 'host' | 'disk' | 'diskFolder'>) {
+  const device = memory === undefined ? undefined : parseBytes(memory, 'memory')
+  const sizes = { device, host: host === undefined ? undefined : parseBytes(host, 'host'), disk: disk === undefined ? null : parseBytes(disk, 'disk') }
+  if (diskFolder !== undefined && typeof diskFolder !== 'string') throw new FpdtError('config', `diskFolder ${String(diskFolder)} is not the path of a folder.`)
+  return { ...sizes, folder: diskFolder ? { diskFolder } : {} }
 }
 
 /** Indices of GPUs, each that can be used. Throws FpdtError `config`, or `native` with what `Device.list()` says. */
