@@ -134,7 +134,7 @@ describe('fpdt train --json', () => {
     const { code, out, err } = await run(['train', 'run.json'])
     expect([code, err]).toEqual([0, ''])
     expect(out).toMatch(
-      /^FPDT · Llama 2 × 32 · 61 tokens in 4 chunks · 2 ranks; device .* a rank; on .+ \(\S+\), 2 threads\nstep 1 of 2: loss \d\.\d{4}, .* tokens\/s, MFU .* %\nstep 2 of 2: [^\n]*\n$/,
+      /^FPDT · Llama 2 × 32 · 61 tokens in 4 chunks · 2 ranks; device .* a rank; on .+ \(\S+\), 2 threads\nstep 1 of 2: loss \d\.\d{4}, .* tokens\/s, MFU [\d.]+\u202f%\nstep 2 of 2: [^\n]*\n$/,
     )
   })
 })

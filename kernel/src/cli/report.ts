@@ -1,6 +1,7 @@
 /** A step as one line: for a person, or for a program. */
 import { rateAt } from '../fpdt/plan/optimizer.js'
 import type { TrainingRun } from '../fpdt/run/training-run.js'
+import { figuresOf, listed } from '../fpdt/run/words.js'
 import type { StepSummary } from '../trace/schema.js'
 import type { Terminal } from './terminal.js'
 
@@ -28,17 +29,12 @@ export function stepAsJson(run: TrainingRun, summary: StepSummary, evaluationLos
   }
 }
 
-/** On a terminal in the place of the line before it, unless something was measured; elsewhere a line of its own. */
-export function stepInWords(terminal: Terminal, summary: StepSummary, evaluationLoss: number | undefined, steps: number, remaining: string): void {
-  const { step, loss, tokens_per_second, mfu } = summary
-  const parts = [
-    `step ${step} of ${steps}: loss ${loss?.toFixed(4)}`,
-    ...(evaluationLoss === undefined ? [] : [`evaluation ${evaluationLoss.toFixed(4)}`]),
-    `${Math.round(tokens_per_second).toLocaleString('en')} tokens/s`,
-    ...(mfu === null ? [] : [`MFU ${(100 * mfu).toFixed(1)} %`]),
-    ...(remaining === '' ? [] : [`${remaining} left`]),
-  ]
-  const line = parts.join(', ')
+/** Says a step: on a terminal in the place of the line before it, unless something was measured; elsewhere in a line of its own. */
+export function sayStep(terminal: Terminal, summary: StepSummary, evaluationLoss: number | undefined, steps: number, remaining: string): void {
+  const { step } = summary
+  const { loss, rate, mfu } = figuresOf(summary)
+  const evaluation = evaluationLoss === undefined ? '' : `evaluation ${evaluationLoss.toFixed(4)}`
+  const line = `step ${step} of ${steps}: ${listed(loss, evaluation, rate, mfu, remaining === '' ? '' : `${remaining} left`)}`
   if (terminal.inPlace && evaluationLoss === undefined && step < steps) terminal.show(line)
   else terminal.say(line)
 }

@@ -6,7 +6,7 @@ import type { LongText } from '../text/tokens.js'
 import type { StepSummary } from '../trace/schema.js'
 import type { TrainConfig, TrainFile } from './config.js'
 import { saveGradients } from './gradients.js'
-import { paceOf, stepAsJson, stepInWords } from './report.js'
+import { paceOf, sayStep, stepAsJson } from './report.js'
 import { INTERRUPTED, type Terminal } from './terminal.js'
 
 export interface Printing {
@@ -46,7 +46,7 @@ export async function follow(
       } finally {
         // The step is done, whatever became of its evaluation.
         if (json) console.log(JSON.stringify(stepAsJson(run, summary, measured?.loss)))
-        else stepInWords(terminal, summary, measured?.loss, steps, pace(summary.step))
+        else sayStep(terminal, summary, measured?.loss, steps, pace(summary.step))
       }
       if (run.head.message !== message && run.head.message !== '') terminal.say(`note: ${run.head.message}`)
       message = run.head.message

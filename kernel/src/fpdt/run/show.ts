@@ -9,8 +9,9 @@ import { planTables } from '../../trace/plan-tables.js'
 import { keepNewest, saveRun } from '../../trace/saved.js'
 import { RUN_MIME, type RunHead, type RunTables, type StepSummary } from '../../trace/schema.js'
 import { type Spans, type StepSpans, spanTable } from '../../trace/spans.js'
-import { duration } from '../../trace/words/format.js'
+import { duration, percent } from '../../trace/words/format.js'
 import { formatBytes } from '../sizes.js'
+import { stepInWords } from './words.js'
 
 /** Bytes of a picture, beyond which it has half the pixels: an output with `MAX_SAVED` of data stays below 5 MB. */
 const MOST_PNG = 2 ** 20
@@ -57,16 +58,12 @@ function keptOf({ steps }: RunHead, records: readonly StepSpans[]): RunHead['kep
 export function copiesInWords(step: Pick<StepSummary, 'start_ns' | 'duration_ns' | 'accounts'>): string {
   const { duration_ns, exposedCopy_ns, ranks } = timesOf(step)
   const busy_ns = ranks.reduce((sum, { busy_ns }) => sum + busy_ns.fetch + busy_ns.offload, 0) / ranks.length
-  return `copies between device and host take ${duration(busy_ns)} a rank; compute waits ${duration(exposedCopy_ns)} for them, ${((100 * exposedCopy_ns) / duration_ns).toFixed(1)} % of the time`
+  return `copies between device and host take ${duration(busy_ns)} a rank; compute waits ${duration(exposedCopy_ns)} for them, ${percent(exposedCopy_ns / duration_ns)} of the time`
 }
 
 export function runInWords(head: RunHead): string {
-  const steps = head.steps.slice(-8).map((s) => {
-    if (s.tokens === 0) return `run ${s.step}: ${duration(s.duration_ns)}` // of a schedule of the user's own
-    const loss = s.loss === null ? 'not finite' : s.loss.toFixed(4)
-    const share = s.mfu === null ? '' : `, MFU ${(100 * s.mfu).toFixed(1)} %`
-    return `step ${s.step}: loss ${loss}, ${Math.round(s.tokens_per_second)} tokens/s${share}, ${(s.duration_ns / 1e9).toFixed(2)} s`
-  })
+  // Those of a schedule of the user's own have no tokens.
+  const steps = head.steps.slice(-8).map((step) => (step.tokens === 0 ? `run ${step.step}: ${duration(step.duration_ns)}` : stepInWords(step)))
   const tiers = head.tiers.map((t) => {
     const measured = t.measured_bytes === null ? '' : `, measured ${formatBytes(t.measured_bytes)}${t.measured_bytes === t.predicted_bytes ? ' (equal)' : ''}`
     return `${t.tier} ${formatBytes(t.predicted_bytes)} a rank predicted${measured}${t.budget_bytes === null ? '' : `, of ${formatBytes(t.budget_bytes)}`}`

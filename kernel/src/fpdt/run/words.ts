@@ -2,19 +2,29 @@
 import type { TimeSummary } from '../../trace/ask/accounts.js'
 import { copyTime, hiddenShare } from '../../trace/ask/accounts.js'
 import { IDLE_CAUSES, type RankAccount, type StepSummary } from '../../trace/schema.js'
-import { counted, duration, percent } from '../../trace/words/format.js'
+import { count, counted, duration, percent } from '../../trace/words/format.js'
 import { IDLE_WORDS } from '../../trace/words/names.js'
 
+/** Figures of a step, each with its name and unit; '' for what it has not. */
+export function figuresOf({ loss, gradient_norm, tokens, duration_ns, tokens_per_second, mfu }: StepSummary) {
+  return {
+    loss: `loss ${loss === null ? 'not finite' : loss.toFixed(4)}`,
+    norm: gradient_norm === null ? '' : `gradient norm ${gradient_norm.toPrecision(3)}`,
+    time: `${counted(tokens, 'token')} in ${duration(duration_ns)}`,
+    rate: `${count(tokens_per_second)} tokens/s`,
+    mfu: mfu === null ? '' : `MFU ${percent(mfu)}`,
+  }
+}
+
 /** `step 3: loss 5.2554, gradient norm 3.70, 256 tokens in 87.7 ms, 2,920 tokens/s, MFU 0.3 %`. */
-export function stepInWords({ step, loss, tokens, tokens_per_second, mfu, duration_ns, gradient_norm }: StepSummary): string {
-  const figures = [
-    ...(loss === null ? [] : [`loss ${loss.toFixed(4)}`]),
-    ...(gradient_norm === null ? [] : [`gradient norm ${gradient_norm.toPrecision(3)}`]),
-    `${counted(tokens, 'token')} in ${duration(duration_ns)}`,
-    `${Math.round(tokens_per_second).toLocaleString('en')} tokens/s`,
-    ...(mfu === null ? [] : [`MFU ${percent(mfu)}`]),
-  ]
-  return `step ${step}: ${figures.join(', ')}`
+export function stepInWords(summary: StepSummary): string {
+  const { loss, norm, time, rate, mfu } = figuresOf(summary)
+  return `step ${summary.step}: ${listed(loss, norm, time, rate, mfu)}`
+}
+
+/** Figures that there are, in one sentence. */
+export function listed(...figures: readonly string[]): string {
+  return figures.filter((figure) => figure !== '').join(', ')
 }
 
 /** With where its time went on each rank. */
