@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "error.h"
-#include "happens.h"
+#include "order_annotations.h"
 
 namespace fpdt {
 
@@ -34,8 +34,6 @@ struct Executor::Lane {
   size_t under_way() const { return issued - done; }
   // How long an entry took when it last ran; 0 before that.
   double took_ns(size_t position) const { return times[2 * position + 1] - times[2 * position]; }
-  // Where a position that is done tells what lies before it (happens.h).
-  const void* place(size_t position) const { return &times[2 * position]; }
 
   const int rank;
   const std::vector<uint32_t>& entries;
@@ -113,11 +111,12 @@ void Executor::run(int64_t until, std::span<const double> step, std::function<vo
   std::unique_lock lock(mutex_);
   check_idle("run");
   if (failure_) throw Error("failed", "the last run failed (" + failure_->message + "): call reset before the next one");
+  knows_all_done();
   std::copy(step.begin(), step.end(), step_.begin());
   finish_ = std::move(finish);
   limit_ = static_cast<uint32_t>(std::clamp<int64_t>(until + 1, 0, program_.length));
   running_ = true, stopped_ = false;
-  fpdt_happens_before(&running_);
+  tells_run_begins();
   allocations_at_start_ = backend_->allocations();
   for (auto& lane : lanes_) lane->woken.notify_one();
   finish_if_done(lock);  // there may be nothing left to run
@@ -134,6 +133,7 @@ void Executor::cancel() {
 void Executor::reset() {
   std::lock_guard lock(mutex_);
   check_idle("reset");
+  knows_all_done();
   for (auto& lane : lanes_) lane->issued = lane->done = lane->taken = 0;
   started_ = 0, arrived_ = 0;
   failure_.reset();
@@ -142,7 +142,7 @@ void Executor::reset() {
 void Executor::wait() {
   std::unique_lock lock(mutex_);
   idle_.wait(lock, [this] { return !running_; });
-  fpdt_happens_after(this);
+  knows_all_done();
 }
 
 std::vector<Span> Executor::take_spans() {
@@ -160,6 +160,7 @@ std::vector<Span> Executor::take_spans() {
 Memory& Executor::memory() {
   std::lock_guard lock(mutex_);
   check_idle("touch the arenas");
+  knows_all_done();
   return memory_;
 }
 
@@ -218,14 +219,13 @@ void Executor::start(Lane& lane, std::unique_lock<std::mutex>& lock) {
   lane.active = true;
   bool issued = false;
   std::exception_ptr error;
-  fpdt_happens_anew();  // each entry builds on what the run began with and on what it waits for, and on nothing else (happens.h)
-  fpdt_happens_after(&running_);
+  begins_entry();
   try {
     for (uint32_t wait : program_.waits(entry)) {
       const Lane& other = *lane_of(lane.rank, program_.stream[wait]);
       // Under the lock: once the entry is done, its event is used again for a later one, which must not be waited for.
       if (other.done <= position_[wait]) lane.stream->wait(*other.dones[position_[wait] % ahead_]);
-      else fpdt_happens_after(other.place(position_[wait]));
+      else knows_done(other, position_[wait]);
     }
     lock.unlock();
     issued = issue(lane, entry, position);
@@ -253,7 +253,7 @@ void Executor::retire(Lane& lane, std::unique_lock<std::mutex>& lock) {
   const double ahead_ns = lane.ahead_ns - lane.took_ns(position);
   lane.active = true;
   lock.unlock();
-  fpdt_happens_anew();
+  begins_retiring();
   std::exception_ptr error;
   try {
     lane.stream->synchronize(end);
@@ -272,8 +272,7 @@ void Executor::retire(Lane& lane, std::unique_lock<std::mutex>& lock) {
     lane.ahead_ns = 0;
   } else {
     lane.done++;
-    fpdt_happens_before(lane.place(position));
-    fpdt_happens_before(this);
+    tells_done(lane, position);
     lane.ahead_ns = lane.under_way() ? ahead_ns : 0;
   }
   lane.active = false;
@@ -290,7 +289,7 @@ void Executor::drain(Lane& lane, std::unique_lock<std::mutex>& lock) {
   } catch (...) {  // the first failure is the cause, and has been told
   }
   lock.lock();
-  fpdt_happens_before(this);
+  tells_drained();
 }
 
 // Puts an entry on the lane's stream. False when another rank's failure ended a collective.
@@ -421,9 +420,26 @@ int64_t Executor::reached() const {
 }
 
 void Executor::check_idle(const char* what) const {
-  fpdt_happens_after(this);
   if (running_) throw Error("busy", std::string("cannot ") + what + " while the program runs: await the run, or cancel it and await it");
 }
+
+// What a thread builds on, for a checker of order (order_annotations.h). Places: a run's beginning is told at `running_`, an entry's end at its times, and
+// the end of whatever was under way also at the executor itself: who finds it idle knows all of that.
+void Executor::tells_run_begins() const { annotate_happens_before(&running_); }
+// Each entry builds on what the run began with and on what it waits for, and on nothing else.
+void Executor::begins_entry() const {
+  annotate_forget();
+  annotate_happens_after(&running_);
+}
+void Executor::knows_done(const Lane& lane, size_t position) const { annotate_happens_after(&lane.times[2 * position]); }
+// What is known of an entry that is done is what its own stream says, not what the lane issued last.
+void Executor::begins_retiring() const { annotate_forget(); }
+void Executor::tells_done(const Lane& lane, size_t position) const {
+  annotate_happens_before(&lane.times[2 * position]);
+  annotate_happens_before(this);
+}
+void Executor::tells_drained() const { annotate_happens_before(this); }
+void Executor::knows_all_done() const { annotate_happens_after(this); }
 
 std::span<void* const> Executor::pointers(int rank, uint32_t entry) const {
   return std::span<void* const>(pointers_[rank]).subspan(program_.operand_start[entry], program_.operands(entry));

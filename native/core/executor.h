@@ -100,6 +100,13 @@ class Executor {
   void finish_if_done(std::unique_lock<std::mutex>& lock);
   int64_t reached() const;
   void check_idle(const char* what) const;
+  void tells_run_begins() const;
+  void begins_entry() const;
+  void knows_done(const Lane& lane, size_t position) const;
+  void begins_retiring() const;
+  void tells_done(const Lane& lane, size_t position) const;
+  void tells_drained() const;
+  void knows_all_done() const;
   Lane* lane_of(int rank, uint8_t stream) const { return by_stream_[rank * kStreams + stream]; }
   std::span<void* const> pointers(int rank, uint32_t entry) const;
 

@@ -7,7 +7,7 @@
 #include <optional>
 
 #include "../core/error.h"
-#include "../core/happens.h"
+#include "../core/order_annotations.h"
 #include "../core/program.h"
 #include "../cpu/disk.h"
 #include "../cpu/parts.h"
@@ -132,7 +132,7 @@ class QueueStream final : public Stream {
   }
   void wait(const Event& event) override {
     const auto* const point = dynamic_cast<const Point*>(&event);
-    if (!point) return fpdt_happens_after(&event);
+    if (!point) return annotate_happens_after(&event);
     device_->make_current();
     check(cudaStreamWaitEvent(queue_, point->event, 0), "cudaStreamWaitEvent");
   }
@@ -214,19 +214,19 @@ class DiskStream final : public Stream {
   std::unique_ptr<Event> make_event(EventUse) override { return std::make_unique<Moment>(); }
   void record(Event& event) override {
     static_cast<Moment&>(event).time = done_ns_;
-    fpdt_happens_after(this);  // what was done before on this stream
-    fpdt_happens_before(this);
-    fpdt_happens_before(&event);
+    annotate_happens_after(this);  // what was done before on this stream
+    annotate_happens_before(this);
+    annotate_happens_before(&event);
   }
   void begin(Event& event) override { begin_ = &static_cast<Moment&>(event); }
   void wait(const Event& event) override {
     const auto* const point = dynamic_cast<const Point*>(&event);
-    if (!point) return fpdt_happens_after(&event);
+    if (!point) return annotate_happens_after(&event);
     device_->make_current();
     check(cudaStreamWaitEvent(queue_, point->event, 0), "cudaStreamWaitEvent");
     waits_ = true;
   }
-  void synchronize(const Event& event) override { fpdt_happens_after(&event); }
+  void synchronize(const Event& event) override { annotate_happens_after(&event); }
 
   void run(const KernelCall&) override { FPDT_CHECK(false, "a disk stream runs no kernels"); }
   void copy(void*, const void*, size_t) override { FPDT_CHECK(false, "a disk stream copies nothing on the GPU"); }

@@ -1,6 +1,8 @@
 #include "host.h"
 
 #include <atomic>
+#include <mutex>
+#include <unordered_map>
 
 namespace emulator::runtime {
 namespace {
@@ -31,20 +33,20 @@ using namespace emulator::runtime;
 
 extern "C" {
 
-void __wrap_fpdt_happens_before(const void* place) {
+void __wrap_annotate_happens_before(const void* place) {
   tells.store(true, std::memory_order_relaxed);
   if (host_clock().empty()) return;
   Known& all = known();
   const std::lock_guard lock(all.mutex);
   join(all.at[place], host_clock());
 }
-void __wrap_fpdt_happens_after(const void* place) {
+void __wrap_annotate_happens_after(const void* place) {
   tells.store(true, std::memory_order_relaxed);
   Known& all = known();
   const std::lock_guard lock(all.mutex);
   if (const auto at = all.at.find(place); at != all.at.end()) join(host_clock(), at->second);
 }
-void __wrap_fpdt_happens_anew() {
+void __wrap_annotate_forget() {
   tells.store(true, std::memory_order_relaxed);
   host_clock().clear();
 }
