@@ -105,8 +105,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual DeviceInfo info() const = 0;
-  // Zero-filled; memory on first touch, disk space reserved at once. Throws Error "out_of_memory" or, on the disk tier, "disk_full"
-  // naming the bytes asked for.
+  // Zero-filled. A GPU's memory, the host's pinned memory and disk space are taken at once; a CPU's memory page by page, as it is first touched.
+  // Throws Error "out_of_memory" or, on the disk tier, "disk_full" naming the bytes asked for.
   virtual std::unique_ptr<Arena> allocate(Tier tier, size_t bytes, int rank) = 0;
   // Number of `allocate` calls since creation: must not grow during a step.
   virtual uint64_t allocations() const = 0;

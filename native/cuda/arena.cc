@@ -1,5 +1,5 @@
 // Arenas of the device tier lie on one GPU; those of the host tier are pinned (pinned.h), so that copy engines reach them at full speed and beside the
-// host's own work. Pinned memory is committed when it is made: there is no "on first touch" here.
+// host's own work. Pinned memory is committed when it is made, where the memory of a CPU arena (cpu/arena.cc) is on first touch.
 #include "../core/error.h"
 #include "parts.h"
 #include "pinned.h"
