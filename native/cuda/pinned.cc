@@ -26,11 +26,15 @@ constexpr size_t kPiece = size_t{64} << 20;   // that a thread commits at a time
 constexpr size_t kMostThreads = 16;
 
 [[noreturn]] void refuse(size_t bytes, const std::string& why) {
-  std::string text = "a pinned arena of " + std::to_string(bytes) + " bytes of the host's memory could not be had: " + why;
+  throw Error("out_of_memory", "a pinned arena of " + std::to_string(bytes) + " bytes of the host's memory could not be had: " + why +
+                                   "; use a smaller chunk or a budget for the disk tier, or end other programs");
+}
+
+// Why a driver that says no more than that may not have pinned so much.
+std::string unpinned(size_t bytes) {
   rlimit locked{};
-  if (getrlimit(RLIMIT_MEMLOCK, &locked) == 0 && locked.rlim_cur != RLIM_INFINITY && locked.rlim_cur < bytes)
-    text += "; this process may lock " + std::to_string(locked.rlim_cur) + " bytes (ulimit -l), which some systems hold against pinned memory";
-  throw Error("out_of_memory", text + "; use a smaller chunk or a budget for the disk tier, or end other programs");
+  if (getrlimit(RLIMIT_MEMLOCK, &locked) != 0 || locked.rlim_cur == RLIM_INFINITY || locked.rlim_cur >= bytes) return "the driver could not pin it";
+  return "the driver could not pin it; this process may lock " + std::to_string(locked.rlim_cur) + " bytes (ulimit -l), which some systems hold against pinned memory";
 }
 
 // Takes the pages of a range from the system; 0, or errno.
@@ -59,6 +63,7 @@ int commit_by_threads(std::byte* begin, size_t bytes) {
   };
   const size_t threads = std::min({pieces, static_cast<size_t>(cpu::usable_threads()), kMostThreads});
   std::vector<std::thread> others;
+  others.reserve(threads);  // or a vector that cannot grow would be destroyed with threads that run
   try {
     while (others.size() + 1 < threads) others.emplace_back(work);
   } catch (const std::system_error&) {  // with those there are
@@ -84,7 +89,7 @@ PinnedBlock::PinnedBlock(size_t bytes) : bytes_(bytes), mapped_bytes_(bytes + kL
     const cudaError_t status = cudaHostRegister(data_, bytes, cudaHostRegisterPortable | cudaHostRegisterMapped);
     if (status == cudaErrorMemoryAllocation) {
       cudaGetLastError();
-      refuse(bytes, "the driver could not pin it");
+      refuse(bytes, unpinned(bytes));
     }
     check(status, "cudaHostRegister");
   } catch (...) {
@@ -94,8 +99,11 @@ PinnedBlock::PinnedBlock(size_t bytes) : bytes_(bytes), mapped_bytes_(bytes + kL
 }
 
 PinnedBlock::~PinnedBlock() {
-  cudaHostUnregister(data_);
-  munmap(mapping_, mapped_bytes_);
+  if (cudaHostUnregister(data_) == cudaSuccess) {
+    munmap(mapping_, mapped_bytes_);
+  } else {
+    cudaGetLastError();  // the device is lost: its memory stays mapped, since a GPU may still write there
+  }
 }
 
 }  // namespace fpdt::cuda
