@@ -44,7 +44,7 @@ export function keepNewest(whole: RunTables, mostOfAll = MAX_SPANS): RunTables {
     if (mostOfAll > 0 || memory.op.length === 0) return withKept(tables, spans, memory, steps, reason, of)
     return withKept(tables, spans, pickRows(memory, new Uint32Array(0)), steps, `${reason}, without memory, which does not fit`, of)
   }
-  const limit = `a saved run holds at most ${most} spans, and run.trace('step.arrow') writes ${wasCut ? `the newest ${newestFirst.length} steps` : 'all of them'} to a file`
+  const limit = `a saved run holds at most ${most} spans, and run.trace('step.arrow') writes ${wasCut ? `the newest ${newestFirst.length === 1 ? 'step' : `${newestFirst.length} steps`}` : 'all of them'} to a file`
   if (steps.length === 0) return beginningOf(tables, newestFirst[0], counts.get(newestFirst[0]) as number, most, limit, of)
   const first = steps[0]
   const newer = pickRows(

@@ -20,10 +20,11 @@ const BESIDE_ROWS = 64 * 2 ** 10
 /** Bytes of a line of a text, which is far longer than any op. */
 const PER_LINE = 2 ** 12
 
-/** Packs a run: whole newest steps, as many as fit. `head.kept` says what was kept. */
-export async function saveRun(tables: RunTables, most = MAX_SAVED): Promise<SavedRun> {
+/** Packs a whole run: its newest steps, as many as fit. `head.kept` says what was kept. `first`: keepNewest(whole), where it is at hand. */
+export async function saveRun(whole: RunTables, most = MAX_SAVED, first = keepNewest(whole)): Promise<SavedRun> {
   for (let spans = MAX_SPANS; ; spans = Math.floor(spans / 2)) {
-    const newest = keepNewest(tables, spans)
+    // Of the whole each time: what is kept says how much that was.
+    const newest = spans === MAX_SPANS ? first : keepNewest(whole, spans)
     const kept = newest.listing.length > MAX_SPANS || spans < MAX_SPANS ? withoutUnused(newest) : newest
     const saved = await pack({ ...kept, head: withShorterHead(kept.head) })
     if (spans === 0 || JSON.stringify(saved).length <= most) return saved

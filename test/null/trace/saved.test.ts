@@ -1,21 +1,25 @@
+import { createHash } from 'node:crypto'
 import { tableFromIPC } from 'apache-arrow'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { FpdtError } from '../../../kernel/src/errors.js'
+import { runBundle } from '../../../kernel/src/fpdt/run/show.js'
 import { decodeTable, encodeTable } from '../../../kernel/src/trace/codec.js'
 import { withoutUnused, withShorterHead } from '../../../kernel/src/trace/kept.js'
 import { memoryOf } from '../../../kernel/src/trace/memory.js'
 import { openRun } from '../../../kernel/src/trace/model/run.js'
-import { decodeSavedRun, keepNewest, MAX_SAVED, saveRun } from '../../../kernel/src/trace/saved.js'
+import { decodeSavedRun, keepNewest, MAX_SAVED, MAX_SPANS, saveRun } from '../../../kernel/src/trace/saved.js'
 import {
   BUFFER_COLUMNS,
   type ColumnType,
   MEMORY_COLUMNS,
   type MemoryColumns,
+  RUN_MIME,
   RUN_SCHEMA,
   RUN_VERSION,
   type RunHead,
   type RunTables,
+  type SavedRun,
   SPAN_COLUMNS,
   type SpanColumns,
   USE_COLUMNS,
@@ -233,6 +237,27 @@ describe('saved run', () => {
     )
   }, 120_000)
 
+  // What a notebook gets is cut for its picture, and again where it is too long: here by names of noise.
+  it.each([
+    ['whole steps, then of one', { ranks: 1, steps: 3 }],
+    ['a step', { ranks: 2, steps: 1 }],
+  ])(
+    'says of the whole what was kept of it, also where it is cut twice: of %s',
+    async (_, sizes) => {
+      const whole = fixture({ layers: 2, chunks: 32, ...sizes })
+      const { [RUN_MIME]: saved } = await runBundle({ ...whole, names: whole.names.map(withNoise) })
+      const { kept } = (saved as SavedRun).head
+      const rows = whole.spans.op.length
+      expect(kept).toMatchObject({ of: rows, steps: [sizes.steps] })
+      const most = Number(/holds at most (\d+) spans/.exec(kept.reason)?.[1])
+      expect(most).toBeLessThan(MAX_SPANS)
+      expect(kept.reason).toBe(
+        `the beginning of step ${sizes.steps}, which alone has ${rows / sizes.steps} spans: a saved run holds at most ${most} spans, and run.trace('step.arrow') writes all of them to a file`,
+      )
+    },
+    60_000,
+  )
+
   it('leaves memory out where it stands beside no span and does not fit', async () => {
     const none = noise({ ops: 10, steps: 1, spans: 0, rows: 2000, buffers: 10, uses: 10, seed: 1 })
     const { head, memory, listing } = await decodeSavedRun(await saveRun(none, 20_000))
@@ -264,6 +289,9 @@ describe('saved run', () => {
   }, 30_000)
 })
 
+function withNoise(name: string): string {
+  return `${name} ${createHash('shake256', { outputLength: 600 }).update(name).digest('base64')}`
+}
 function noise(size: { ops: number; steps: number; spans: number; rows: number; buffers: number; uses: number; seed: number }): RunTables {
   let state = size.seed
   const random = (): number => {

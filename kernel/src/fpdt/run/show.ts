@@ -6,7 +6,7 @@ import { timesOf } from '../../trace/ask/accounts.js'
 import { figure } from '../../trace/figure.js'
 import { memoryOf, peaksOf } from '../../trace/memory.js'
 import { planTables } from '../../trace/plan-tables.js'
-import { keepNewest, saveRun } from '../../trace/saved.js'
+import { keepNewest, MAX_SAVED, saveRun } from '../../trace/saved.js'
 import { RUN_MIME, type RunHead, type RunTables, type StepSummary } from '../../trace/schema.js'
 import { type Spans, type StepSpans, spanTable } from '../../trace/spans.js'
 import { duration, percent } from '../../trace/words/format.js'
@@ -20,7 +20,7 @@ const MOST_PNG = 2 ** 20
 export async function runBundle(tables: RunTables): Promise<MimeBundle> {
   const { head } = tables
   const kept = keepNewest(tables)
-  const saved = await saveRun(kept)
+  const saved = await saveRun(tables, MAX_SAVED, kept)
   const last = head.steps.at(-1)
   const sharp = figure(kept)
   const png = sharp.png.length <= MOST_PNG ? sharp.png : figure(kept, { scale: 1 }).png
