@@ -10,7 +10,7 @@ const { run } = await import('../backend/reference/run.js')
 
 beforeEach(() => {
   emulator.reset()
-  emulator.configure({ seed: 0, policy: null, driver: 13000, devices: 1, checks: [], threads: 1 })
+  emulator.configure({ seed: 0, policy: null, driver: 13000, devices: 1, checks: [], resident_blocks: 1 })
 })
 
 /** Names of the kernels that one call launches. */

@@ -29,8 +29,8 @@ function caseOf(sizes: ReturnType<typeof sizesOf>) {
   const relative = (8 * reference.scoreMagnitude + 16) * UNIT.f32 + 3e-6 + UNIT.bf16
   const terms = { dq: columns, dk: (rows * heads) / kvHeads, dv: (rows * heads) / kvHeads }
   return {
-    back: (together: number, seed: number) => {
-      emulator.configure({ seed, threads: together })
+    back: (residentBlocks: number, seed: number) => {
+      emulator.configure({ seed, resident_blocks: residentBlocks })
       return run('attendBackward', { ...sizes, bf16: 1, firstQ: 1, firstKv: 1 }, operands)
     },
     expectRight: (found: typeof operands): void => {
@@ -47,7 +47,7 @@ function caseOf(sizes: ReturnType<typeof sizesOf>) {
 
 beforeEach(() => {
   emulator.reset()
-  emulator.configure({ seed: 0, policy: null, driver: 13000, devices: 1, checks: ['order', 'race', 'initialised'], threads: 1 })
+  emulator.configure({ seed: 0, policy: null, driver: 13000, devices: 1, checks: ['order', 'race', 'initialised'], resident_blocks: 1 })
 })
 
 describe.each([64, 128])('the sum over key tiles, heads of %i', (headSize) => {
@@ -85,44 +85,54 @@ const added = each(32, {
 })
 const RACE = /^race: global-memory race .*no release and acquire order the blocks/
 /** One block after the other is enough to see what orders nothing. That a block does not wait shows where others are under way: alone, it comes in its turn. */
-const broken: readonly { readonly what: string; readonly changes: readonly Change[]; readonly fault: RegExp; readonly together: number }[] = [
+const ALONE = { residentBlocks: 1, seed: 0 }
+/** A seed that draws turns: where blocks go on by turns, as with seed 0, they come to dq in their order by themselves. */
+const TOGETHER = { residentBlocks: 4, seed: 1 }
+interface Broken {
+  readonly what: string
+  readonly changes: readonly Change[]
+  readonly fault: RegExp
+  readonly residentBlocks: number
+  readonly seed: number
+}
+const broken: readonly Broken[] = [
   {
     what: 'a block does not wait for its turn',
     changes: [...added, ...each(2, { find: 'vote\\.sync\\.all\\.pred\\s+(%p\\d+), %p\\d+, (%r\\d+);', replace: 'setp.eq.s32 $1, $2, $2;' })],
     fault: RACE,
-    together: 4,
+    ...TOGETHER,
   },
   {
     what: 'a relaxed load sees that it is its turn',
     changes: [...added, ...each(2, { find: 'ld\\.acquire\\.gpu', replace: 'ld.relaxed.gpu' })],
     fault: RACE,
-    together: 1,
+    ...ALONE,
   },
   {
     // Five tell what a block of documents skips, three what it added.
     what: 'a relaxed store tells that a tile is added',
     changes: [...added, ...each(8, { find: 'st\\.release\\.gpu', replace: 'st.relaxed.gpu' })],
     fault: RACE,
-    together: 1,
+    ...ALONE,
   },
   // Behind the barriers that are left out other warps may still be adding when a thread tells that the block has. Those in the loop also guard the tiles.
   {
     what: 'the barrier before a plain step tells is missing',
     changes: [{ find: 'bar\\.sync \\s*0;', replace: '', nth: 5 }],
     fault: /^(race|uninitialised): /,
-    together: 1,
+    ...ALONE,
   },
   {
     what: 'the barrier before a careful step tells is missing',
     changes: [{ find: 'bar\\.sync \\s*0;', replace: '', nth: 7 }],
     fault: /^(race|uninitialised): /,
-    together: 1,
+    ...ALONE,
   },
   {
     what: 'the barrier before the last tile is told is missing',
     changes: [...added, { find: 'bar\\.sync \\s*0;', replace: '', nth: 9 }],
     fault: RACE,
-    together: 1,
+    ...ALONE,
   },
 ]
 
@@ -141,13 +151,13 @@ describe('the order of blocks', () => {
     const alone = back(1, 0)
     const changes = broken[0]!.changes.slice(added.length)
     plant(changes)
-    expect(bits(back(4, 0).dq).equals(bits(alone.dq))).toBe(false)
+    expect(bits(back(TOGETHER.residentBlocks, TOGETHER.seed).dq).equals(bits(alone.dq))).toBe(false)
     expectPlanted(changes)
   })
-  for (const { what, changes, fault, together } of broken)
+  for (const { what, changes, fault, residentBlocks, seed } of broken)
     it(`is missed where ${what}`, { timeout: 240_000 }, () => {
       plant(changes)
-      expect(() => back(together, 0)).toThrow(/launch failure/)
+      expect(() => back(residentBlocks, seed)).toThrow(/launch failure/)
       expectPlanted(changes)
       expect(emulator.report().faults).toEqual([expect.stringMatching(fault)])
     })

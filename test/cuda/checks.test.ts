@@ -259,9 +259,9 @@ ld.global.u32 %r1, [%d3]; // the read`,
         ['.u64 y'],
         `mad.lo.u32 %r0, %block, 31, %t;\nsetp.ge.u32 %p1, %t, ${width};\n@%p1 bra $end;\nmul.wide.u32 %d0, %r0, 4;\nadd.s64 %d1, %y, %d0;\nst.global.u32 [%d1], %t;\n$end:`,
       )
-    for (const threads of [1, 2]) {
-      expect(launch(text(31), [new Uint32Array(128)], { block: 32, grid: 3, threads }).kind).toBe('none')
-      expect(launch(text(32), [new Uint32Array(128)], { block: 32, grid: 3, threads })).toMatchObject({
+    for (const residentBlocks of [1, 2]) {
+      expect(launch(text(31), [new Uint32Array(128)], { block: 32, grid: 3, residentBlocks }).kind).toBe('none')
+      expect(launch(text(32), [new Uint32Array(128)], { block: 32, grid: 3, residentBlocks })).toMatchObject({
         kind: 'race',
         message: expect.stringMatching(/write after write.*block \d/),
       })
@@ -297,11 +297,11 @@ st.${release}global.u32 [%y], %r4;`,
     ['a plain store of the flag', turns('acquire.gpu.', ''), 'race'],
   ] as const) {
     it(`between blocks that take turns by ${name}: ${kind}`, () => {
-      for (const [seed, threads] of [
+      for (const [seed, residentBlocks] of [
         [0, 1],
         [4, 2],
       ] as const) {
-        const fault = launch(text, [new Uint32Array(32)], { block: 1, grid: 4, seed, threads, checks: { races: true } })
+        const fault = launch(text, [new Uint32Array(32)], { block: 1, grid: 4, seed, residentBlocks, checks: { races: true } })
         expect(fault.kind, fault.message).toBe(kind)
       }
     })
@@ -609,7 +609,7 @@ cp.async.wait_all;`,
   })
   it('some lanes only, and a count over all blocks and launches', () => {
     const text = kernel([], 'setp.lt.u32 %p1, %t, 4;\nmov.u32 %r0, dyn;\nmad.lo.u32 %r1, %t, 128, %r0;\n@%p1 st.shared.u32 [%r1], %t; // counted', dynamic)
-    const { banks } = run(text, [], { grid: 5, block: 64, shared: 8192, threads: 2, checks: { banks: true } })
+    const { banks } = run(text, [], { grid: 5, block: 64, shared: 8192, residentBlocks: 2, checks: { banks: true } })
     // The second warp has no lane below 4: no access.
     expect(banks).toEqual([{ kernel: 'k', line: lineOf(text, '// counted'), instructions: 5, taken: 20, fewest: 5 }])
   })

@@ -24,8 +24,8 @@ export interface Configuration {
   readonly seed?: number
   readonly policy?: 'prompt' | 'lazy' | 'eager' | 'random' | null
   readonly checks?: readonly ('order' | 'race' | 'initialised' | 'banks' | 'sectors')[]
-  /** That run the blocks of one kernel. */
-  readonly threads?: number
+  /** Blocks of one kernel under way at a time, in turns that the seed draws. */
+  readonly resident_blocks?: number
   /** As cudaDriverGetVersion says it; 0 = none is installed. */
   readonly driver?: number
   readonly devices?: number | readonly EmulatedDevice[]

@@ -300,16 +300,16 @@ add.u32 %r4, %r0, 1;
 st.release.gpu.global.u32 [%y+4], %r4;
 $end:`,
   )
-  for (const [seed, workers] of [
+  for (const [seed, residentBlocks] of [
     [0, 1],
     [0, 2],
     [7, 1],
     [8, 2],
   ] as const) {
-    it(`blocks that wait for the one before: seed ${seed}, ${workers} workers`, () => {
+    it(`blocks that wait for the one before: seed ${seed}, ${residentBlocks} resident`, () => {
       const blocks = 6
       const y = new Uint32Array(2 + 64)
-      run(handedOn, [y], { grid: blocks, block: 64, seed, threads: workers, checks: { races: true, initialised: true } })
+      run(handedOn, [y], { grid: blocks, block: 64, seed, residentBlocks, checks: { races: true, initialised: true } })
       let wanted = 0
       for (let ticket = 0; ticket < blocks; ticket++) wanted = wanted * 3 + ticket
       expect([...y]).toEqual([blocks, blocks, ...new Array(64).fill(wanted)])

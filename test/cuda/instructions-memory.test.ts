@@ -355,13 +355,13 @@ mul.wide.u32 %d0, %r2, 4;
 add.s64 %d1, %old, %d0;
 st.global.u32 [%d1], %r1;`,
     )
-    for (const [seed, threads] of [
+    for (const [seed, residentBlocks] of [
       [0, 1],
       [5, 1],
       [9, 2],
     ] as const) {
       x[0] = 0
-      run(text, [x, old], { grid: 4, block: 128, seed, threads })
+      run(text, [x, old], { grid: 4, block: 128, seed, residentBlocks })
       expect(x[0]).toBe(512)
       expect([...old].sort((a, b) => a - b)).toEqual(Array.from({ length: 512 }, (_, i) => i))
     }

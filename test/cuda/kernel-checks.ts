@@ -18,10 +18,10 @@ export function checkKernels(): void {
 /** With another seed, which draws the order of blocks and warps, and several blocks at a time. */
 export function inAnotherOrder<T>(act: () => T): T {
   const { seed } = emulator.report()
-  emulator.configure({ seed: seed + 1, threads: 3 })
+  emulator.configure({ seed: seed + 1, resident_blocks: 3 })
   try {
     return act()
   } finally {
-    emulator.configure({ seed, threads: 1 })
+    emulator.configure({ seed, resident_blocks: 1 })
   }
 }

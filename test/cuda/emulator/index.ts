@@ -46,8 +46,8 @@ export interface LaunchOptions {
   readonly args?: readonly Argument[]
   /** 0 (default): blocks and warps in order; else in an order drawn from it. */
   readonly seed?: number
-  /** Worker threads that take blocks. Default: 1. */
-  readonly threads?: number
+  /** Blocks under way at a time, in turns that the seed draws. Default: 1. */
+  readonly residentBlocks?: number
   /** Of a block; one that needs more is a deadlock. Default: 20 million. */
   readonly mostInstructions?: number
   readonly checks?: CheckOptions
@@ -112,7 +112,7 @@ export class Module {
 
   /** Runs a kernel to its end; its writes are in the arguments then, also after a fault. */
   launch(kernel: string, options: LaunchOptions = {}): Report {
-    const { grid = 1, block = 1, shared = 0, args = [], seed = 0, threads = 1, mostInstructions = 20e6, checks = {} } = options
+    const { grid = 1, block = 1, shared = 0, args = [], seed = 0, residentBlocks = 1, mostInstructions = 20e6, checks = {} } = options
     const shape = this.kernels.find(({ name }) => name === kernel)
     if (!shape) throw Object.assign(new Error(`the module has no kernel ${kernel}`), { kind: 'error' })
     if (args.length !== shape.offsets.length) {
@@ -148,7 +148,7 @@ export class Module {
       parameters,
       regions: [...regions.values()],
       seed,
-      threads,
+      residentBlocks,
       mostInstructions,
       races,
       initialised,

@@ -117,7 +117,7 @@ class ModuleObject : public Napi::ObjectWrap<ModuleObject> {
     });
   }
 
-  // ({kernel, grid, block, shared, parameters, regions: {address, memory, writable, written}[], seed, threads, mostInstructions, races, ...})
+  // ({kernel, grid, block, shared, parameters, regions: {address, memory, writable, written}[], seed, residentBlocks, mostInstructions, races, ...})
   Napi::Value launch(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     return guarded(env, [&]() -> Napi::Value {
@@ -156,7 +156,7 @@ class ModuleObject : public Napi::ObjectWrap<ModuleObject> {
                      }});
       Options options;
       options.seed = static_cast<uint64_t>(number("seed"));
-      options.together = static_cast<int>(number("threads"));
+      options.resident_blocks = static_cast<int>(number("residentBlocks"));
       options.most_instructions = static_cast<uint64_t>(number("mostInstructions"));
       options.observe = checks.launch();
       emulator::launch(*module_, *kernel, config, parameters, memory, options);

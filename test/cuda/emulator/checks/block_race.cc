@@ -90,7 +90,6 @@ void BlockRaces::fence(uint32_t warp, Mask lanes) {
 
 void BlockRaces::access(const Access& access) {
   if (access.space != Space::global) return;
-  const std::lock_guard lock(launch_->mutex);
   const bool strong = !access.within_block && (access.order != Order::weak || access.kind == AccessKind::atomic);
   const bool acquires = access.order == Order::acquire || access.order == Order::both;
   const bool releases = access.order == Order::release || access.order == Order::both;

@@ -11,7 +11,6 @@
 #pragma once
 #include <map>
 #include <memory>
-#include <mutex>
 #include <unordered_map>
 #include <vector>
 
@@ -28,10 +27,9 @@ struct KnownBlock {
 // Shared between threads that know the same, hence never changed; nullptr: nothing.
 using Knowledge = std::shared_ptr<const std::unordered_map<uint64_t, KnownBlock>>;
 
-// What all blocks of a launch share.
+// What all blocks of a launch share: they take turns on one host thread.
 class LaunchRaces {
  public:
-  std::mutex mutex;                                    // guards all below
   std::unordered_map<uint64_t, Knowledge> released;    // by word of 4 bytes
 
   struct Record {

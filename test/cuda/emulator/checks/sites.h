@@ -1,4 +1,4 @@
-// Counts per instruction of a kernel, gathered from the worker threads of all launches.
+// Counts per instruction of a kernel, gathered from all launches; they may be taken while one goes on.
 #pragma once
 #include <compare>
 #include <cstdint>

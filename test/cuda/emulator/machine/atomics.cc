@@ -1,4 +1,4 @@
-// atom and red: lane after lane, with atomic instructions of the host, as other workers run other blocks.
+// atom and red: lane after lane, with atomic instructions of the host, which may change the same word of pinned memory meanwhile.
 #include <algorithm>
 #include <atomic>
 

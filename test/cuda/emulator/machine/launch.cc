@@ -1,4 +1,4 @@
-// A launch: blocks begin in the order of their numbers or one drawn from the seed, as many together as the options say, and take turns that the seed draws: one
+// A launch: blocks begin in the order of their numbers or one drawn from the seed, as many are resident as the options say, and take turns that the seed draws: one
 // host thread runs them all, so every run of a seed is the same. A block that spins for another one finds it running or done, provided that it waits only for
 // blocks that began earlier (as a GPU demands too).
 #include <algorithm>
@@ -61,10 +61,10 @@ void check(const Kernel& kernel, const LaunchConfig& config, std::span<const std
   if (parameters.size() < kernel.shape.parameter_bytes) fail(std::to_string(parameters.size()) + " bytes of parameters instead of " + std::to_string(kernel.shape.parameter_bytes));
 }
 
-// Where a block runs, one after another: memory of registers, shared and local memory.
-class Place {
+// Where blocks run, one after another: registers, shared and local memory.
+class BlockSlot {
  public:
-  Place(const Kernel& kernel, const LaunchConfig& config, std::span<const std::byte> parameters, const AddressSpace& memory, const Options& options) : kernel_(kernel) {
+  BlockSlot(const Kernel& kernel, const LaunchConfig& config, std::span<const std::byte> parameters, const AddressSpace& memory, const Options& options) : kernel_(kernel) {
     block_.kernel = &kernel, block_.config = &config, block_.parameters = parameters.data(), block_.parameter_bytes = kernel.shape.parameter_bytes;
     block_.memory = &memory, block_.options = &options;
     block_.threads = static_cast<uint32_t>(config.block.count());
@@ -159,28 +159,28 @@ void launch(const Module&, const Kernel& kernel, const LaunchConfig& config, std
   check(kernel, config, parameters);
   const uint64_t blocks = config.grid.count();
   const uint64_t seed = options.seed == 0 ? 0 : Random(options.seed + launches++ * 0x9e3779b9).next() | 1;
-  const uint64_t together = std::min<uint64_t>(static_cast<uint64_t>(std::max(options.together, 1)), blocks);
-  std::vector<std::unique_ptr<Place>> places;
+  const uint64_t resident = std::min<uint64_t>(static_cast<uint64_t>(std::max(options.resident_blocks, 1)), blocks);
+  std::vector<std::unique_ptr<BlockSlot>> slots;
   uint64_t begun = 0;
-  const auto begin_next = [&](Place& place) {
-    place.begin(seed == 0 || blocks == 1 ? begun : permuted(begun, blocks, seed), seed);
+  const auto begin_next = [&](BlockSlot& slot) {
+    slot.begin(seed == 0 || blocks == 1 ? begun : permuted(begun, blocks, seed), seed);
     begun++;
   };
-  while (places.size() < together) {
-    places.push_back(std::make_unique<Place>(kernel, config, parameters, memory, options));
-    begin_next(*places.back());
+  while (slots.size() < resident) {
+    slots.push_back(std::make_unique<BlockSlot>(kernel, config, parameters, memory, options));
+    begin_next(*slots.back());
   }
   Random random(seed);
-  for (size_t at = 0; !places.empty(); at++) {
-    if (seed != 0) at = random.below(places.size());
-    at %= places.size();
+  for (size_t at = 0; !slots.empty(); at++) {
+    if (seed != 0) at = random.below(slots.size());
+    at %= slots.size();
     // A few steps or many, so that a block may get far ahead of the others.
     uint64_t steps = seed == 0 ? 1 : uint64_t{1} + random.below(uint64_t{1} << random.below(10));
     bool goes_on = true;
-    while (goes_on && steps-- > 0) goes_on = places[at]->step();
+    while (goes_on && steps-- > 0) goes_on = slots[at]->step();
     if (goes_on) continue;
-    if (begun < blocks) begin_next(*places[at]);
-    else places.erase(places.begin() + static_cast<std::ptrdiff_t>(at));
+    if (begun < blocks) begin_next(*slots[at]);
+    else slots.erase(slots.begin() + static_cast<std::ptrdiff_t>(at));
   }
 }
 

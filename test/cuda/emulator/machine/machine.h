@@ -113,7 +113,7 @@ struct Access {
   Order order = Order::weak;
   bool within_block = false;        // of scope .cta or .cluster: strong, and ordering, among the threads of a block only
 };
-// Told by the machine, block by block (what it throws ends the launch); one Observer sees one block at a time (each worker thread has its own, made by `Options::observe`).
+// Told by the machine, block by block (what it throws ends the launch); one Observer sees one block at a time (each of the resident ones has its own, made by `Options::observe`).
 class Observer {
  public:
   virtual ~Observer() = default;
@@ -131,7 +131,7 @@ class Observer {
 // ---------------------------------------------------------------------------------------------------------------- launches
 struct Options {
   uint64_t seed = 0;        // 0: blocks and warps in order; else an order drawn from it, another for each launch
-  int together = 1;         // blocks that are under way at a time, in turns drawn from the seed
+  int resident_blocks = 1;  // under way at a time, in turns drawn from the seed
   uint64_t most_instructions = 0;   // per block, 0 = no limit: a kernel that spins for ever becomes Fault "deadlock"
   std::function<std::unique_ptr<Observer>()> observe;   // none: as fast as can be
 };

@@ -94,7 +94,7 @@ cudaError_t launch_kernel(Call& call, const void* stub, dim3 grid, dim3 block, v
   const LaunchConfig config{blocks, threads, static_cast<uint32_t>(shared)};
   Options options;
   options.seed = runtime.config.seed ? runtime.config.seed * 1000003 + ++runtime.seeded_launches : 0;   // another order for each launch
-  options.together = runtime.config.threads;
+  options.resident_blocks = runtime.config.resident_blocks;
   options.most_instructions = runtime.config.most_instructions;
   const bool watch = runtime.config.checks.order;
   auto body = [found, config, options, watch, &runtime, device = call.device, parameters = std::move(parameters)]() mutable {

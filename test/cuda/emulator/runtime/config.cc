@@ -97,7 +97,7 @@ void read_config(Config& config, const Json& json) {
       config.policy_chosen = value.kind != Json::Kind::null;
       if (config.policy_chosen) config.policy = read_policy(value.as_string(name));
     } else if (name == "checks") config.checks = read_checks(value);
-    else if (name == "threads") config.threads = static_cast<int>(value.as_number(name));
+    else if (name == "resident_blocks") config.resident_blocks = static_cast<int>(value.as_number(name));
     else if (name == "most_instructions") config.most_instructions = static_cast<uint64_t>(value.as_number(name));
     else if (name == "driver") config.driver = static_cast<int>(value.as_number(name));
     else if (name == "devices") {

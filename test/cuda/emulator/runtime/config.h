@@ -40,7 +40,7 @@ struct Config {
   bool policy_chosen = false;   // else by the seed: 0 prompt, then lazy, eager, random in turn
   Policy policy = Policy::prompt;
   CheckSettings checks;
-  int threads = 1;              // blocks of one kernel under way at a time
+  int resident_blocks = 1;      // of one kernel, under way at a time
   uint64_t most_instructions = 0;   // of a block: see Options
   int driver = 13000;           // 0: no driver is installed
   std::vector<DeviceConfig> devices{1};

@@ -6,7 +6,7 @@
 //   seed                number; draws the order of streams, blocks and warps. 0: in order
 //   policy              "prompt" | "lazy" | "eager" | "random" (config.h); null: by the seed
 //   checks              some of ["order", "race", "banks", "sectors", "initialised"]; at first ["order"]. "initialised" holds for what is allocated later
-//   threads             blocks of one kernel that are under way at a time, in turns that the seed draws
+//   resident_blocks     blocks of one kernel that are under way at a time, in turns that the seed draws
 //   most_instructions   of one block; 0: no limit
 //   driver              as cudaDriverGetVersion says it; 0: none is installed
 //   devices             their number, or [{name, major, minor, memory, multiprocessors, shared_per_block, shared_per_block_optin,

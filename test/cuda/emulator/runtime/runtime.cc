@@ -165,7 +165,7 @@ std::function<std::unique_ptr<Observer>()> Runtime::observe(KernelTouched* touch
   return [touched, others, kept = checks] { return touched->observer(others ? others() : nullptr); };
 }
 
-// Asked by kernels while they run, from their threads: of the allocations as they were when the launch began no one is freed meanwhile.
+// Asked by kernels while they run, outside the lock: of the allocations as they were when the launch began no one is freed meanwhile.
 std::function<Written(uint64_t)> Runtime::written_lookup() {
   return [this](uint64_t address) -> Written {
     static thread_local struct {

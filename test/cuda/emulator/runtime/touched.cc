@@ -56,13 +56,6 @@ void ByteSet::add(uint64_t address, uint64_t bytes) {
   }
 }
 
-void ByteSet::add(const ByteSet& other) {
-  for (const auto& [number, from] : other.pages_) {
-    Page& to = page(number);
-    for (uint64_t word = 0; word < kPage / 64; ++word) to.bits[word] |= from->bits[word];
-  }
-}
-
 std::vector<Interval> ByteSet::intervals() const {
   std::vector<uint64_t> numbers;
   numbers.reserve(pages_.size());
@@ -80,11 +73,6 @@ std::vector<Interval> ByteSet::intervals() const {
 class KernelTouched::Gather final : public Observer {
  public:
   Gather(KernelTouched& all, std::unique_ptr<Observer> other) : all_(all), other_(std::move(other)) {}
-  ~Gather() override {
-    std::lock_guard lock(all_.mutex_);
-    all_.read_.add(read_);
-    all_.written_.add(written_);
-  }
 
   void begin_block(const KernelShape& kernel, uint64_t block, uint32_t threads, uint32_t shared_bytes) override {
     if (other_) other_->begin_block(kernel, block, threads, shared_bytes);
@@ -104,8 +92,8 @@ class KernelTouched::Gather final : public Observer {
   void access(const Access& access) override {
     if (other_) other_->access(access);
     if (access.space != Space::global) return;
-    if (access.kind != AccessKind::write) gather(read_, access);
-    if (access.kind != AccessKind::read) gather(written_, access);
+    if (access.kind != AccessKind::write) gather(all_.read_, access);
+    if (access.kind != AccessKind::read) gather(all_.written_, access);
   }
 
  private:
@@ -120,7 +108,6 @@ class KernelTouched::Gather final : public Observer {
 
   KernelTouched& all_;
   std::unique_ptr<Observer> other_;
-  ByteSet read_, written_;
 };
 
 std::unique_ptr<Observer> KernelTouched::observer(std::unique_ptr<Observer> other) { return std::make_unique<Gather>(*this, std::move(other)); }

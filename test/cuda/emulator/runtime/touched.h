@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -33,7 +32,6 @@ class ByteSet {
     uint64_t bits[kPageBytes / 64] = {};
   };
   void add(uint64_t address, uint64_t bytes);
-  void add(const ByteSet& other);
   std::vector<Interval> intervals() const;
 
  private:
@@ -46,7 +44,8 @@ class ByteSet {
   Cached cache_[64];
 };
 
-// Gathers the global accesses of one kernel. The observer of a worker thread adds its own when it ends, and tells `other` (may be nullptr) all that it is told.
+// Gathers the global accesses of one launch, from the observers of its blocks, which take turns on one host thread and which it outlives. Each tells `other`
+// (may be nullptr) all that it is told.
 class KernelTouched {
  public:
   std::unique_ptr<Observer> observer(std::unique_ptr<Observer> other);
@@ -54,7 +53,6 @@ class KernelTouched {
 
  private:
   class Gather;
-  std::mutex mutex_;
   ByteSet read_, written_;
 };
 
