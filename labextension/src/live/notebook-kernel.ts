@@ -78,3 +78,8 @@ export class NotebookKernel {
     for (const listener of [...this.#listeners]) listener()
   }
 }
+
+/** Of the notebooks that hold a run: the one whose kernel has it too, else the first. A copy of a notebook holds its runs, and has another kernel. */
+export function kernelOfRun(run_id: string, holders: readonly NotebookKernel[]): NotebookKernel | null {
+  return holders.find(({ runs }) => runs?.statuses.has(run_id)) ?? holders[0] ?? null
+}

@@ -1,6 +1,11 @@
 /**
  * A comm of this page, made of the messages of the connection that it has to a kernel. JupyterLab's own comms are those of a page's
  * first connection to a kernel: a second notebook on that kernel has none, not even when the first is closed.
+ *
+ * Two things follow. That first connection hears every comm_close of the kernel and logs `Comm not found for comm id` on the console for one
+ * of this page: it drops what it does not know but says so, and a comm can be made known to it from its own notebook alone. And messages go to
+ * the main shell: the kernels that have runs let them overtake cells (ARCHITECTURE.md), on any other a comm_open waits for the cell that runs
+ * and is then closed, for which no subshell need be made.
  */
 import { UUID } from '@lumino/coreutils'
 import type { Buffers } from './incoming.js'
@@ -51,9 +56,15 @@ export class PageComm {
 
   constructor(private readonly kernel: KernelLike) {}
 
+  /** Throws what JupyterLab does where nothing can be sent to the kernel, and then hears nothing. */
   open(target_name: string, data: object): void {
     this.kernel.iopubMessage.connect(this.#hear)
-    this.#say('comm_open', { target_name, data })
+    try {
+      this.#say('comm_open', { target_name, data })
+    } catch (error) {
+      this.dispose()
+      throw error
+    }
   }
   send(data: object): void {
     this.#say('comm_msg', { data })

@@ -6,7 +6,7 @@ import { runsOf } from '../lab/notebooks.js'
 import { page } from '../lab/page.js'
 import { setLive } from '../lab/status.js'
 import { placeOf } from '../lab/tabs.js'
-import { type NotebookContext, NotebookKernel } from './notebook-kernel.js'
+import { kernelOfRun, type NotebookContext, NotebookKernel } from './notebook-kernel.js'
 
 export const live: JupyterFrontEndPlugin<void> = {
   id: '@fpdt/labextension:live',
@@ -33,7 +33,8 @@ export const live: JupyterFrontEndPlugin<void> = {
       const { run_id } = panel.session.shown.run.head
       // An output may have a view of its own beside its notebook, which knows no path.
       const isOf = (context: DocumentRegistry.Context): boolean => (place ? context.path === place.path : runsOf(context).some((run) => run.run_id === run_id))
-      return [...kernels].find(([context]) => isOf(context))?.[1] ?? null
+      const holders = [...kernels].filter(([context]) => isOf(context)).map(([, kernel]) => kernel)
+      return kernelOfRun(run_id, holders)
     }
     // A page that is left says so: a kernel need not find out.
     window.addEventListener('pagehide', () => {

@@ -97,6 +97,26 @@ describe('a page and a kernel', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
+  it('leaves nothing behind of comms that could not be opened, and says why', async () => {
+    const kernel = new FakeKernel()
+    const page = client(kernel)
+    const before = kernel.listeners
+    kernel.isDead = true
+    for (let i = 0; i < 3; i++) {
+      page.wake()
+      await soon(2000)
+    }
+    expect(kernel.listeners).toBe(before)
+    expect(page.reach(ID).reason).toBe('The kernel cannot be asked for its runs: Kernel is dead')
+    kernel.isDead = false
+    kernel.add(TABLES)
+    page.wake()
+    await soon()
+    expect([kernel.openComms, page.reach(ID).reason]).toEqual([1, ''])
+    page.dispose()
+    expect(kernel.listeners).toBe(0)
+  })
+
   it('two notebooks of one kernel both follow and ask, and one that is closed leaves the other', async () => {
     const { kernel, page, run } = following()
     const other = client(kernel)

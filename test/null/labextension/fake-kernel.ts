@@ -44,6 +44,8 @@ export class FakeKernel implements KernelLike {
   readonly isDisposed = false
   readonly clientId = 'page'
   readonly username = 'reader'
+  /** JupyterLab sends nothing more, and throws. */
+  isDead = false
   /** Whether an fpdt was imported. */
   isThere = true
   channel: Channel = wire
@@ -66,6 +68,7 @@ export class FakeKernel implements KernelLike {
   }
 
   sendShellMessage({ header: { msg_type }, content: { comm_id, data } }: CommMessage): void {
+    if (this.isDead) throw new Error('Kernel is dead')
     if (msg_type === 'comm_open') this.#opened(comm_id)
     else if (msg_type === 'comm_close') this.#pages.delete(comm_id)
     else this.#received(comm_id, data as PageMessage)
