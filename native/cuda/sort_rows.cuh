@@ -1,9 +1,9 @@
 // Rows in the order of their tokens, and rows of equal tokens in their own order: a stable radix sort of row numbers, 8 bits of the token a pass, from the
 // lowest on. Rows are cut into tiles, and a pass is three launches:
 //
-//   count    how often each digit occurs in a tile                       counts[tile][digit]
-//   add up   how often in the tiles before, and in all                   counts[tile][digit], totals[digit]
-//   move     a row goes behind all rows of lower digits, those of its digit in tiles before, and those before it in its tile
+//   histogram        how often each digit occurs in a tile               counts[tile][digit]
+//   exclusive scan   how often in the tiles before, and in all           counts[tile][digit], totals[digit]
+//   scatter          a row goes behind all rows of lower digits, those of its digit in tiles before, and those before it in its tile
 //
 // A place is a matter of counts alone: the same order in every run. Tokens are not moved along: they are few bytes, looked up where they are.
 #pragma once
@@ -36,8 +36,8 @@ struct SortedRows {
 };
 
 // In the first pass rows are where they are numbered: `from` is nullptr, and tokens that cannot be are reported as faults of `kernel`.
-static __global__ void __launch_bounds__(kThreads) count_digits(unsigned* counts, const unsigned* from, Tokens tokens, int64_t rows, int shift, unsigned kernel,
-                                                                Fault* fault) {
+static __global__ void __launch_bounds__(kThreads) digit_histograms(unsigned* counts, const unsigned* from, Tokens tokens, int64_t rows, int shift, unsigned kernel,
+                                                                    Fault* fault) {
   __shared__ unsigned found[kDigits];
   found[threadIdx.x] = 0;
   __syncthreads();
@@ -54,7 +54,7 @@ static __global__ void __launch_bounds__(kThreads) count_digits(unsigned* counts
 
 // A block takes 8 digits, which is a sector of each tile's counts; a thread one digit of a part of the tiles.
 inline constexpr int kSectorDigits = 8;
-static __global__ void __launch_bounds__(kThreads) add_up_digits(unsigned* counts, unsigned* totals, int64_t tiles) {
+static __global__ void __launch_bounds__(kThreads) scan_histograms(unsigned* counts, unsigned* totals, int64_t tiles) {
   constexpr int kParts = kThreads / kSectorDigits;
   __shared__ unsigned sums[kParts][kSectorDigits];
   const int own = threadIdx.x % kSectorDigits, part = threadIdx.x / kSectorDigits;
@@ -77,8 +77,8 @@ static __global__ void __launch_bounds__(kThreads) add_up_digits(unsigned* count
 }
 
 // A warp takes a part of the tile, 32 rows at a time.
-static __global__ void __launch_bounds__(kThreads) move_rows(unsigned* to, const unsigned* from, const unsigned* counts, const unsigned* totals, Tokens tokens,
-                                                             int64_t rows, int shift) {
+static __global__ void __launch_bounds__(kThreads) scatter_rows(unsigned* to, const unsigned* from, const unsigned* counts, const unsigned* totals, Tokens tokens,
+                                                                int64_t rows, int shift) {
   constexpr int kWarps = kThreads / kWarp, kSteps = kSortRows / kThreads;
   __shared__ unsigned places[kWarps][kDigits];  // rows of a digit so far in a warp's part; then where they begin
   __shared__ unsigned sums[kWarps];
@@ -143,9 +143,9 @@ inline SortedRows sort_rows(const char* name, const KernelCall& call, const Laun
   const Tokens keys{tokens, static_cast<unsigned>(vocabulary)};
   const auto blocks = static_cast<unsigned>(tiles);
   for (int shift = 0; shift < std::bit_width(keys.limit); shift += kDigitBits) {
-    count_digits<<<blocks, kThreads, 0, launch.stream>>>(counts, from, keys, rows, shift, static_cast<unsigned>(call.kernel), launch.fault);
-    add_up_digits<<<kDigits / kSectorDigits, kThreads, 0, launch.stream>>>(counts, totals, tiles);
-    move_rows<<<blocks, kThreads, 0, launch.stream>>>(to, from, counts, totals, keys, rows, shift);
+    digit_histograms<<<blocks, kThreads, 0, launch.stream>>>(counts, from, keys, rows, shift, static_cast<unsigned>(call.kernel), launch.fault);
+    scan_histograms<<<kDigits / kSectorDigits, kThreads, 0, launch.stream>>>(counts, totals, tiles);
+    scatter_rows<<<blocks, kThreads, 0, launch.stream>>>(to, from, counts, totals, keys, rows, shift);
     check_launch(name);
     from = to;
     std::swap(to, other);
