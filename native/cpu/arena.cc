@@ -1,5 +1,5 @@
 // Arenas of device and host tier: anonymous mappings, so that pages cost nothing until they are touched and read as zero. The
-// disk tier's are in disk.cc.
+// disk tier's are in host/disk.cc.
 #include <sys/mman.h>
 
 #include <cerrno>

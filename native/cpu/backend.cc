@@ -6,8 +6,9 @@
 #include <cstring>
 
 #include "../core/error.h"
-#include "disk.h"
-#include "machine.h"
+#include "../host/clock.h"
+#include "../host/disk.h"
+#include "../host/machine.h"
 #include "parts.h"
 
 namespace fpdt {
@@ -17,20 +18,20 @@ class CpuBackend final : public Backend {
  public:
   CpuBackend(int threads, const std::string& path, const std::string& disk_folder)
       : path_(cpu::choose_path(path)),
-        pool_(std::make_shared<cpu::Pool>(threads > 0 ? threads : cpu::usable_threads())),
-        disk_folder_(cpu::disk_folder(disk_folder)) {}
+        pool_(std::make_shared<cpu::Pool>(threads > 0 ? threads : host::usable_threads())),
+        disk_folder_(host::disk_folder(disk_folder)) {}
 
   DeviceInfo info() const override {
     return {.backend = "cpu",
-            .name = cpu::processor_name(),
+            .name = host::processor_name(),
             .path = cpu::path_name(path_),
             .threads = pool_->threads(),
-            .memory_bytes = cpu::usable_memory(),
+            .memory_bytes = host::usable_memory(),
             .disk_folder = disk_folder_};
   }
   std::unique_ptr<Arena> allocate(Tier tier, size_t bytes, int rank) override {
     allocations_++;
-    if (tier == Tier::disk) return std::make_unique<cpu::DiskArena>(disk_folder_, bytes, rank);
+    if (tier == Tier::disk) return std::make_unique<host::DiskArena>(disk_folder_, bytes, rank);
     return cpu::map_arena(bytes);
   }
   uint64_t allocations() const override { return allocations_; }
@@ -38,15 +39,15 @@ class CpuBackend final : public Backend {
   int issue_ahead() const override { return 1; }
   void read(void* to, const Arena& from, size_t offset, size_t bytes) override {
     check(from, offset, bytes);
-    if (auto* disk = dynamic_cast<const cpu::DiskArena*>(&from)) return disk->read(to, offset, bytes);
+    if (auto* disk = dynamic_cast<const host::DiskArena*>(&from)) return disk->read(to, offset, bytes);
     std::memcpy(to, const_cast<Arena&>(from).data() + offset, bytes);
   }
   void write(Arena& to, size_t offset, const void* from, size_t bytes) override {
     check(to, offset, bytes);
-    if (auto* disk = dynamic_cast<cpu::DiskArena*>(&to)) return disk->write(from, offset, bytes);
+    if (auto* disk = dynamic_cast<host::DiskArena*>(&to)) return disk->write(from, offset, bytes);
     std::memcpy(to.data() + offset, from, bytes);
   }
-  double now_ns() const override { return cpu::monotonic_ns(); }
+  double now_ns() const override { return host::monotonic_ns(); }
 
  private:
   static void check(const Arena& arena, size_t offset, size_t bytes) {

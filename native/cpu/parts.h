@@ -8,11 +8,10 @@
 
 namespace fpdt::cpu {
 
-double monotonic_ns();                                                                    // stream.cc
-std::unique_ptr<Stream> make_stream(StreamKind kind, std::shared_ptr<Pool> pool, Path path);
-std::unique_ptr<Arena> map_arena(size_t bytes);                                           // arena.cc
+std::unique_ptr<Stream> make_stream(StreamKind kind, std::shared_ptr<Pool> pool, Path path);  // stream.cc
+std::unique_ptr<Arena> map_arena(size_t bytes);                                               // arena.cc
 // Phase 0 of an allReduce leaves its sums in `kept` (kAllReduceElements long), phase 1 takes them from there.
-void exchange(const Exchange& what, int phase, std::span<double> kept);                   // collective.cc
-void copy(void* to, const void* from, size_t bytes);                                      // copy.cc
+void exchange(const Exchange& what, int phase, std::span<double> kept);                       // collective.cc
+void copy(void* to, const void* from, size_t bytes);                                          // copy.cc
 
 }  // namespace fpdt::cpu

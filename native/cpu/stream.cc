@@ -3,11 +3,11 @@
 // kernel ends before its turn does, however long the thread then waits for a core.
 #include <algorithm>
 #include <array>
-#include <ctime>
 #include <optional>
 
 #include "../core/error.h"
-#include "disk.h"
+#include "../host/clock.h"
+#include "../host/disk.h"
 #include "parts.h"
 
 namespace fpdt::cpu {
@@ -41,10 +41,10 @@ class ThreadStream final : public Stream {
     timed([&] { cpu::copy(to, from, bytes); });
   }
   void spill(Arena& disk, size_t at, const void* from, size_t bytes) override {
-    timed([&] { static_cast<DiskArena&>(disk).spill(from, at, bytes, *bounce_); });
+    timed([&] { static_cast<host::DiskArena&>(disk).spill(from, at, bytes, *bounce_); });
   }
   void load(void* to, const Arena& disk, size_t at, size_t bytes) override {
-    timed([&] { static_cast<const DiskArena&>(disk).load(to, at, bytes, *bounce_); });
+    timed([&] { static_cast<const host::DiskArena&>(disk).load(to, at, bytes, *bounce_); });
   }
   void exchange(const Exchange& what, int phase) override {
     timed([&] { cpu::exchange(what, phase, kept_); });
@@ -53,27 +53,21 @@ class ThreadStream final : public Stream {
  private:
   template <class Work>
   void timed(Work&& work) {
-    if (begin_) begin_->time = monotonic_ns();
+    if (begin_) begin_->time = host::monotonic_ns();
     begin_ = nullptr;
     work();
-    done_ns_ = monotonic_ns();
+    done_ns_ = host::monotonic_ns();
   }
 
   const std::shared_ptr<Pool> pool_;
   const Path path_;
-  Moment* begin_ = nullptr;           // to be given the time when the next piece of work begins
-  double done_ns_ = monotonic_ns();   // when all that this stream did or waited for was done
+  Moment* begin_ = nullptr;                // to be given the time when the next piece of work begins
+  double done_ns_ = host::monotonic_ns();  // when all that this stream did or waited for was done
   std::array<double, kAllReduceElements> kept_;
-  std::optional<Bounce> bounce_;      // of a disk stream
+  std::optional<host::Bounce> bounce_;     // of a disk stream
 };
 
 }  // namespace
-
-double monotonic_ns() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) * 1e9 + static_cast<double>(now.tv_nsec);
-}
 
 std::unique_ptr<Stream> make_stream(StreamKind kind, std::shared_ptr<Pool> pool, Path path) {
   return std::make_unique<ThreadStream>(kind, std::move(pool), path);

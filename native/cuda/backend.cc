@@ -1,5 +1,5 @@
 // The GPU fills core/backend.h: rank r runs on the r-th of the named GPUs, round and round. A rank's device arena is one block of its GPU, its host
-// arena one pinned block, its disk arena a file as on the CPU (cpu/disk.h). Links with a static CUDA run time, so that the addon loads without a driver.
+// arena one pinned block, its disk arena a file as on the CPU (host/disk.h). Links with a static CUDA run time, so that the addon loads without a driver.
 #include "../core/backend.h"
 
 #include <algorithm>
@@ -9,9 +9,9 @@
 #include <string_view>
 
 #include "../core/error.h"
-#include "../cpu/disk.h"
-#include "../cpu/machine.h"
-#include "../cpu/parts.h"
+#include "../host/clock.h"
+#include "../host/disk.h"
+#include "../host/machine.h"
 #include "devices.h"
 #include "parts.h"
 #include "pinned.h"
@@ -104,7 +104,7 @@ void connect(const std::vector<Gpu>& gpus) {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(const std::vector<int>& devices, const std::string& disk_folder) : disk_folder_(cpu::disk_folder(disk_folder)) {
+  CudaBackend(const std::vector<int>& devices, const std::string& disk_folder) : disk_folder_(host::disk_folder(disk_folder)) {
     const std::vector<Gpu> gpus = choose(devices);
     connect(gpus);
     for (const Gpu& gpu : gpus) devices_.push_back(std::make_shared<Device>(gpu.index));
@@ -120,7 +120,7 @@ class CudaBackend final : public Backend {
             .disk_folder = disk_folder_,
             .devices = static_cast<int>(devices_.size()),
             .free_bytes = smallest(free_bytes),
-            .host_bytes = cpu::usable_memory()};
+            .host_bytes = host::usable_memory()};
   }
   std::unique_ptr<Arena> allocate(Tier tier, size_t bytes, int rank) override {
     allocations_++;
@@ -139,18 +139,18 @@ class CudaBackend final : public Backend {
   int issue_ahead() const override { return ahead_; }
   void read(void* to, const Arena& from, size_t offset, size_t bytes) override {
     check_range(from, offset, bytes);
-    if (auto* disk = dynamic_cast<const cpu::DiskArena*>(&from)) return disk->read(to, offset, bytes);
+    if (auto* disk = dynamic_cast<const host::DiskArena*>(&from)) return disk->read(to, offset, bytes);
     const std::byte* begin = const_cast<Arena&>(from).data() + offset;
     if (Device* device = device_of(from)) return device->transfer(to, begin, bytes);
     std::memcpy(to, begin, bytes);
   }
   void write(Arena& to, size_t offset, const void* from, size_t bytes) override {
     check_range(to, offset, bytes);
-    if (auto* disk = dynamic_cast<cpu::DiskArena*>(&to)) return disk->write(from, offset, bytes);
+    if (auto* disk = dynamic_cast<host::DiskArena*>(&to)) return disk->write(from, offset, bytes);
     if (Device* device = device_of(to)) return device->transfer(to.data() + offset, from, bytes);
     std::memcpy(to.data() + offset, from, bytes);
   }
-  double now_ns() const override { return cpu::monotonic_ns(); }
+  double now_ns() const override { return host::monotonic_ns(); }
 
  private:
   static void check_range(const Arena& arena, size_t offset, size_t bytes) {
@@ -158,8 +158,8 @@ class CudaBackend final : public Backend {
   }
   std::unique_ptr<Arena> disk_arena(const Device& device, size_t bytes, int rank) const {
     device.make_current();
-    const PinnedBlock block(cpu::kDiskBlock);  // as the host arena, which it exchanges with
-    return std::make_unique<cpu::DiskArena>(disk_folder_, bytes, rank, block.data());
+    const PinnedBlock block(host::kDiskBlock);  // as the host arena, which it exchanges with
+    return std::make_unique<host::DiskArena>(disk_folder_, bytes, rank, block.data());
   }
   static size_t free_bytes(const Device& device) {
     size_t free = 0, total = 0;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "../cpu/parts.h"
+#include "../host/clock.h"
 #include "status.h"
 
 namespace fpdt::cuda {
@@ -48,11 +48,11 @@ Clock::~Clock() { cudaStreamDestroy(stream_); }
 // One more try; true when the device answered in time. `best` is the narrowest so far.
 bool Clock::measure(Try& best) {
   Try next{std::make_shared<Anchor>()};
-  next.before_ns = cpu::monotonic_ns();
+  next.before_ns = host::monotonic_ns();
   check(cudaEventRecord(next.anchor->event, stream_), "cudaEventRecord");
   for (;;) {
     const cudaError_t status = cudaEventQuery(next.anchor->event);
-    next.after_ns = cpu::monotonic_ns();
+    next.after_ns = host::monotonic_ns();
     if (status == cudaSuccess) break;
     if (status != cudaErrorNotReady) check(status, "cudaEventQuery");
     cudaGetLastError();  // "not ready" is an error to it
@@ -66,7 +66,7 @@ void Clock::renew() {
   Try best;
   for (int i = 0; i < kTries && best.width() > kNarrow; i++)
     if (!measure(best)) break;
-  const double now = cpu::monotonic_ns();
+  const double now = host::monotonic_ns();
   if (!best.anchor) {  // the events that follow are measured from the old one: less well, but not wrong
     std::lock_guard lock(mutex_);
     due_ns_ = now + kSecond / 10;
@@ -82,7 +82,7 @@ void Clock::renew() {
 std::shared_ptr<const Clock::Anchor> Clock::anchor() {
   const auto is_due = [this] {
     std::lock_guard lock(mutex_);
-    return cpu::monotonic_ns() >= due_ns_;
+    return host::monotonic_ns() >= due_ns_;
   };
   if (is_due()) {
     const std::unique_lock renewing(renewing_, std::try_to_lock);

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "../core/error.h"
-#include "../cpu/machine.h"
+#include "../host/machine.h"
 #include "status.h"
 
 namespace fpdt::cuda {
@@ -61,7 +61,7 @@ int commit_by_threads(std::byte* begin, size_t bytes) {
       if (const int failed = commit(begin + at, std::min(kPiece, bytes - at))) error = failed;
     }
   };
-  const size_t threads = std::min({pieces, static_cast<size_t>(cpu::usable_threads()), kMostThreads});
+  const size_t threads = std::min({pieces, static_cast<size_t>(host::usable_threads()), kMostThreads});
   std::vector<std::thread> others;
   others.reserve(threads);  // or a vector that cannot grow would be destroyed with threads that run
   try {
@@ -77,7 +77,7 @@ int commit_by_threads(std::byte* begin, size_t bytes) {
 
 PinnedBlock::PinnedBlock(size_t bytes) : bytes_(bytes), mapped_bytes_(bytes + kLargePage) {
   // Asked first: a system that has promised more than it has ends programs when pages are taken, rather than say no.
-  if (const size_t free = cpu::free_memory(); free < bytes) refuse(bytes, "the machine has " + std::to_string(free) + " bytes free");
+  if (const size_t free = host::free_memory(); free < bytes) refuse(bytes, "the machine has " + std::to_string(free) + " bytes free");
   mapping_ = mmap(nullptr, mapped_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping_ == MAP_FAILED) refuse(bytes, std::generic_category().message(errno));
   data_ = reinterpret_cast<std::byte*>((reinterpret_cast<uintptr_t>(mapping_) + kLargePage - 1) / kLargePage * kLargePage);

@@ -9,8 +9,8 @@
 #include "../core/error.h"
 #include "../core/order_annotations.h"
 #include "../core/program.h"
-#include "../cpu/disk.h"
-#include "../cpu/parts.h"
+#include "../host/clock.h"
+#include "../host/disk.h"
 #include "kernels.h"
 #include "parts.h"
 #include "range.h"
@@ -232,10 +232,10 @@ class DiskStream final : public Stream {
   void copy(void*, const void*, size_t) override { FPDT_CHECK(false, "a disk stream copies nothing on the GPU"); }
   void exchange(const Exchange&, int) override { FPDT_CHECK(false, "a disk stream has no collectives"); }
   void spill(Arena& disk, size_t at, const void* from, size_t bytes) override {
-    timed("spill", [&] { static_cast<cpu::DiskArena&>(disk).spill(from, at, bytes, bounce_); });
+    timed("spill", [&] { static_cast<host::DiskArena&>(disk).spill(from, at, bytes, bounce_); });
   }
   void load(void* to, const Arena& disk, size_t at, size_t bytes) override {
-    timed("load", [&] { static_cast<const cpu::DiskArena&>(disk).load(to, at, bytes, bounce_); });
+    timed("load", [&] { static_cast<const host::DiskArena&>(disk).load(to, at, bytes, bounce_); });
   }
 
  private:
@@ -246,11 +246,11 @@ class DiskStream final : public Stream {
       check(cudaEventRecord(passed_, queue_), "cudaEventRecord");
       check(cudaEventSynchronize(passed_), "waiting for the GPU");
     }
-    if (begin_) begin_->time = cpu::monotonic_ns();
+    if (begin_) begin_->time = host::monotonic_ns();
     begin_ = nullptr;
     const Range range(name);
     work();
-    done_ns_ = cpu::monotonic_ns();
+    done_ns_ = host::monotonic_ns();
   }
 
   const std::shared_ptr<Device> device_;
@@ -258,8 +258,8 @@ class DiskStream final : public Stream {
   cudaEvent_t passed_ = nullptr;       // all that was waited for
   bool waits_ = false;
   Moment* begin_ = nullptr;            // to be given the time when the next piece of work begins
-  double done_ns_ = cpu::monotonic_ns();
-  cpu::Bounce bounce_;
+  double done_ns_ = host::monotonic_ns();
+  host::Bounce bounce_;
 };
 
 }  // namespace

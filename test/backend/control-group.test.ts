@@ -9,7 +9,7 @@ const source = (path: string): string => new URL(path, import.meta.url).pathname
 let folder = ''
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'fpdt-groups-'))
-  const sources = [source('control-group.cc'), source('../../native/cpu/control_group.cc')]
+  const sources = [source('control-group.cc'), source('../../native/host/control_group.cc')]
   execFileSync(process.env.CXX ?? 'c++', ['-std=c++20', '-O1', '-o', join(folder, 'program'), ...sources])
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

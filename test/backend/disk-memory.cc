@@ -1,4 +1,4 @@
-// A disk arena (native/cpu/disk.h) that is made with a block of memory as transfers will use it: "ordinary", or "refused", into which the system reads nothing.
+// A disk arena (native/host/disk.h) that is made with a block of memory as transfers will use it: "ordinary", or "refused", into which the system reads nothing.
 // Spills and loads between aligned ordinary memory, and says in words what the arena is and whether all came back.
 #include <sys/mman.h>
 
@@ -7,10 +7,10 @@
 #include <cstring>
 #include <string>
 
-#include "../../native/cpu/disk.h"
+#include "../../native/host/disk.h"
 
 int main(int, char** arguments) {
-  using namespace fpdt::cpu;
+  using namespace fpdt::host;
   const std::string folder = arguments[1], kind = arguments[2];
   constexpr size_t kBytes = 3 * Bounce::kBytes + 5 * kDiskBlock + 100;
   auto* const block = static_cast<std::byte*>(mmap(nullptr, kDiskBlock, kind == "refused" ? PROT_NONE : PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));

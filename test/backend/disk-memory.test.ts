@@ -9,7 +9,7 @@ const source = (path: string): string => new URL(path, import.meta.url).pathname
 let folder = ''
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'fpdt-disk-memory-'))
-  const sources = [source('disk-memory.cc'), source('../../native/cpu/disk.cc')]
+  const sources = [source('disk-memory.cc'), source('../../native/host/disk.cc')]
   execFileSync(process.env.CXX ?? 'c++', ['-std=c++20', '-O1', '-o', join(folder, 'program'), ...sources])
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))

@@ -12,7 +12,7 @@ import type { Tier } from '../trace/schema.js'
 import type { Unplaced } from './lifetimes.js'
 /**
  * Every offset is a multiple of this. In memory a cache line and more, and what cuBLASLt wants; on disk a block of direct
- * I/O, so that a value's copies go past the page cache (`native/cpu/disk.h`).
+ * I/O, so that a value's copies go past the page cache (`native/host/disk.h`).
  */
 export const ALIGNMENT: Readonly<Record<Tier, number>> = { device: 256, host: 256, disk: 4096 }
 /** Up to the next multiple of a tier's alignment. */

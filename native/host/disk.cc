@@ -14,7 +14,7 @@
 
 #include "../core/error.h"
 
-namespace fpdt::cpu {
+namespace fpdt::host {
 namespace {
 
 std::string in_words(int error) { return std::generic_category().message(error) + " (errno " + std::to_string(error) + ")"; }
@@ -163,4 +163,4 @@ void DiskArena::fail(const char* what, size_t at, size_t bytes, int error) const
   throw Error(is_full(error) ? "disk_full" : "disk", text.str());
 }
 
-}  // namespace fpdt::cpu
+}  // namespace fpdt::host

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-namespace fpdt::cpu {
+namespace fpdt::host {
 
 // The sum of the named numbers; nullopt where the file has none of them.
 inline std::optional<size_t> sum_of(const std::filesystem::path& file, std::initializer_list<std::string_view> names) {
@@ -21,4 +21,4 @@ inline std::optional<size_t> sum_of(const std::filesystem::path& file, std::init
   return sum;
 }
 
-}  // namespace fpdt::cpu
+}  // namespace fpdt::host

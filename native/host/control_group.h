@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <optional>
 
-namespace fpdt::cpu {
+namespace fpdt::host {
 
 // Each is the least of all groups that this process is in, from its own up to the one that is seen as the root; nullopt where none sets it.
 struct ControlGroupLimits {
@@ -17,4 +17,4 @@ struct ControlGroupLimits {
 // tree alone is named by a path outside of it: folders that are not there are passed over, and the root is its own group.
 ControlGroupLimits control_group_limits(const std::filesystem::path& membership = "/proc/self/cgroup", const std::filesystem::path& root = "/sys/fs/cgroup");
 
-}  // namespace fpdt::cpu
+}  // namespace fpdt::host

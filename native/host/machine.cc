@@ -10,7 +10,7 @@
 #include "control_group.h"
 #include "named_numbers.h"
 
-namespace fpdt::cpu {
+namespace fpdt::host {
 
 int usable_threads() {
   cpu_set_t set;
@@ -40,4 +40,4 @@ std::string processor_name() {
   return "unknown processor";
 }
 
-}  // namespace fpdt::cpu
+}  // namespace fpdt::host

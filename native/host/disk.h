@@ -11,7 +11,7 @@
 
 #include "../core/backend.h"
 
-namespace fpdt::cpu {
+namespace fpdt::host {
 
 inline constexpr size_t kDiskBlock = 4096;  // the twin of ALIGNMENT.disk in kernel/src/plan/arena.ts
 
@@ -85,4 +85,4 @@ class DiskArena final : public Arena {
   Medium medium_ = Medium::cached_disk;
 };
 
-}  // namespace fpdt::cpu
+}  // namespace fpdt::host

@@ -6,7 +6,7 @@
 
 #include "named_numbers.h"
 
-namespace fpdt::cpu {
+namespace fpdt::host {
 namespace {
 
 namespace fs = std::filesystem;
@@ -77,4 +77,4 @@ ControlGroupLimits control_group_limits(const fs::path& membership, const fs::pa
   return limits;
 }
 
-}  // namespace fpdt::cpu
+}  // namespace fpdt::host
