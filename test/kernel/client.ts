@@ -174,12 +174,12 @@ export class TestKernel {
       .map(({ header, content }) => ({ type: header.msg_type, content }))
   }
 
-  /** The content of a complete_reply. Asks again where it is empty because the language server answered too late, as on a busy machine. */
-  async complete(code: string, cursor_pos: number): Promise<Content> {
+  /** The content of a complete_reply. Asks again where it is empty because the language server answered too late, as on a busy machine: `tries` says how often it asked. */
+  async complete(code: string, cursor_pos: number): Promise<Content & { readonly tries: number }> {
     for (let tries = 1; ; tries++) {
       const asked_ms = performance.now()
       const reply = await this.request('shell', 'complete_request', { code, cursor_pos })
-      if ((reply.matches as readonly string[]).length > 0 || performance.now() - asked_ms < GIVEN_UP_MS || tries === 10) return reply
+      if ((reply.matches as readonly string[]).length > 0 || performance.now() - asked_ms < GIVEN_UP_MS || tries === 10) return { ...reply, tries }
     }
   }
 

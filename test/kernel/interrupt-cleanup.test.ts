@@ -10,6 +10,9 @@ beforeAll(async () => {
 })
 afterAll(() => kernel.close())
 
+/** From an interrupt to the end of its cell, cleanup included: a tenth of it on a machine that has nothing else to do. */
+const HANGS_MS = 10_000
+
 /** Interrupts a cell where it has printed `go`, `times` times. Those that wait do so for longer than anybody waits for them here. */
 async function interrupted(code: string, times = 1) {
   const sent = kernel.execute(code)
@@ -18,7 +21,7 @@ async function interrupted(code: string, times = 1) {
     if (time > 0) await delay(100)
     await kernel.interrupt()
   }
-  return kernel.finished(sent)
+  return kernel.finished(sent, HANGS_MS)
 }
 
 describe('an interrupt of a cell that awaits', () => {

@@ -56,11 +56,14 @@ describe('results by number', () => {
 
   it('of cells that are thousands of levels deep are there, timed or not, and later cells are completed', async () => {
     const other = await TestKernel.start()
+    await other.complete('Math.sqr', 8) // until the language server is warm
     const sum = Array(8000).fill('1').join('+')
     await other.run(`const hello = { abc: ${sum} }`)
     expect((await other.run('hello.abc')).result).toBe('8000')
     expect((await other.run(`%time ${sum}`)).result).toBe('8000')
-    expect((await other.complete('hello.a', 7)).matches).toEqual(['abc'])
+    const { matches, tries } = await other.complete('hello.a', 7)
+    expect(matches).toEqual(['abc'])
+    expect(tries).toBeLessThanOrEqual(2)
     await other.close()
   })
 

@@ -557,8 +557,8 @@ describe('in a kernel', () => {
 
   it('a cell that waits its turn is not held up by the check of the one before it', async () => {
     const took_ms: number[] = []
-    // A check may hold its cell for two seconds; the machine may take longer for something else, so one of three kernels is enough.
-    while (took_ms.length < 3 && !took_ms.some((ms) => ms < 1900)) {
+    // A check may hold its cell for two seconds; the machine may take longer for something else, in one of three kernels.
+    for (let tries = 0; tries < 3; tries++) {
       const kernel = await start()
       const server = descendants(kernel.process.pid as number).find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('--lsp')) as number
       process.kill(server, 'SIGSTOP')
@@ -568,7 +568,7 @@ describe('in a kernel', () => {
       took_ms.push(performance.now() - began)
       process.kill(server, 'SIGCONT')
     }
-    expect(Math.min(...took_ms)).toBeLessThan(1900)
+    expect(took_ms.sort((a, b) => a - b)[1]).toBeLessThan(1900)
   })
 
   it('results by number are known', async () => {
