@@ -102,7 +102,7 @@ describe('Device.cuda', () => {
     expect(one).toBeDefined()
     // Each of four ranks within its budget, all four not on the one GPU.
     const told = (): unknown => device.plan(llama({ layers: 4, width: 768, heads: 8, kvHeads: 8, feedForward: 2048, vocab: 8000 }), { ...options, ranks: 4 })
-    expect(told).toThrow(coded('out_of_memory', /^4 ranks with .* are on one GPU, which had .* free of 256 MiB\. /))
+    expect(told).toThrow(coded('out_of_memory', /^4 ranks with .* are on one GPU, which had .* free of 256\sMiB\. /))
   })
   it('measures the rate of its products', async () => {
     const rate = measureGemm((await cuda(0)).native, 'bf16')

@@ -66,7 +66,7 @@ describe('the answers of the six questions', () => {
     const [, sum, bytes] = /buffers add up to (\d+) of (\d+) bytes/.exec(printed('step-20')) ?? []
     expect(Number(bytes)).toBeGreaterThan(2 ** 20)
     expect(sum).toBe(bytes)
-    expect(printed('step-20')).toMatch(/^[\d.]+ MiB, pushed there by \w+ /)
+    expect(printed('step-20')).toMatch(/^[\d.]+\sMiB, pushed there by \w+ /)
   })
 
   it('every phase took a part of the time', () => {

@@ -36,7 +36,7 @@ describe('the disk tier', () => {
     expect(predicted).toBeGreaterThan(0)
     expect([allocated, touched]).toEqual([predicted, predicted])
     expect(run.head.tiers.find(({ tier }) => tier === 'disk')?.budget_bytes).toBe(2 ** 30)
-    expect(String(run.plan)).toMatch(new RegExp(`^disk {4}[\\d.]+ KiB a rank of 1\\.00 GiB, in ${folder}(;|$)`, 'm'))
+    expect(String(run.plan)).toMatch(new RegExp(`^disk {4}[\\d.]+\\sKiB a rank of 1\\.00\\sGiB, in ${folder}(;|$)`, 'm'))
     await device.close()
     expect(filesInFolder()).toBe(0)
     expect(readdirSync(folder)).toEqual([])
@@ -47,7 +47,7 @@ describe('the disk tier', () => {
     expect(device.description.budgets.disk).toBeNull()
     const run = await device.train(model, options)
     expect(run.head.tiers.find(({ tier }) => tier === 'disk')?.budget_bytes).toBeNull()
-    expect(String(run.plan)).toMatch(/^disk {4}[\d.]+ KiB a rank, in \//m)
+    expect(String(run.plan)).toMatch(/^disk {4}[\d.]+\sKiB a rank, in \//m)
     await device.close()
   })
 
@@ -55,7 +55,7 @@ describe('the disk tier', () => {
     const device = await Device.cpu({ ...memory, disk: '64 KiB', diskFolder: folder })
     await expect(device.train(model, options)).rejects.toMatchObject({
       code: 'out_of_memory',
-      message: expect.stringMatching(/^the disk tier needs \d+ bytes \([\d.]+ KiB\) a rank and is given 65536 \(64\.0 KiB\): most is alive/),
+      message: expect.stringMatching(/^the disk tier needs \d+ bytes \([\d.]+\sKiB\) a rank and is given 65536 \(64\.0\sKiB\): most is alive/),
     })
     const { sequence: _, ...sizes } = { ...options, optimizer: adamW() }
     const longest = device.longestSequence(model, sizes)

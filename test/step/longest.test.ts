@@ -61,7 +61,7 @@ it('budgets beyond the machine promise nothing: what all ranks take together is 
   const generous = await Device.cpu({ memory: '1000 TB', host: '1000 TB', threads: 2 })
   await expect(generous.train(llama('3.1-405b'), { sequence: 512, chunk: 256, ranks: 8 })).rejects.toMatchObject({
     code: 'out_of_memory',
-    message: expect.stringMatching(/^8 ranks with .* each take .* TiB, and the machine has .* for all of them\. /),
+    message: expect.stringMatching(/^8 ranks with .* each take .*\sTiB, and the machine has .* for all of them\. /),
   })
   await generous.close()
 })

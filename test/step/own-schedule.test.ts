@@ -417,7 +417,7 @@ describe('a schedule that is wrong', () => {
     [
       'does not fit',
       () => device.schedule([fetch(here, value('big', [2 ** 28]))], { inputs: { host: ['big'] }, results: { device: ['big'] } }),
-      /^out_of_memory: the device tier needs 1073741824 bytes \(1\.00 GiB\) a rank and is given 67108864/,
+      /^out_of_memory: the device tier needs 1073741824 bytes \(1\.00\sGiB\) a rank and is given 67108864/,
     ],
   ] as const)('%s', async (_, attempt, message) => {
     expect(await refusal(attempt)).toMatch(message)

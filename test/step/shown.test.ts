@@ -36,7 +36,7 @@ describe('the answers of a run', () => {
       new RegExp(`^step 1: loss ${summary.loss?.toFixed(4)}, gradient norm [\\d.]+, 64 tokens in .*\\n  rank 0: compute .*\\n  rank 1: `),
     )
     const spike = asked.memory('device')
-    expect(await shown(spike)).toMatch(/^device of rank 0 at .* of 64\.0 MiB\n .*\n {2}largest: .*\n {2}brought there by .*, in op \d+: /)
+    expect(await shown(spike)).toMatch(/^device of rank 0 at .* of 64\.0\sMiB\n .*\n {2}largest: .*\n {2}brought there by .*, in op \d+: /)
     expect(await shown(spike)).toContain(`largest: ${spike.buffers[0]?.name} `)
     expect(await shown(asked.meetings({ layer: 0 }))).toMatch(/^query chunk 0 met key\/value chunk 0 for [^;]*; from: made\n/)
     expect((await shown(asked.stalls({ most: 3 }))).split('\n')).toEqual([...asked.stalls({ most: 3 }).map(({ words }) => words), expect.any(String)])
@@ -73,7 +73,7 @@ describe('control of a run', () => {
 describe('devices and presets', () => {
   it('a device says what it is and what a rank may take of it', async () => {
     expect(await shown(device)).toMatch(
-      /^Device cpu: .+ \(\w+\), 2 threads; bytes a rank may take: device 64\.0 MiB, host 64\.0 MiB, disk as many as are free \(.+\)$/,
+      /^Device cpu: .+ \(\w+\), 2 threads; bytes a rank may take: device 64\.0\sMiB, host 64\.0\sMiB, disk as many as are free \(.+\)$/,
     )
   })
   it('the list of devices is a table', async () => {

@@ -6,6 +6,7 @@ import { inspect, types } from 'node:util'
 import { asWritten } from '../language/as-written.js'
 import { SourceError } from '../language/syntax.js'
 import type { Position } from '../language/transpile.js'
+import { counted } from '../trace/words/format.js'
 import { isInternal, placeOf } from './frames.js'
 import { cut, plain } from './present/plain.js'
 import { isOpen, read } from './present/read.js'
@@ -123,7 +124,7 @@ function collapsed(frames: readonly string[]): string[] {
   const shown: string[] = []
   let same = 0
   const close = (): void => {
-    if (same > 0) shown.push(dim(`    … the same ${same} more time${same === 1 ? '' : 's'}`))
+    if (same > 0) shown.push(dim(`    … the same ${counted(same, 'more time')}`))
     same = 0
   }
   frames.forEach((frame, index) => {

@@ -5,11 +5,11 @@ import { type LinkTotals, linksOfStep } from '../fpdt/plan/step-links.js'
 import { aboutOps, optionsUnder, PLANNED_OPS, planTraining, stepOf, type TrainOptions } from '../fpdt/plan/training-plan.js'
 import { longestInMemory, longestPlanned } from '../fpdt/plan/what-fits.js'
 import type { ModelConfig } from '../model/config.js'
-import { largestInWords } from '../plan/words.js'
 import type { Target } from '../plan/workspace.js'
 import type { StepConfig } from '../schedule/config.js'
 import { SYSTEMS, type SystemName } from '../schedule/systems.js'
 import { TIERS, type Tier } from '../trace/schema.js'
+import { largestInWords } from '../trace/words/format.js'
 
 export interface Asked {
   /** Of the model, as it was given. */

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
+import { aligned } from '../aligned.js'
 import { readConfig } from '../files/huggingface-config.js'
 import { adamW, OPTIMIZER_DEFAULTS } from '../fpdt/plan/optimizer.js'
 import { PLANNED_OPS, type TrainOptions } from '../fpdt/plan/training-plan.js'
@@ -13,9 +14,11 @@ import { BACKENDS, type BackendName } from '../plan/workspace.js'
 import { HIDDEN } from '../schedule/config.js'
 import { SYSTEM_NAMES, SYSTEMS, type SystemName } from '../schedule/systems.js'
 import { TIERS, type Tier } from '../trace/schema.js'
+import { count, counted } from '../trace/words/format.js'
 import { type Arguments, type Command, readArguments, table, UsageError } from './command.js'
 import { readJson } from './json.js'
 import { type Asked, type Outlook, outlookOf } from './outlook.js'
+import { Terminal } from './terminal.js'
 
 const options = {
   model: { value: 'NAME|DIR', means: 'a preset such as llama-3-8b, or a folder with the config.json of a model in Hugging Face layout' },
@@ -59,8 +62,7 @@ export const plan: Command = {
     if (operands.length > 0) throw new UsageError(`takes no ${operands[0]}; a model is given as --model NAME`)
     const asked = askedFor(given)
     const systems = systemsOf(given)
-    const outlooks = systems.map((system) => outlookOf(asked, system, systems.length > 1, shown))
-    shown('')
+    const outlooks = outlooksOf(asked, systems)
     if (given.has('json')) console.log(JSON.stringify(asJson(asked, outlooks)))
     else console.log([...headOf(asked), ...(outlooks.length === 1 ? inFull(asked, outlooks[0] as Outlook) : compared(asked, outlooks))].join('\n'))
     const whys = outlooks.map((outlook) => whyNot(asked, outlook))
@@ -73,17 +75,25 @@ export const plan: Command = {
 /** As where training fails for want of memory. */
 const DOES_NOT_FIT = 1
 
+const TOO_MANY_OPS = `so many chunks make more ops than training plans (${PLANNED_OPS / 1e6} million)`
+
 /** Why training would not begin; undefined where it would. */
 function whyNot({ budgets }: Asked, { refused, bytes }: Outlook): string | undefined {
   const short = TIERS.filter((tier) => bytes[tier] > (budgets[tier] ?? Number.POSITIVE_INFINITY))
   const words = short.map((tier) => `the ${tier} tier needs ${formatBytes(bytes[tier])} a rank and is given ${formatBytes(budgets[tier] as number)}`)
-  const all = [...words, ...(refused ? [`so many chunks make more ops than training plans (${PLANNED_OPS / 1e6} million)`] : [])]
+  const all = [...words, ...(refused ? [TOO_MANY_OPS] : [])]
   return all.length > 0 ? all.join(', and ') : undefined
 }
 
-/** What is being worked out, on a terminal: it may take a while, and is wiped away in the end. */
-function shown(words: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${words}`)
+/** On a terminal what is being worked out is shown meanwhile, as it may take a while. */
+function outlooksOf(asked: Asked, systems: readonly SystemName[]): Outlook[] {
+  const terminal = new Terminal(process.stderr)
+  try {
+    return systems.map((system) => outlookOf(asked, system, systems.length > 1, (words) => terminal.show(words)))
+  } finally {
+    terminal.wipe()
+    terminal.close()
+  }
 }
 
 function askedFor(given: Arguments['given']): Asked {
@@ -148,9 +158,7 @@ function modelOf(name: string): ModelConfig {
 
 function headOf({ name, model, options }: Asked): string[] {
   const { sequence, ranks = 1, dtype = 'bf16' } = options
-  return [
-    `${name}: ${parameterCount(model).toLocaleString('en')} parameters; ${tokens(Number(sequence))} on ${ranks} rank${ranks === 1 ? '' : 's'}, ${dtype}; bytes are of one rank`,
-  ]
+  return [`${name}: ${counted(parameterCount(model), 'parameter')}; ${tokens(Number(sequence))} on ${counted(ranks, 'rank')}, ${dtype}; bytes are of one rank`]
 }
 
 function inFull({ budgets, options: { ranks = 1 } }: Asked, outlook: Outlook): string[] {
@@ -171,9 +179,7 @@ function inFull({ budgets, options: { ranks = 1 } }: Asked, outlook: Outlook): s
   const rows = {
     system: `${SYSTEMS[system].words}${chunks > 1 ? `, ${chunks} chunks of ${tokens(chunk)}` : ''}${verdict}`,
     chunks: padding,
-    refused: refused
-      ? `so many chunks make more ops than training plans (${PLANNED_OPS / 1e6} million): with chunk ${count(chunk)} it takes ${tokens(planned)} at most; take a larger chunk`
-      : undefined,
+    refused: refused ? `${TOO_MANY_OPS}: with chunk ${count(chunk)} it takes ${tokens(planned)} at most; take a larger chunk` : undefined,
     ...Object.fromEntries(tiers),
     peak: `${formatBytes(peak.bytes)} alive on the device at once${peak.chunks < chunks ? ` (with ${peak.chunks} chunks)` : ''}, at ${peak.words}`,
     'made of': peak.largest,
@@ -207,18 +213,11 @@ function compared({ budgets }: Asked, outlooks: readonly Outlook[]): string[] {
     formatBytes(links.offload),
     formatBytes(links.fetch),
   ])
-  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => (row[column] as string).length)))
-  const line = (row: readonly string[]): string =>
-    row
-      .map((cell, column) => (column === 0 ? cell.padEnd(widths[0] as number) : cell.padStart(widths[column] as number)))
-      .join('  ')
-      .trimEnd()
   const unchecked =
     Object.keys(budgets).length === 0 ? [] : TIERS.filter((tier) => budgets[tier] === undefined && outlooks.some(({ bytes }) => bytes[tier] > 0))
   const notes = [...new Set(outlooks.flatMap(({ slow }) => slow ?? []))]
   return [
-    line(head),
-    ...rows.map(line),
+    ...aligned([head, ...rows], [...head.keys()].slice(1)),
     ...(unchecked.length > 0 ? [`Memory of tiers: ${notChecked(unchecked)}.`] : []),
     ...notes.map((note) => `Slow: ${note}.`),
     'Times are not predicted: that would need the rates of the machine that is planned for.',
@@ -235,10 +234,7 @@ function longestInWords(longest: number): string {
 }
 
 function tokens(number: number): string {
-  return `${count(number)} tokens`
-}
-function count(number: number): string {
-  return number.toLocaleString('en')
+  return counted(number, 'token')
 }
 
 /** JSON has no infinity: null where nothing limits it. */

@@ -53,6 +53,11 @@ export class Terminal {
     this.out.write(this.#shown ? `\r\x1b[K${line}\n` : `${line}\n`)
     this.#shown = false
   }
+  /** Wipes the line that is shown away. */
+  wipe(): void {
+    if (this.#shown) this.out.write('\r\x1b[K')
+    this.#shown = false
+  }
   /** Leaves the line that is shown where it is. */
   close(): void {
     if (this.#shown) this.out.write('\n')

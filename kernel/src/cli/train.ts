@@ -19,6 +19,7 @@ import { checkHeldOut } from '../fpdt/run/evaluation.js'
 import type { TrainingRun } from '../fpdt/run/training-run.js'
 import { formatBytes } from '../fpdt/sizes.js'
 import type { LongText } from '../text/tokens.js'
+import { counted } from '../trace/words/format.js'
 import { type Arguments, type Command, readArguments, UsageError } from './command.js'
 import { configInWords, readTrainConfig, type TrainConfig, type TrainFile } from './config.js'
 import { modelOf, refuseForeignWords, textOf } from './inputs.js'
@@ -200,7 +201,7 @@ async function begin(device: Device, file: TrainFile, { text, held }: Texts, ter
 
 /** `AMD EPYC (avx512bf16), 2 threads`, `NVIDIA A100 (sm_80)`. */
 function deviceInWords({ head: { device } }: TrainingRun): string {
-  return device.backend === 'cpu' ? `${device.name}, ${device.threads} thread${device.threads === 1 ? '' : 's'}` : device.name
+  return device.backend === 'cpu' ? `${device.name}, ${counted(device.threads, 'thread')}` : device.name
 }
 
 /** What makes steps slow, or their times those of others too. That ranks share the cores of a CPU is always so, and not said. */

@@ -1,11 +1,13 @@
 /** The device of a notebook: memory budgets, measured rates, and the runs that live on it. */
 import { cudaDevices, type DeviceOptions, type Device as NativeDevice, openDevice } from '@fpdt/native'
+import { aligned } from '../aligned.js'
 import { type MeasuredRates, measureGemm, measureMachine } from '../cost/machine.js'
 import { INSPECT, inWords } from '../display.js'
 import { FpdtError } from '../errors.js'
 import { escapeHtml } from '../escape-html.js'
 import type { ModelConfig } from '../model/config.js'
 import type { BackendName } from '../plan/workspace.js'
+import { counted } from '../trace/words/format.js'
 import { OwnSchedule } from './own/own-schedule.js'
 import { type Primitives, primitives } from './own/primitives/index.js'
 import { type OpSource, planSchedule, type ScheduleOptions } from './own/schedule-plan.js'
@@ -303,7 +305,7 @@ export class Device {
   [INSPECT](): string {
     if (this.#closed) return 'Device (closed)'
     const { backend, name, path, threads, diskFolder, budgets } = this.description
-    const cores = backend === 'cpu' ? `, ${threads} thread${threads === 1 ? '' : 's'}` : ''
+    const cores = backend === 'cpu' ? `, ${counted(threads, 'thread')}` : ''
     const disk = budgets.disk === null ? 'as many as are free' : formatBytes(budgets.disk)
     return `Device ${backend}: ${name} (${path})${cores}; bytes a rank may take: device ${formatBytes(budgets.device)}, host ${formatBytes(budgets.host)}, disk ${disk} (${diskFolder})`
   }
@@ -319,9 +321,7 @@ function cellsOf({ backend, index, name, path, memoryBytes, freeBytes, reason }:
   return [`${backend}${index === null ? '' : ` ${index}`}`, name === '' ? 'none' : `${name} (${path})`, memory, reason === '' ? 'usable' : reason]
 }
 function listInWords(list: readonly ListedDevice[]): string {
-  const rows = list.map(cellsOf)
-  const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => (row[column] as string).length)))
-  return rows.map((row) => row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')).join('\n')
+  return aligned(list.map(cellsOf)).join('\n')
 }
 function listInHtml(list: readonly ListedDevice[]): string {
   const row = (cells: readonly string[], tag: string): string => `<tr>${cells.map((cell) => `<${tag}>${escapeHtml(cell)}</${tag}>`).join('')}</tr>`

@@ -32,4 +32,5 @@ function parse(size: string | number, units: Record<string, number>, what: strin
   return value
 }
 
-export { sizeInWords as formatBytes } from '../plan/words.js'
+/** `1.50 GiB`, `12.0 MiB`, `768 B`: units of 2^10. */
+export { bytes as formatBytes } from '../trace/words/format.js'

@@ -2,6 +2,7 @@
  * Published configurations, by name. A name stands for sizes only: vocabulary and positions are inputs of a run like any other, and
  * can be changed where the name is used (the published long-sequence runs of "Llama-3" cannot have used its vocabulary, for one).
  */
+import { aligned } from '../aligned.js'
 import { inWords } from '../display.js'
 import { FpdtError } from '../errors.js'
 import { nearest } from '../nearest.js'
@@ -71,10 +72,9 @@ export const PRESETS: readonly Preset[] = inWords(
 
 /** A line each: `llama-3-8b       32 layers of 4096, 32 heads; arXiv 2407.21783 …`. */
 function presetsInWords(presets: readonly Preset[]): string {
-  const width = Math.max(...presets.map(({ name }) => name.length))
-  return presets
-    .map(({ name, source, options: { layers, width: wide, heads } }) => `${name.padEnd(width)}  ${layers} layers of ${wide}, ${heads} heads; ${source}`)
-    .join('\n')
+  return aligned(presets.map(({ name, source, options: { layers, width, heads } }) => [name, `${layers} layers of ${width}, ${heads} heads; ${source}`])).join(
+    '\n',
+  )
 }
 
 /** Sizes of a preset of one word, with or without that word before its name. Throws FpdtError `preset`, naming the nearest. */

@@ -11,12 +11,12 @@ import { printOp, printPlace } from '../schedule/print.js'
 import type { Standing } from '../schedule/standing.js'
 import { firstIndex } from '../search.js'
 import { NONE, PHASES, STREAMS, type Stream, TIERS, type Tier } from '../trace/schema.js'
+import { bytes as inBytes, largestInWords } from '../trace/words/format.js'
 import { ALIGNMENT, layOut } from './arena.js'
 import { type Entries, EntryRecorder, type WorkspaceBytes } from './entries.js'
 import { Lifetimes, type Residency } from './lifetimes.js'
 import { type Peak, peakOf } from './peak.js'
 import { type Waits, waitsOf } from './waits.js'
-import { largestInWords, sizeInWords } from './words.js'
 
 export type { Peak, Residency, WorkspaceBytes }
 
@@ -108,9 +108,9 @@ function wordsOf(listing: readonly string[], entries: Entries, line: number): st
 
 function refuseBeyond(budget: number | undefined, needed: number, peak: Peak, words: (line: number) => string): void {
   if (budget === undefined || needed <= budget) return
-  const where = `most is alive (${sizeInWords(peak.bytes)}) at op ${peak.line}, ${words(peak.line)}`
+  const where = `most is alive (${inBytes(peak.bytes)}) at op ${peak.line}, ${words(peak.line)}`
   throw new FpdtError(
     'out_of_memory',
-    `the ${peak.tier} tier needs ${needed} bytes (${sizeInWords(needed)}) a rank and is given ${budget} (${sizeInWords(budget)}): ${where}; the largest there: ${largestInWords(peak.residencies)}`,
+    `the ${peak.tier} tier needs ${needed} bytes (${inBytes(needed)}) a rank and is given ${budget} (${inBytes(budget)}): ${where}; the largest there: ${largestInWords(peak.residencies)}`,
   )
 }

@@ -1,6 +1,7 @@
 /** Long texts as tokens. `sequences.ts` cuts them into what a step takes; `token-file.ts` reads them from files. */
 import { FpdtError } from '../errors.js'
 import { nearest } from '../nearest.js'
+import { counted } from '../trace/words/format.js'
 import { cutText, WHAT_TO_GIVE } from './cut-text.js'
 import { checkDocumentOptions, DOCUMENT_OPTIONS, type DocumentOptions, findDocuments, givenDocuments } from './documents.js'
 import { joinedText } from './joined-text.js'
@@ -71,10 +72,7 @@ export function longText(text: TextSource, options?: TextOptions): LongText {
 export function atLeastTwo(text: LongText): LongText {
   const { length } = text
   if (length >= 2) return text
-  throw new FpdtError(
-    'text',
-    `longText(): ${text.source} has ${length} token${length === 1 ? '' : 's'}; training needs at least 2, one to read and one to foretell.`,
-  )
+  throw new FpdtError('text', `longText(): ${text.source} has ${counted(length, 'token')}; training needs at least 2, one to read and one to foretell.`)
 }
 
 /** Refuses options that are misspelt: nothing is ignored in silence. Throws FpdtError `text`. */

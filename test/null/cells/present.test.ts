@@ -161,14 +161,16 @@ describe('typed arrays and tensors', () => {
     expect(await text(Float32Array.of(1, 2))).toBe('Float32Array(2) [ 1, 2 ]')
     const values = Float64Array.from({ length: 2000 }, (_, index) => index)
     values.set([Number.NaN, Number.POSITIVE_INFINITY, Number.NaN], 3)
-    expect(await text(values)).toBe('Float64Array (2,000) · 15.6 KiB · min 0 · max 1999 · mean 1001 · 2 NaN · 1 infinite\n[ 0, 1, 2, …, 1997, 1998, 1999 ]')
-    expect(await text(new BigInt64Array(101).fill(-7n))).toBe('BigInt64Array (101) · 808 B · min -7 · max -7 · mean -7\n[ -7, -7, -7, …, -7, -7, -7 ]')
-    expect(await text(new Float32Array(101).fill(Number.NaN))).toBe('Float32Array (101) · 404 B · 101 NaN\n[ NaN, NaN, NaN, …, NaN, NaN, NaN ]')
+    expect(await text(values)).toBe(
+      'Float64Array (2,000) · 15.6\u202fKiB · min 0 · max 1999 · mean 1001 · 2 NaN · 1 infinite\n[ 0, 1, 2, …, 1997, 1998, 1999 ]',
+    )
+    expect(await text(new BigInt64Array(101).fill(-7n))).toBe('BigInt64Array (101) · 808\u202fB · min -7 · max -7 · mean -7\n[ -7, -7, -7, …, -7, -7, -7 ]')
+    expect(await text(new Float32Array(101).fill(Number.NaN))).toBe('Float32Array (101) · 404\u202fB · 101 NaN\n[ NaN, NaN, NaN, …, NaN, NaN, NaN ]')
   })
 
   it('of any length are looked at by a sample, and that is said', async () => {
     const huge = new Uint8Array(1e8)
-    expect(await text(huge)).toBe('Uint8Array (100,000,000) · 95.4 MiB · min 0 · max 0 · mean 0 · of a sample of 65,536\n[ 0, 0, 0, …, 0, 0, 0 ]')
+    expect(await text(huge)).toBe('Uint8Array (100,000,000) · 95.4\u202fMiB · min 0 · max 0 · mean 0 · of a sample of 65,536\n[ 0, 0, 0, …, 0, 0, 0 ]')
   })
 
   it('of other libraries have their shape', async () => {
@@ -180,7 +182,7 @@ describe('typed arrays and tensors', () => {
         return this.#data
       }
     }
-    expect(await text(new Tensor())).toBe('Tensor float32 (2 × 3) · 24 B · min 1 · max 6 · mean 3.5\n[ 1, 2, 3, 4, 5, 6 ]')
+    expect(await text(new Tensor())).toBe('Tensor float32 (2 × 3) · 24\u202fB · min 1 · max 6 · mean 3.5\n[ 1, 2, 3, 4, 5, 6 ]')
     expect(await text({ shape: [1], data: new Float32Array(1) })).toContain('shape: [ 1 ]')
   })
 })

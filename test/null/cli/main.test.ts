@@ -82,7 +82,7 @@ describe('fpdt plan', () => {
     const budgets = { device: 2 ** 30, host: 3e8 }
     const asked = ['--model', 'gpt-2', '--sequence', '512', '--chunk', '128', '--ranks', '2', '--threads', '2', '--memory', '1 GiB', '--host', '300 MB']
     const { code, out, err } = await said('plan', ...asked, '--json')
-    expect([code, err]).toEqual([1, expect.stringMatching(/^fpdt plan: the device tier needs 1\.\d+ GiB a rank and is given 1\.00 GiB$/)])
+    expect([code, err]).toEqual([1, expect.stringMatching(/^fpdt plan: the device tier needs 1\.\d+\sGiB a rank and is given 1\.00\sGiB$/)])
     const { walked: _, ...bytes } = bytesOfStep(model, options, { threads: 2 })
     const { sequence: __, ...sizes } = options
     const longest_sequence = longestInMemory(model, sizes, { budgets, threads: 2 })
@@ -94,7 +94,7 @@ describe('fpdt plan', () => {
     expect(systems[0].peak.bytes).toBeLessThanOrEqual(bytes.device)
     expect(rest).toEqual({ model: 'gpt-2', parameters: 124_439_808, sequence: 512, chunk: 128, ranks: 2, threads: 2, budget_bytes: budgets })
     expect((await said('plan', ...asked)).out).toMatch(
-      /^gpt-2: 124,439,808 parameters; 512 tokens on 2 ranks, bf16; .*\n {2}system +FPDT, 4 chunks of 128 tokens; .*\n {2}device +[\d.]+ [KMG]iB of 1\.00 GiB: /,
+      /^gpt-2: 124,439,808 parameters; 512 tokens on 2 ranks, bf16; .*\n {2}system +FPDT, 4 chunks of 128 tokens; .*\n {2}device +[\d.]+\s[KMG]iB of 1\.00\sGiB: /,
     )
   })
 
@@ -115,8 +115,8 @@ describe('fpdt plan', () => {
   it('ends with 1 where the budgets do not hold it, after all that was asked for', async () => {
     const asked = ['--model', 'gpt-2', '--sequence', '512', '--chunk', '128', '--ranks', '2']
     const tight = await said('plan', ...asked, '--memory', '80GB', '--host', '1MB')
-    expect(tight).toMatchObject({ code: 1, err: expect.stringMatching(/^fpdt plan: the host tier needs .* MiB a rank and is given 977 KiB$/) })
-    expect(tight.out).toMatch(/ host +[\d.]+ MiB of 977 KiB: [\d.]+ MiB too much; all 2 ranks [\d.]+ MiB\n/)
+    expect(tight).toMatchObject({ code: 1, err: expect.stringMatching(/^fpdt plan: the host tier needs .*\sMiB a rank and is given 977\sKiB$/) })
+    expect(tight.out).toMatch(/ host +[\d.]+\sMiB of 977\sKiB: [\d.]+\sMiB too much; all 2 ranks [\d.]+\sMiB\n/)
     expect(await said('plan', ...asked, '--memory', '80GB', '--host', '1GB')).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/; fits\n/) })
     const none = await said('plan', ...asked.slice(0, 4), '--memory', '1MB', '--system', 'all')
     expect(none).toMatchObject({ code: 1, err: expect.stringMatching(/^fpdt plan: no system fits; ulysses: the device tier .*; fpdt: the device tier /) })
@@ -126,7 +126,7 @@ describe('fpdt plan', () => {
     const asked = ['--model', 'gpt-2', '--sequence', '512', '--chunk', '128', '--ranks', '2']
     const without = (await said('plan', ...asked, '--memory', '80GB')).out
     expect(without).toMatch(/; fits, host not checked: no --host is given\n/)
-    expect(without).toMatch(/ host +[\d.]+ MiB; all 2 ranks [\d.]+ MiB\n/)
+    expect(without).toMatch(/ host +[\d.]+\sMiB; all 2 ranks [\d.]+\sMiB\n/)
     const host = (await said('plan', ...asked, '--host', '1GB')).out
     expect(host).toMatch(/; fits, device not checked: no --memory is given\n/)
     expect(host).toMatch(/ longest +1,024 tokens\n/) // as many positions as GPT-2 has

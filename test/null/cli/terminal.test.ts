@@ -22,6 +22,16 @@ describe('a terminal', () => {
     expect(written).toEqual(['\r\x1b[Ka line that is too ', '\r\x1b[Kstays\n', 'too\n', '\r\x1b[Kstep 1: 40 %', '\n'])
   })
 
+  it('wipes the line that is shown away, and nothing where there is none', () => {
+    const { written, out } = outputOf(true)
+    terminal = new Terminal(out)
+    terminal.show('fpdt: bytes')
+    terminal.wipe()
+    terminal.wipe()
+    terminal.close()
+    expect(written).toEqual(['\r\x1b[Kfpdt: bytes', '\r\x1b[K'])
+  })
+
   it('elsewhere prints only what stays', () => {
     const { written, out } = outputOf(false)
     terminal = new Terminal(out)

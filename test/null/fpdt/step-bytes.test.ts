@@ -162,7 +162,7 @@ describe('the longest sequence', () => {
         code: 'out_of_memory',
         message: expect.stringMatching(
           new RegExp(
-            `^2 ranks with .* each take 12\\.\\d MiB, and the machine has 12\\.0 MiB for all of them\\. With chunk 256 the longest .* is ${longest} tokens`,
+            `^2 ranks with .* each take 12\\.\\d\\sMiB, and the machine has 12\\.0\\sMiB for all of them\\. With chunk 256 the longest .* is ${longest} tokens`,
           ),
         ),
       }),

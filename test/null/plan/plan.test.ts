@@ -109,7 +109,7 @@ describe('plan', () => {
     expect(plan(ops, { ...options, budgets: { device: 1380 } }).arenaBytes.device).toBe(1380)
     const error = caught(() => plan(ops, { ...options, budgets: { device: 1379 } }))
     expect(error.code).toBe('out_of_memory')
-    for (const words of ['device tier', '1380', '1379', 'norm y = x w eps=1e-5', 'forward · layer 0 · q 1', 'x 512 bytes', 'workspace of norm 100 bytes'])
+    for (const words of ['device tier', '1380', '1379', 'norm y = x w eps=1e-5', 'forward · layer 0 · q 1', 'x 512\u202fB', 'workspace of norm 100\u202fB'])
       expect(error.message).toContain(words)
   })
 

@@ -1,4 +1,5 @@
 /** `%time` and `%timeit`. */
+import { counted } from '../../trace/words/format.js'
 
 export interface Moment {
   readonly wall_ns: bigint
@@ -47,8 +48,7 @@ export async function sayTimes(options: { readonly loops?: number; readonly repe
   for (let run = 0; run < repeats; run++) each.push((await measure(statement, loops)) / loops)
   const mean = each.reduce((sum, seconds) => sum + seconds, 0) / repeats
   const deviation = Math.sqrt(each.reduce((sum, seconds) => sum + (seconds - mean) ** 2, 0) / repeats)
-  const count = (number: number, what: string) => `${number.toLocaleString('en')} ${what}${number === 1 ? '' : 's'}`
-  process.stdout.write(`${duration(mean)} ± ${duration(deviation)} per loop (mean ± std. dev. of ${count(repeats, 'run')}, ${count(loops, 'loop')} each)\n`)
+  process.stdout.write(`${duration(mean)} ± ${duration(deviation)} per loop (mean ± std. dev. of ${counted(repeats, 'run')}, ${counted(loops, 'loop')} each)\n`)
   if (mean < EMPTY_LOOP_SECONDS)
     process.stdout.write('No longer than an empty loop: the compiler may have left the statement out. Time a larger piece of work, and use its result.\n')
 }

@@ -1,5 +1,6 @@
 /** Typed arrays and tensors of any size -> what a person wants to know of them, in a few milliseconds. */
 import { types } from 'node:util'
+import { bytes } from '../../trace/words/format.js'
 import { read } from './read.js'
 
 type Numbers = Exclude<NodeJS.TypedArray, Uint8ClampedArray> | Uint8ClampedArray
@@ -43,7 +44,7 @@ function describe(kind: string, shape: readonly number[], data: Numbers): string
   const figures = found.finite === 0 ? [] : [`min ${short(found.min)}`, `max ${short(found.max)}`, `mean ${short(found.sum / found.finite)}`]
   const odd = [found.nan > 0 ? `${of(found.nan)} NaN` : [], found.infinite > 0 ? `${of(found.infinite)} infinite` : []].flat()
   const sampled = found.seen < data.length ? [`of a sample of ${of(found.seen)}`] : []
-  return [`${kind} (${shape.map(of).join(' × ')})`, bytesInWords(data.byteLength), ...figures, ...odd, ...sampled].join(' · ')
+  return [`${kind} (${shape.map(of).join(' × ')})`, bytes(data.byteLength), ...figures, ...odd, ...sampled].join(' · ')
 }
 
 function statistics(data: Numbers): { min: number; max: number; sum: number; finite: number; nan: number; infinite: number; seen: number } {
@@ -78,9 +79,4 @@ function ends(data: Numbers): string {
 
 function short(value: number | bigint): string {
   return typeof value === 'bigint' || Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)))
-}
-
-function bytesInWords(bytes: number): string {
-  const power = Math.min(3, Math.floor(Math.log2(Math.max(1, bytes)) / 10))
-  return `${Number((bytes / 1024 ** power).toPrecision(3))} ${['B', 'KiB', 'MiB', 'GiB'][power]}`
 }

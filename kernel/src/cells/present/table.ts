@@ -1,6 +1,7 @@
 /** A table, wherever its cells come from, as HTML, as text and as data; bounded, and it says what it leaves out. */
 import type { MimeBundle } from '../../display.js'
 import { escapeHtml } from '../../escape-html.js'
+import { counted } from '../../trace/words/format.js'
 import { brief, cut } from './plain.js'
 
 export interface Table {
@@ -36,8 +37,7 @@ function chosen(count: number, limit: number): (number | undefined)[] {
 }
 
 function sizeInWords({ rows, columns }: Table): string {
-  const count = (number: number, noun: string) => `${number.toLocaleString('en')} ${noun}${number === 1 ? '' : 's'}`
-  return `${count(rows, 'row')} × ${count(columns.length, 'column')}`
+  return `${counted(rows, 'row')} × ${counted(columns.length, 'column')}`
 }
 
 function htmlOf(table: Table, rows: readonly (number | undefined)[], columns: readonly (number | undefined)[]): string {

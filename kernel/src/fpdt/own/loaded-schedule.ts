@@ -1,9 +1,10 @@
 /** A planned schedule of the user's own in a device's memory: tensors in, ops run, tensors out. Shows nothing. */
+import { INSPECT } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import { NativeStep } from '../../execute/native.js'
 import { STEP_PARAMETERS } from '../../plan/program.js'
 import { DTYPE_BYTES, elements, type Value } from '../../schedule/values.js'
-import { duration } from '../../trace/words/format.js'
+import { counted, duration } from '../../trace/words/format.js'
 import type { Device } from '../device.js'
 import type { RunControl } from '../run/control.js'
 import { failedOp } from '../run/failed-op.js'
@@ -42,7 +43,7 @@ export class Results {
     if (!found[rank]) throw new FpdtError('config', `rank ${String(rank)} is not one of the ${found.length} ranks, 0 to ${found.length - 1}.`)
     return found[rank]
   }
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
+  [INSPECT](): string {
     const rows = [...this.tensors].map(([name, [first]]) => `${name}  ${describe(first)}${this.tensors.get(name)?.length === 1 ? '' : ' on every rank'}`)
     return [`Results of a run of ${duration(1e9 * this.seconds)}`, ...rows].join('\n')
   }
@@ -133,10 +134,7 @@ function tensorsOf({ value, tier }: NamedPlace, given: Inputs[string] | undefine
   if (given === undefined) throw new FpdtError('config', `run lacks its input ${nameOf({ value, tier })}: ${expected}.`)
   const tensors = Array.isArray(given) ? (given as readonly Tensor[]) : Array<Tensor>(ranks).fill(given as Tensor)
   if (tensors.length !== ranks)
-    throw new FpdtError(
-      'shape',
-      `${value.name} needs one tensor for each of ${ranks} rank${ranks === 1 ? '' : 's'}, or one for all; got a list of ${tensors.length}.`,
-    )
+    throw new FpdtError('shape', `${value.name} needs one tensor for each of ${counted(ranks, 'rank')}, or one for all; got a list of ${tensors.length}.`)
   for (const one of tensors) {
     if (!(one instanceof Tensor)) throw new FpdtError('dtype', `${expected}; got ${typeof one}, not a tensor. tensor([[1, 2], [3, 4]]) makes one.`)
     if (one.dtype !== value.dtype) throw new FpdtError('dtype', `${expected}; got ${describe(one)}. to('${value.dtype}') converts.`)

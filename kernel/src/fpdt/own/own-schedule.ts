@@ -12,12 +12,11 @@
  *   schedule.plan
  *   const results = await schedule.run({ q: random([8, 2, 16]), ... })
  */
-import { DISPLAY_ID, type MimeBundle, TO_MIME } from '../../display.js'
+import { DISPLAY_ID, INSPECT, type MimeBundle, TO_MIME } from '../../display.js'
 import { FpdtError } from '../../errors.js'
-import { largestInWords } from '../../plan/words.js'
 import type { RunHead, RunTables, StepSummary, Tier } from '../../trace/schema.js'
 import type { Spans } from '../../trace/spans.js'
-import { duration } from '../../trace/words/format.js'
+import { duration, largestInWords } from '../../trace/words/format.js'
 import type { Device } from '../device.js'
 import { showLive } from '../live/hub.js'
 import { isCheap, type Prediction, predict, predictedTimes } from '../plan/predict.js'
@@ -89,7 +88,7 @@ export class PlannedSchedule {
       `time    ${duration(1e9 * this.seconds)}, from rates measured on this machine; ${copiesInWords(this.#times())}`,
     ].join('\n')
   }
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
+  [INSPECT](): string {
     return this.toString()
   }
   async [TO_MIME](): Promise<MimeBundle> {
@@ -255,7 +254,7 @@ export class OwnSchedule {
   ask(): Answers {
     return new Answers(this.tables())
   }
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
+  [INSPECT](): string {
     return this.#done > 0 ? runInWords(this.head) : this.plan.toString()
   }
 

@@ -15,6 +15,7 @@ import type { Standing } from '../../schedule/standing.js'
 import { validTiers } from '../../schedule/validity.js'
 import { DTYPE_BYTES, type Dtype, type Value, whole } from '../../schedule/values.js'
 import { CATEGORIES, type Category, KINDS, NONE, PHASES, TIERS, type Tier } from '../../trace/schema.js'
+import { counted } from '../../trace/words/format.js'
 import { type Budgets, PLANNED_OPS } from '../plan/training-plan.js'
 import { refuseUnknown } from '../sizes.js'
 import { Tensor } from './tensor.js'
@@ -84,7 +85,7 @@ export function planSchedule(source: OpSource, options: ScheduleOptions, { budge
   const made = plan(ops, { ranks, initial: standing, workspace: workspacesOf(target), budgets })
   refuseUnwritten(ops, standing, results)
   const bf16 = ops.some((op) => op.kind === 'compute' && presentOperands(op).some(({ value: { dtype } }) => dtype === 'bf16'))
-  const title = options.title ?? `Schedule of ${ops.length} op${ops.length === 1 ? '' : 's'} · ${ranks} rank${ranks === 1 ? '' : 's'}`
+  const title = options.title ?? `Schedule of ${counted(ops.length, 'op')} · ${counted(ranks, 'rank')}`
   return {
     title,
     ops: () => ops,

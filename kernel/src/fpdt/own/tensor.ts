@@ -3,6 +3,7 @@
  * device's dtype, rows first; a tensor whose rows are tokens knows the position of its first (`start`), so that chunks keep their
  * place in the sequence. Knows nothing of devices.
  */
+import { INSPECT } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import { fromBf16, toBf16 } from '../../model/bf16.js'
 import { fillNormal, randomSource } from '../../model/random.js'
@@ -81,7 +82,7 @@ export class Tensor {
     return new Tensor(this.dtype, shape, this.data, this.start)
   }
 
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
+  [INSPECT](): string {
     return `Tensor ${describe(this)}${this.start ? ` from token ${this.start}` : ''}\n${printed(this)}`
   }
 }

@@ -1,12 +1,12 @@
 /** A plan as something to look at: bytes, the peak and what makes it, FLOPs, and the predicted timeline. Nothing has run. */
 
 import { MFU_FORMULA, mfu, modelFlops } from '../../cost/flops.js'
-import { type MimeBundle, TO_MIME } from '../../display.js'
-import { largestInWords } from '../../plan/words.js'
+import { INSPECT, type MimeBundle, TO_MIME } from '../../display.js'
 import { sequencesOf, stepTokenCount } from '../../schedule/config.js'
 import { attentionBackwardBytes } from '../../schedule/link-bytes.js'
 import { type RunHead, type RunTables, TIERS, type Tier } from '../../trace/schema.js'
 import type { Spans } from '../../trace/spans.js'
+import { largestInWords } from '../../trace/words/format.js'
 import type { Device } from '../device.js'
 import { Answers } from '../run/answers.js'
 import { newHead } from '../run/head.js'
@@ -109,7 +109,7 @@ export class PlannedRun {
     const slow = slowInWords(this.training.config, this.#device.description.backend)
     return slow === undefined ? [] : [`slow    ${slow}`]
   }
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
+  [INSPECT](): string {
     return this.toString()
   }
 

@@ -3,6 +3,7 @@ import { FpdtError } from '../../errors.js'
 import type { ModelConfig } from '../../model/config.js'
 import { SYSTEMS } from '../../schedule/systems.js'
 import type { Tier } from '../../trace/schema.js'
+import { counted } from '../../trace/words/format.js'
 import { formatBytes, parseTokens } from '../sizes.js'
 import { bytesOfStep, stepBytes } from './step-bytes.js'
 import { type Budgets, plannedChunks, planTraining, stepOf, type TrainingPlan, type TrainOptions } from './training-plan.js'
@@ -34,7 +35,7 @@ function excessTogether(ranks: number, { device, host }: Readonly<Record<'device
   if (!gpus) return undefined
   const onOne = Math.ceil(ranks / gpus.count)
   if (onOne * device > gpus.freeBytes)
-    return `${onOne} rank${onOne === 1 ? '' : 's'} with ${formatBytes(device)} of the device tier ${onOne === 1 ? 'is' : 'are'} on one GPU, which had ${formatBytes(gpus.freeBytes)} free of ${formatBytes(gpus.memoryBytes)}`
+    return `${counted(onOne, 'rank')} with ${formatBytes(device)} of the device tier ${onOne === 1 ? 'is' : 'are'} on one GPU, which had ${formatBytes(gpus.freeBytes)} free of ${formatBytes(gpus.memoryBytes)}`
   if (ranks * host > gpus.hostBytes)
     return `${ranks} ranks with ${formatBytes(host)} of the host tier each take ${formatBytes(ranks * host)}, and the machine has ${formatBytes(gpus.hostBytes)} for all of them`
   return undefined

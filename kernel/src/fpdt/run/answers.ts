@@ -10,8 +10,9 @@ import { type Spike, spikeAt } from '../../trace/ask/spike.js'
 import { type Stall, stallsOf } from '../../trace/ask/stall.js'
 import { openRun, type Run, stackFor } from '../../trace/model/run.js'
 import { NONE, type Phase, type RunTables, type Tier } from '../../trace/schema.js'
+import { comparisonInWords, spikeInWords, stallsInWords } from '../../trace/words/answers.js'
+import { duration } from '../../trace/words/format.js'
 import { refuseUnknown } from '../sizes.js'
-import { comparisonInWords, meetingsInWords, spikeInWords, stallsInWords } from './answer-words.js'
 
 /** One meeting of a query chunk with a key/value chunk. */
 export interface MeetingRow {
@@ -95,4 +96,12 @@ export class Answers {
     const kept = [...new Set(this.run.spans.step)]
     throw new FpdtError('config', `step ${String(step)} is not kept; steps ${kept[0]} to ${kept.at(-1)} are.`)
   }
+}
+
+function meetingsInWords(meetings: readonly MeetingRow[]): string {
+  const lines = meetings.map(({ q, kv, from, duration_ns, copied, waited_ns }) => {
+    const came = copied.length === 0 ? '' : `, ${copied.join(', ')}${waited_ns > 0 ? `, waited for ${duration(waited_ns)}` : ''}`
+    return `query chunk ${q} met key/value chunk ${kv} for ${duration(duration_ns)}; from: ${from}${came}`
+  })
+  return [...lines, '[{ q, kv, from, start_ns, duration_ns, copied, waited_ns }, …]'].join('\n')
 }

@@ -6,6 +6,7 @@ import { sequencesOf } from '../../schedule/config.js'
 import { KERNEL_NAMES, kernelSpec } from '../../schedule/kernels.js'
 import { SYSTEMS } from '../../schedule/systems.js'
 import { type Origin, RUN_SCHEMA, RUN_VERSION, type RunHead, TIERS } from '../../trace/schema.js'
+import { counted } from '../../trace/words/format.js'
 import type { DeviceDescription } from '../device.js'
 import type { SchedulePlan } from '../own/schedule-plan.js'
 import { slowInWords } from '../plan/notes.js'
@@ -84,5 +85,5 @@ function titleOf({ system, config }: TrainingPlan): string {
   const sequences = sequencesOf(config)
   const cut = chunks > 1 ? `${config.tokens} tokens in ${chunks} chunks` : `${config.tokens} tokens in one piece`
   const many = sequences > 1 ? `${sequences} × ${cut}` : cut
-  return `${SYSTEMS[system].words} · ${FAMILY[model.family]} ${model.layers} × ${model.width} · ${many} · ${ranks} rank${ranks === 1 ? '' : 's'}`
+  return `${SYSTEMS[system].words} · ${FAMILY[model.family]} ${model.layers} × ${model.width} · ${many} · ${counted(ranks, 'rank')}`
 }

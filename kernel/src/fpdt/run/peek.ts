@@ -1,5 +1,5 @@
 /** Values of a buffer where it stands in the middle of a step. */
-import { type MimeBundle, TO_MIME } from '../../display.js'
+import { INSPECT, type MimeBundle, TO_MIME } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import type { NativeStep } from '../../execute/native.js'
 import { fromBf16 } from '../../model/bf16.js'
@@ -32,7 +32,7 @@ export class Peek {
   toString(): string {
     return heatWords(gridOf(this.values, this.shape), this.#words)
   }
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
+  [INSPECT](): string {
     return this.toString()
   }
   get #words(): HeatWords {

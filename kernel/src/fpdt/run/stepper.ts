@@ -1,4 +1,5 @@
 /** A training step that is run piece by piece: to an op, a chunk, a layer; any value can be looked at where it stands. */
+import { INSPECT } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import type { NativeStep } from '../../execute/native.js'
 import type { Value } from '../../schedule/values.js'
@@ -182,7 +183,7 @@ export class Stepper<Result = StepSummary> {
   get #last(): number {
     return this.steppable.plan.listing.length - 1
   }
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
+  [INSPECT](): string {
     return `Stepper at op ${this.#line} of ${this.#last}: ${this.steppable.plan.words(this.#line)}`
   }
 

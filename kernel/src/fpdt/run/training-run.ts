@@ -1,7 +1,7 @@
 /** A model in training on a device: steps, their times and bytes, and the picture that follows them. */
 
 import { MFU_FORMULA, mfu, modelFlops } from '../../cost/flops.js'
-import { DISPLAY_ID, inWords, type MimeBundle, TO_MIME } from '../../display.js'
+import { DISPLAY_ID, INSPECT, inWords, type MimeBundle, TO_MIME } from '../../display.js'
 import { FpdtError } from '../../errors.js'
 import { NativeStep } from '../../execute/native.js'
 import { type ModelSource, type SaveOptions, saveHuggingFace } from '../../files/huggingface.js'
@@ -398,7 +398,7 @@ export class TrainingRun {
   ask(): Answers {
     return new Answers(this.tables())
   }
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
+  [INSPECT](): string {
     return runInWords(this.head)
   }
 

@@ -67,6 +67,13 @@ export function percent(fraction: number): string {
   return `${value >= 99.95 || value === 0 ? value.toFixed(0) : value.toFixed(1)}${NARROW}%`
 }
 
+/** `w[3] 12.0 MiB, q[3,0] 4.00 MiB and 17 more`. */
+export function largestInWords(largestFirst: readonly { readonly name: string; readonly bytes: number }[], most = 5): string {
+  const named = largestFirst.slice(0, most).map((one) => `${one.name} ${bytes(one.bytes)}`)
+  const more = largestFirst.length - named.length
+  return `${named.join(', ')}${more > 0 ? ` and ${more} more` : ''}`
+}
+
 /** Three significant digits and the unit in which the number has at most three places before the point. */
 function scaled(value: number, base: number, units: readonly string[]): string {
   if (!Number.isFinite(value)) return 'unknown'

@@ -8,6 +8,7 @@
  *
  * P ranks; a list of tensors has one for each rank, in order.
  */
+import { INSPECT } from '../../../display.js'
 import { FpdtError } from '../../../errors.js'
 import { fetch, gather, load, offload, reduceScatter, spill, toHeads, toTokens } from '../../../schedule/emit.js'
 import type { Op, Place } from '../../../schedule/ops.js'
@@ -33,7 +34,7 @@ export class Moved {
   get bytesPerSecond(): number {
     return this.bytes / this.seconds
   }
-  [Symbol.for('nodejs.util.inspect.custom')](): string {
+  [INSPECT](): string {
     return `Moved ${formatBytes(this.bytes)} ${this.way} in ${duration(1e9 * this.seconds)}, ${formatBytes(Math.round(this.bytesPerSecond))}/s`
   }
 }

@@ -8,6 +8,7 @@
  */
 import { FpdtError } from '../../../errors.js'
 import { DTYPE_BYTES, type Dtype } from '../../../schedule/values.js'
+import { counted } from '../../../trace/words/format.js'
 import { describe, Tensor } from '../tensor.js'
 
 export type Asked = Readonly<Record<string, readonly [given: Tensor | undefined, what: string]>>
@@ -65,7 +66,7 @@ function extentsOf(operands: readonly Operand[]): Record<string, number> {
   for (const { role, given, axes, expected } of operands) {
     if (axes.length === 0) continue
     if (axes.length !== given.shape.length)
-      throw new FpdtError('shape', `${expected}; got ${describe(given)}, which has ${given.shape.length} extent${given.shape.length === 1 ? '' : 's'}.`)
+      throw new FpdtError('shape', `${expected}; got ${describe(given)}, which has ${counted(given.shape.length, 'extent')}.`)
     for (const [axis, extent] of axes.entries()) {
       const { name, of, solve } = parse(extent)
       const known = bound.get(name)
