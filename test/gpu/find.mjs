@@ -20,11 +20,15 @@ export function whyNoGpu(root) {
   return 'No NVIDIA driver was found (no /dev/nvidia*, and nvidia-smi lists nothing): on a machine with an NVIDIA GPU install its driver, in a container pass the GPU on (docker run --gpus all).'
 }
 
-/** In a process of its own: a build may replace the addon, which a process loads once. */
-function askBuilt(root) {
+/**
+ * What the addon that is built says of GPUs; undefined where none is. In a process of its own: a build may replace the addon, which a process loads once.
+ * @param {string} root the repository
+ */
+export function askBuilt(root) {
   if (!existsSync(join(root, 'native/lib/index.js'))) return undefined
   const program = `const { cudaDevices } = await import('@fpdt/native'); console.log(JSON.stringify(cudaDevices()))`
-  const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { cwd: root, encoding: 'utf8', timeout: 60_000 })
+  const env = { ...process.env, FPDT_NATIVE: undefined } // the addon of this folder, whatever a test is to load
+  const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { cwd: root, env, encoding: 'utf8', timeout: 60_000 })
   return status === 0 ? JSON.parse(stdout) : undefined
 }
 

@@ -1,13 +1,4 @@
-/**
- * `npm run gpu`: the run book of a machine with a GPU. Builds, runs the CUDA suites on the GPU, trains a few steps of a Llama with FPDT and takes its trace apart, does
- * the same beside PyTorch where that has CUDA, and writes one report. What is asked of whoever runs it: to send that report.
- *
- *   npm run gpu                   all of it: some ten minutes
- *   npm run gpu -- --skip-tests   the step and the benches alone
- *   npm run gpu -- --small        a model and a sequence that take seconds
- *
- * Exit codes: 0 all is well; 1 something failed (the report says what); 2 no such option; 3 there is no GPU that can be used, which is found out first.
- */
+/** `npm run gpu`: the run book of a machine with a GPU, as `USAGE` tells. What is asked of whoever runs it: to send the report. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
