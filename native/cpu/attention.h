@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <utility>
 
 #include "../core/error.h"
 #include "dispatch.h"
@@ -27,6 +28,11 @@ struct View {
 
   bool sees_any(long begin, long end) const { return begin < to && from < end; }
   bool sees_all(long begin, long end) const { return all_from <= begin && end <= all_to; }
+  // Of kv rows [j, j + n) those that all see, counted from j on: [first, second). The others are masked for some of the q rows.
+  std::pair<long, long> seen_by_all(long j, long n) const {
+    const long first = std::clamp(all_from - j, 0L, n);
+    return {first, std::clamp(all_to - j, first, n)};
+  }
 };
 
 struct Attention {

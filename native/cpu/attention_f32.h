@@ -1,7 +1,7 @@
 // Chunk attention in f32 arithmetic for any head size that is a multiple of 8, over the vectors of simd_avx2.h or
 // simd_avx512.h; bf16 is widened when packed. The including file sets the target and names the vectors.
 //
-// Scores are TRANSPOSED as in attention_avx512bf16.cc: rows are kv positions, lanes are q positions, so statistics are
+// Scores are TRANSPOSED as in attention_avx512bf16.h: rows are kv positions, lanes are q positions, so statistics are
 // lane-wise. One 6-row product does all seven: its left side is read by broadcast at any two strides, so p and ds serve both
 // as they lie and transposed, and its right side is rows of vectors. f32 products are so much slower than exponentials that
 // the textbook order (score tile, maximum, exponentials, product) is enough.
@@ -130,7 +130,7 @@ struct AttentionF32 {
   }
   // Of kv rows [j, j + n), packed from b on, those that not all of `view` see.
   static bool masked_rows_finite(const View& view, const float* b, int Dp, long j, long n) {
-    const long from = std::clamp(view.all_from - j, 0L, n), to = std::clamp(view.all_to - j, from, n);
+    const auto [from, to] = view.seen_by_all(j, n);
     return finite(b, from * Dp) && finite(b + to * Dp, (n - to) * Dp);
   }
   // product<true>, of the pairs (row of out, row of b) with sees(r, k) alone, one after the other: rare, and slow.

@@ -5,7 +5,7 @@
  */
 import type { Kernel } from '../schedule/kernels.js'
 
-// In rows, as attention.h, attention_avx512bf16.cc and attention_f32.h have them.
+// In rows, as attention.h, attention_avx512bf16.h and attention_f32.h have them.
 const PANEL = 48
 const MAX_PANELS = 4
 const TILE_BF16 = 192
