@@ -90,15 +90,27 @@ describe('fpdt train on GPUs', { timeout: 300_000 }, () => {
     for (const i of [1, 2]) expect(Math.abs((whole[i] as Line).loss - (whole[i - 1] as Line).loss)).toBeGreaterThan(3e-4)
   })
 
+  it('has a rank on each GPU where ranks are not given, as fpdt plan --gpus', async () => {
+    emulator.configure({ ...GPUS, devices: [...GPUS.devices, { name: 'C' }] })
+    const { code, out, err } = await train({ device: CUDA, ranks: undefined })
+    expect([code, err]).toEqual([0, ''])
+    expect(out).toMatch(/ · 2 ranks; .* a rank; on A, B \(sm_80\)\n/)
+    expect(await train({ device: { ...CUDA, devices: [0, 1, 2] }, ranks: undefined })).toEqual({
+      code: 3,
+      out: '',
+      err: expect.stringMatching(/^fpdt train: run\.json:1:\d+: devices are 3 GPUs, .*give ranks 1 or 2 or 4, /),
+    })
+  })
+
   it.each([
-    [{ ...CUDA, devices: [0, 2] }, GPUS, /^fpdt train: run\.json:1:\d+: there is no GPU 2; there are 0 \(A\), 1 \(B\)\.\n$/],
-    [{ ...CUDA, devices: [0, 0] }, GPUS, /^fpdt train: run\.json:1:\d+: GPU 0 is named twice; /],
-    [{ ...CUDA, devices: -1 }, GPUS, /^fpdt train: run\.json:1:\d+: devices -1 is not a GPU's number; /],
-    [{ ...CUDA, devices: [] }, GPUS, /^fpdt train: run\.json:1:\d+: .* names no GPU; /],
-    [{ ...CUDA, memory: '1 KiB' }, GPUS, /^fpdt train: the device tier needs .* and is given 1024 /],
-    [CUDA, { driver: 0 }, /^fpdt train: run\.json:1:\d+: no GPU can be used: No NVIDIA driver was found: /],
-  ])('%j of %j: exit code 1', async (device, configure, message) => {
+    [{ ...CUDA, devices: [0, 2] }, GPUS, 1, /^fpdt train: run\.json:1:\d+: there is no GPU 2; there are 0 \(A\), 1 \(B\)\.\n$/],
+    [{ ...CUDA, devices: [0, 0] }, GPUS, 1, /^fpdt train: run\.json:1:\d+: GPU 0 is named twice; /],
+    [{ ...CUDA, devices: -1 }, GPUS, 1, /^fpdt train: run\.json:1:\d+: devices -1 is not a GPU's number; /],
+    [{ ...CUDA, devices: [] }, GPUS, 1, /^fpdt train: run\.json:1:\d+: .* names no GPU; /],
+    [{ ...CUDA, memory: '1 KiB' }, GPUS, 3, /^fpdt train: the device tier needs .* and is given 1024 /],
+    [CUDA, { driver: 0 }, 1, /^fpdt train: run\.json:1:\d+: no GPU can be used: No NVIDIA driver was found: /],
+  ])('%j of %j: exit code %i', async (device, configure, code, message) => {
     emulator.configure(configure)
-    expect(await train({ device })).toEqual({ code: 1, out: '', err: expect.stringMatching(message) })
+    expect(await train({ device })).toEqual({ code, out: '', err: expect.stringMatching(message) })
   })
 })

@@ -409,7 +409,8 @@ describe('models', () => {
 describe('mistakes', () => {
   it.each([
     [{ rank: 2 }, [], 1, /^fpdt train: run\.json:1:\d+: there is no key rank; the nearest is ranks\n$/],
-    [{ device: { memory: '10 KiB' } }, [], 1, /^fpdt train: the device tier needs .*\n$/],
+    [{ ranks: 3 }, [], 3, /^fpdt train: run\.json:1:\d+: ranks 3 does not divide the 4 query heads/],
+    [{ device: { memory: '10 KiB' } }, [], 3, /^fpdt train: the device tier needs .*\n$/],
     [{ optimizer: { rate: 1e30, warmup: 0 }, steps: 9 }, [], 1, /^fpdt train: .* is not finite.*\n$/m],
     [
       { device: { threads: 2, devices: [0, 1] } },

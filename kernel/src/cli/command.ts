@@ -1,4 +1,5 @@
 /** What a subcommand of `fpdt` is, and how its arguments are read and explained: one table of options does both. Knows no subcommand. */
+import { FpdtError } from '../errors.js'
 import { nearest } from '../nearest.js'
 
 export interface Option {
@@ -21,6 +22,16 @@ export interface Command {
 
 /** A command line that cannot be meant: exit code 2, and the usage is shown. */
 export class UsageError extends Error {}
+
+/** Training would not begin with what is asked for: exit code 3. */
+export class RefusedError extends Error {}
+export const REFUSED = 3
+
+/** What does not fit, or does not go together, as training says it; any other error is none of these. */
+export function asRefused(error: unknown): unknown {
+  const refuses = error instanceof FpdtError && (error.code === 'config' || error.code === 'out_of_memory')
+  return refuses ? new RefusedError(error.message, { cause: error }) : error
+}
 
 /** Values of options by name; a flag is 'true' where it stands. */
 export interface Arguments {

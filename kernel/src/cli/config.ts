@@ -77,7 +77,7 @@ export const TRAIN = {
   sequence: key(TOKENS, undefined, 'length of a sequence; K is 1024, M is 1024 K'),
   steps: key(WHOLE, '1', 'training steps in all, those before a resumption counted'),
   chunk: key(TOKENS, 'an eighth of the sequence', 'tokens of a chunk over all ranks; not for the systems that have no chunks'),
-  ranks: key(WHOLE, '1', 'ranks that share the sequence'),
+  ranks: key(WHOLE, 'one for each GPU, 1 on the CPU', 'ranks that share the sequence'),
   batch: key(WHOLE, '1', 'sequences that go through a layer together'),
   accumulate: key(WHOLE, '1', 'batches whose gradients are summed for one update'),
   documents: key(FLAG, 'false', 'attention stays within the documents of a text'),
@@ -242,5 +242,8 @@ export function configInWords(): string {
     '    "optimizer": { "rate": 0.001, "warmup": 2 },',
     '    "checkpoint": { "folder": "run", "every": 5 }',
     '  }',
+    '',
+    'Exit codes: 0: done. 1: it failed. 2: no such option. 3: training does not begin, as the memory does not hold it or sizes do not go together.',
+    '130: interrupted.',
   ].join('\n')
 }

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { FpdtError } from '../errors.js'
 import { nearest } from '../nearest.js'
 import { bench } from './bench.js'
-import { type Command, helpOf, UsageError, usageOf } from './command.js'
+import { type Command, helpOf, REFUSED, RefusedError, UsageError, usageOf } from './command.js'
 import { convert } from './convert.js'
 import { install } from './install.js'
 import { plan } from './plan.js'
@@ -11,7 +11,7 @@ import { train } from './train.js'
 
 const COMMANDS: Readonly<Record<string, Command>> = { train, plan, convert, bench, install }
 
-/** Runs `fpdt ARGS`. 0: done; 1: it failed; 2: no such command or option; 130: it was interrupted. */
+/** Runs `fpdt ARGS`. 0: done; 1: it failed; 2: no such command, option or value; 3: training would not begin with it; 130: it was interrupted. */
 export async function main([name, ...args]: readonly string[]): Promise<number> {
   if (name === undefined || name === '--help' || name === '-h') return print(overview())
   if (name === '--version' || name === '-V') return print(version())
@@ -25,6 +25,10 @@ export async function main([name, ...args]: readonly string[]): Promise<number> 
     if (error instanceof UsageError) {
       console.error(`fpdt ${name}: ${error.message}\nusage: ${usageOf(name, command)}`)
       return 2
+    }
+    if (error instanceof RefusedError) {
+      console.error(`fpdt ${name}: ${error.message}`)
+      return REFUSED
     }
     console.error(isExplained(error) ? `fpdt ${name}: ${error.message}` : error)
     return 1

@@ -33,6 +33,7 @@ export interface Outlook {
   readonly longest: number | undefined
   /** Tokens at which a plan of this chunk has as many ops as it holds; training ends there, whatever the memory. Infinity un-chunked. */
   readonly planned: number
+  /** The budgets hold it, and training does not refuse it. Undefined where no budget is given. */
   readonly fits: boolean | undefined
   /** Training refuses the step, as it makes more ops than a plan holds. */
   readonly refused: boolean
@@ -63,10 +64,11 @@ export function outlookOf({ model, options: given, budgets, target }: Asked, sys
   const longest = unlimited ? undefined : longestInMemory(model, cut, { budgets, ...target })
   const planned = longestPlanned(model, cut)
   const within = (tier: Tier): boolean => bytes[tier] <= (budgets[tier] ?? Number.POSITIVE_INFINITY)
+  const refused = aboutOps(config) > PLANNED_OPS
   return {
     ...{ system, chunk, chunks, bytes, peak, links, longest, planned },
-    fits: unlimited ? undefined : TIERS.every(within),
-    refused: aboutOps(config) > PLANNED_OPS,
+    fits: unlimited ? undefined : TIERS.every(within) && !refused,
+    refused,
     padding: paddingInWords(config),
     slow: slowInWords(config, target.backend ?? 'cpu'),
   }

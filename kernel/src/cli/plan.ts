@@ -3,6 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { aligned } from '../aligned.js'
+import { FpdtError } from '../errors.js'
 import { readConfig } from '../files/huggingface-config.js'
 import { adamW, OPTIMIZER_DEFAULTS } from '../fpdt/plan/optimizer.js'
 import { PLANNED_OPS, type TrainOptions } from '../fpdt/plan/training-plan.js'
@@ -15,7 +16,8 @@ import { HIDDEN } from '../schedule/config.js'
 import { SYSTEM_NAMES, SYSTEMS, type SystemName } from '../schedule/systems.js'
 import { TIERS, type Tier } from '../trace/schema.js'
 import { count, counted } from '../trace/words/format.js'
-import { type Arguments, type Command, readArguments, table, UsageError } from './command.js'
+import { type Arguments, asRefused, type Command, REFUSED, readArguments, table, UsageError } from './command.js'
+import { TRAIN } from './config.js'
 import { readJson } from './json.js'
 import { type Asked, type Outlook, outlookOf } from './outlook.js'
 import { Terminal } from './terminal.js'
@@ -24,7 +26,7 @@ const options = {
   model: { value: 'NAME|DIR', means: 'a preset such as llama-3-8b, or a folder with the config.json of a model in Hugging Face layout' },
   sequence: { value: 'TOKENS', means: 'length of a sequence, such as 2M' },
   chunk: { value: 'TOKENS', means: 'tokens of a chunk over all ranks, such as 64K. Default: an eighth of the sequence' },
-  ranks: { value: 'N', means: 'ranks that share the sequence. Default: 1' },
+  ranks: { value: 'N', means: 'ranks that share the sequence. Default: 1; fpdt train has one for each GPU' },
   gpus: { value: 'N', means: 'the same as --ranks, with --backend cuda' },
   backend: { value: 'cpu|cuda', means: 'whose workspaces are counted. Default: cpu, and cuda with --gpus' },
   memory: { value: 'BYTES', means: 'device memory that a rank may take, such as 80GB. Default: not checked' },
@@ -54,8 +56,9 @@ export const plan: Command = {
   options,
   more: () =>
     [
-      'Exit codes: 0: the budgets that are given hold it; with --system all, with one system at least. 1: they do not, or training',
-      'refuses it, and stderr says why; what it takes is printed all the same. 2: no such option.',
+      'Exit codes: 0: the budgets that are given hold it; with --system all, with one system at least. 1: it failed, as where a file cannot',
+      'be read. 2: no such option, or a value that is none. 3: training would not begin, and stderr says why: the budgets do not hold it, or it',
+      'makes too many ops (what it takes is printed all the same), or sizes do not go together, as ranks that cannot share the heads.',
     ].join('\n'),
   run(args) {
     const { operands, given } = readArguments(args, options)
@@ -68,12 +71,9 @@ export const plan: Command = {
     const whys = outlooks.map((outlook) => whyNot(asked, outlook))
     if (!whys.every((why) => why !== undefined)) return 0
     console.error(`fpdt plan: ${whys.length === 1 ? whys[0] : `no system fits; ${systems.map((system, i) => `${system}: ${whys[i]}`).join('; ')}`}`)
-    return DOES_NOT_FIT
+    return REFUSED
   },
 }
-
-/** As where training fails for want of memory. */
-const DOES_NOT_FIT = 1
 
 const TOO_MANY_OPS = `so many chunks make more ops than training plans (${PLANNED_OPS / 1e6} million)`
 
@@ -90,6 +90,8 @@ function outlooksOf(asked: Asked, systems: readonly SystemName[]): Outlook[] {
   const terminal = new Terminal(process.stderr)
   try {
     return systems.map((system) => outlookOf(asked, system, systems.length > 1, (words) => terminal.show(words)))
+  } catch (error) {
+    throw asRefused(error)
   } finally {
     terminal.wipe()
     terminal.close()
@@ -111,10 +113,14 @@ function askedFor(given: Arguments['given']): Asked {
   if (!BACKENDS.some((name) => name === backend)) throw new UsageError(`--backend ${backend} is not one of ${BACKENDS.join(' and ')}`)
   if (given.has('gpus') && backend !== 'cuda') throw new UsageError(`--gpus means --backend cuda; for --backend ${backend} write --ranks ${get('gpus')}`)
   if (given.has('threads') && backend === 'cuda') throw new UsageError('--threads is of the CPU; leave it out with --backend cuda')
+  for (const [option, { kind }] of Object.entries(CHOICES)) {
+    const value = given.get(option)
+    if (value !== undefined && !kind.is(value)) throw new UsageError(`--${option} ${value} is not ${kind.words}`)
+  }
   const chunk = get('chunk')
   const states = get('states')
   const written: Record<string, unknown> = {
-    chunk: chunk === undefined ? undefined : parseTokens(chunk, 'chunk'),
+    chunk: chunk === undefined ? undefined : valued(() => parseTokens(chunk, 'chunk')),
     ranks: count('ranks') ?? count('gpus'),
     dtype: get('dtype'),
     hidden: get('hidden'),
@@ -133,18 +139,42 @@ function askedFor(given: Arguments['given']): Asked {
     model: modelOf(name),
     options: {
       ...Object.fromEntries(Object.entries(written).filter(([, value]) => value !== undefined)),
-      sequence: parseTokens(sequence, 'sequence'),
+      sequence: valued(() => parseTokens(sequence, 'sequence')),
     } as TrainOptions,
     budgets: Object.fromEntries(
-      Object.entries(budgets).flatMap(([tier, size]) => (size === undefined ? [] : [[tier, parseBytes(size, tier === 'device' ? 'memory' : tier)]])),
+      Object.entries(budgets).flatMap(([tier, size]) =>
+        size === undefined ? [] : [[tier, valued(() => parseBytes(size, tier === 'device' ? 'memory' : tier))]],
+      ),
     ),
     target: { backend: backend as BackendName, threads: count('threads') ?? availableParallelism() },
   }
 }
 
+/** Options that have the words of a key of `fpdt train`. */
+const CHOICES = {
+  dtype: TRAIN.dtype,
+  hidden: TRAIN.hidden,
+  offload: TRAIN.offload,
+  checkpoints: TRAIN.checkpoints,
+  keep: TRAIN.keep,
+  'backward-order': TRAIN.backwardOrder,
+  parameters: TRAIN.parameters,
+  states: TRAIN.optimizer.tier,
+} satisfies Partial<Record<keyof typeof options, unknown>>
+
+/** A value of an option; what the library says of one that is none is the command line's mistake. */
+function valued<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw error instanceof FpdtError ? new UsageError(error.message, { cause: error }) : error
+  }
+}
+
 function systemsOf(given: Arguments['given']): readonly SystemName[] {
   const system = given.get('system') ?? 'fpdt'
-  if (system !== 'all') return [system as SystemName] // `stepOf` refuses what is none
+  if (system !== 'all' && !TRAIN.system.kind.is(system)) throw new UsageError(`--system ${system} is not ${TRAIN.system.kind.words}, nor "all"`)
+  if (system !== 'all') return [system as SystemName]
   const policy = POLICIES.find((name) => given.has(name))
   if (policy) throw new UsageError(`--${policy} is what makes one system differ from another; leave it out with --system all`)
   return SYSTEM_NAMES
@@ -152,7 +182,7 @@ function systemsOf(given: Arguments['given']): readonly SystemName[] {
 
 function modelOf(name: string): ModelConfig {
   const file = join(name, 'config.json')
-  if (!existsSync(file)) return namedModel(name)
+  if (!existsSync(file)) return valued(() => namedModel(name))
   return readConfig(readJson(readFileSync(file, 'utf8'), file).value as object as Readonly<Record<string, unknown>>, file).model
 }
 
@@ -175,7 +205,15 @@ function inFull({ budgets, options: { ranks = 1 } }: Asked, outlook: Outlook): s
       `${formatBytes(bytes[tier])}${verdict}${tier !== 'device' && ranks > 1 ? `; all ${ranks} ranks ${formatBytes(ranks * bytes[tier])}` : ''}`,
     ] as const
   })
-  const verdict = fits === undefined ? '' : !fits ? '; does not fit' : unchecked.length === 0 ? '; fits' : `; fits, ${notChecked(unchecked)}`
+  const verdict = refused
+    ? '; too many ops'
+    : fits === undefined
+      ? ''
+      : !fits
+        ? '; does not fit'
+        : unchecked.length === 0
+          ? '; fits'
+          : `; fits, ${notChecked(unchecked)}`
   const rows = {
     system: `${SYSTEMS[system].words}${chunks > 1 ? `, ${chunks} chunks of ${tokens(chunk)}` : ''}${verdict}`,
     chunks: padding,
@@ -204,10 +242,10 @@ function notChecked(tiers: readonly Tier[]): string {
 
 function compared({ budgets }: Asked, outlooks: readonly Outlook[]): string[] {
   const head = ['system', ...TIERS.map(String), 'fits', 'longest sequence', `of ${PLANNED_OPS / 1e6} M ops`, 'to host', 'from host']
-  const rows = outlooks.map(({ system, bytes, fits, longest, planned, links }) => [
+  const rows = outlooks.map(({ system, bytes, fits, refused, longest, planned, links }) => [
     system,
     ...TIERS.map((tier) => (bytes[tier] === 0 ? '-' : formatBytes(bytes[tier]))),
-    fits === undefined ? '-' : fits ? 'yes' : 'no',
+    refused ? 'too many ops' : fits === undefined ? '-' : fits ? 'yes' : 'no',
     longest === undefined ? '-' : longestInWords(longest),
     planned === Number.POSITIVE_INFINITY ? '-' : tokens(planned),
     formatBytes(links.offload),

@@ -20,7 +20,7 @@ import type { TrainingRun } from '../fpdt/run/training-run.js'
 import { formatBytes } from '../fpdt/sizes.js'
 import type { LongText } from '../text/tokens.js'
 import { counted } from '../trace/words/format.js'
-import { type Arguments, type Command, readArguments, UsageError } from './command.js'
+import { type Arguments, asRefused, type Command, readArguments, UsageError } from './command.js'
 import { configInWords, readTrainConfig, type TrainConfig, type TrainFile } from './config.js'
 import { modelOf, refuseForeignWords, textOf } from './inputs.js'
 import { evaluationOf, follow, type Printing, type Texts } from './steps.js'
@@ -102,7 +102,8 @@ async function openDevice({ config, path, placed }: TrainFile): Promise<Device> 
   } catch (error) {
     const told = placed(error)
     if (told !== error || !(error instanceof FpdtError)) throw told
-    throw placed(error, error.code === 'config' ? 'device.devices' : backend === 'cpu' ? 'device.path' : 'device.backend')
+    const named = given.path !== undefined && error.message.includes(`"${given.path}"`) ? 'device.path' : 'device'
+    throw placed(error, backend === 'cpu' ? named : error.code === 'config' ? 'device.devices' : 'device.backend')
   }
 }
 
@@ -177,7 +178,7 @@ async function begin(device: Device, file: TrainFile, { text, held }: Texts, ter
   const from = folder === undefined ? undefined : path(folder)
   if (resume && from !== undefined && isBegun(from)) {
     const { seed, ...overrides } = optionsOf(config)
-    const run = await device.resume(from, overrides)
+    const run = await orRefused(file, device.resume(from, overrides))
     if (seed !== undefined && seed !== run.training.seed)
       throw new FpdtError(
         'config',
@@ -192,11 +193,20 @@ async function begin(device: Device, file: TrainFile, { text, held }: Texts, ter
   if (resume) terminal.say(`note: ${from ?? 'checkpoint.folder'} has no checkpoint, so the run begins`)
   for (const note of notes) terminal.say(`note: ${note}`)
   const { optimizer, ...options } = optionsOf(config)
-  const run = await device.train(model, { ...options, optimizer: adamW(optimizer), ...(weights ? { weights } : {}) })
+  const run = await orRefused(file, device.train(model, { ...options, optimizer: adamW(optimizer), ...(weights ? { weights } : {}) }))
   const tiers = run.head.tiers.map(({ tier, predicted_bytes }) => `${tier} ${formatBytes(predicted_bytes)}`)
   terminal.say(`${run.head.title}; ${tiers.join(', ')} a rank; on ${deviceInWords(run)}`)
   sayNotes(run, terminal)
   return run
+}
+
+/** Exit code 3 where training does not begin, as for `fpdt plan`. */
+async function orRefused({ placed }: TrainFile, run: Promise<TrainingRun>): Promise<TrainingRun> {
+  try {
+    return await run
+  } catch (error) {
+    throw asRefused(placed(error))
+  }
 }
 
 /** `AMD EPYC (avx512bf16), 2 threads`, `NVIDIA A100 (sm_80)`. */

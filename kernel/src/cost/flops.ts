@@ -18,7 +18,7 @@ export function modelFlops(model: ModelConfig, documents: readonly number[]): nu
 
 /** The formula of `mfu`, to be shown with the number. */
 export const MFU_FORMULA =
-  'MFU = (6·params·N + 6·L·N²·H·D) / time / peak; params without embedding and position tables, head once; causal; recomputation not counted'
+  'MFU = (6·params·N + 6·L·N²·H·D) / time / peak; peak of all GPUs that have a rank, or of the CPU that all share; params without embedding and position tables, head once; causal; recomputation not counted'
 
 /** Model FLOPs utilisation: a share of `peakFlopsPerSecond`. */
 export function mfu(flops: number, seconds: number, peakFlopsPerSecond: number): number {

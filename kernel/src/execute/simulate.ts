@@ -18,8 +18,8 @@ import { Heap } from './heap.js'
 export type Duration = (entry: number, rank: number) => number
 
 export interface SimulateOptions {
-  /** CPU ranks share one compute pool and take turns op by op, first come first served. Default false: a device each. */
-  readonly sharedCompute?: boolean
+  /** What computes: rank r on pool r modulo so many, and ranks of one pool take turns op by op, first come first served. 1 on a CPU. Default: a pool for each rank. */
+  readonly pools?: number
   /** Entries [from, to) run; earlier ones are taken as done. Default all. */
   readonly from?: number
   readonly to?: number
@@ -35,7 +35,7 @@ const COLLECTIVE = STREAMS.indexOf('collective')
 /** Spans of all ranks: rank by rank, entries in order. Throws FpdtError `deadlock` with what each stream waits for. */
 export function simulate(program: Program, duration: Duration, options: SimulateOptions = {}): Spans {
   const { ranks } = program
-  const { sharedCompute = false, from = 0, to = program.length, start_ns = 0, exit = true } = options
+  const { pools = ranks, from = 0, to = program.length, start_ns = 0, exit = true } = options
   const count = Math.max(0, to - from)
   const spans = emptySpans(ranks * count)
   for (let i = 0; i < ranks * count; i++) {
@@ -46,13 +46,16 @@ export function simulate(program: Program, duration: Duration, options: Simulate
   const row = (rank: number, entry: number): number => rank * count + entry - from
   const queues = Array.from({ length: ranks }, () => queuesOf(program, from, to))
   const running = new Heap<{ rank: number; entry: number; end_ns: number }>((a, b) => a.end_ns - b.end_ns || a.rank - b.rank || a.entry - b.entry)
-  const turns = new Heap<{ rank: number; entry: number; ready_ns: number }>((a, b) => a.ready_ns - b.ready_ns || a.rank - b.rank)
+  const turns = Array.from(
+    { length: pools },
+    () => new Heap<{ rank: number; entry: number; ready_ns: number }>((a, b) => a.ready_ns - b.ready_ns || a.rank - b.rank),
+  )
   const arrived = new Set<number>() // ranks that have reached the collective at the head of their queue
-  let poolBusy = false
+  const poolBusy = Array<boolean>(pools).fill(false)
   let left = ranks * count
 
   for (let rank = 0; rank < ranks; rank++) for (let stream = 0; stream < STREAMS.length; stream++) advance(rank, stream, start_ns)
-  takeTurn(start_ns)
+  for (let pool = 0; pool < pools; pool++) takeTurn(pool, start_ns)
   for (let ended = running.pop(); ended; ended = running.pop()) {
     const { rank, entry, end_ns } = ended
     spans.end_ns[row(rank, entry)] = end_ns
@@ -60,9 +63,9 @@ export function simulate(program: Program, duration: Duration, options: Simulate
     const stream = program.stream[entry]
     queues[rank][stream].next++
     queues[rank][stream].reached = false
-    if (stream === COMPUTE) poolBusy = false
+    if (stream === COMPUTE) poolBusy[rank % pools] = false
     for (let s = 0; s < STREAMS.length; s++) advance(rank, s, end_ns)
-    takeTurn(end_ns)
+    takeTurn(rank % pools, end_ns)
   }
   if (left > 0) throw new FpdtError('deadlock', `the program cannot go on: ${stuck()}`)
   return spans
@@ -75,7 +78,7 @@ export function simulate(program: Program, duration: Duration, options: Simulate
     if (waitsOf(entry).some((wait) => !hasEnded(rank, wait))) return
     queue.reached = true
     if (stream === COLLECTIVE) arrive(rank, entry, now_ns)
-    else if (stream === COMPUTE && sharedCompute) turns.push({ rank, entry, ready_ns: now_ns })
+    else if (stream === COMPUTE && pools < ranks) turns[rank % pools].push({ rank, entry, ready_ns: now_ns })
     else begin(rank, entry, now_ns, now_ns + duration(entry, rank))
   }
   function arrive(rank: number, entry: number, now_ns: number): void {
@@ -86,11 +89,11 @@ export function simulate(program: Program, duration: Duration, options: Simulate
     const last = Math.max(...ends)
     for (let r = 0; r < ranks; r++) begin(r, entry, now_ns, exit ? last : ends[r])
   }
-  function takeTurn(now_ns: number): void {
-    if (poolBusy) return
-    const turn = turns.pop()
+  function takeTurn(pool: number, now_ns: number): void {
+    if (poolBusy[pool]) return
+    const turn = turns[pool].pop()
     if (!turn) return
-    poolBusy = true
+    poolBusy[pool] = true
     begin(turn.rank, turn.entry, now_ns, now_ns + duration(turn.entry, turn.rank))
   }
   function begin(rank: number, entry: number, begin_ns: number, end_ns: number): void {

@@ -11,6 +11,7 @@ import { counted } from '../trace/words/format.js'
 import { OwnSchedule } from './own/own-schedule.js'
 import { type Primitives, primitives } from './own/primitives/index.js'
 import { type OpSource, planSchedule, type ScheduleOptions } from './own/schedule-plan.js'
+import { withRanks } from './plan/default-ranks.js'
 import { adamW, type Optimizer } from './plan/optimizer.js'
 import { PlannedRun } from './plan/planned-run.js'
 import { type Budgets, optionsUnder, type TrainingPlan, type TrainOptions } from './plan/training-plan.js'
@@ -36,7 +37,7 @@ export interface CpuOptions {
 }
 
 export interface CudaOptions {
-  /** GPUs by CUDA's numbers; rank r is on `devices[r % devices.length]`. Default: the first that can be used. */
+  /** GPUs by CUDA's numbers; rank r is on `devices[r % devices.length]`. `train` has a rank for each unless it is given `ranks`. Default: the first that can be used. */
   readonly devices?: number | readonly number[]
   /** Bytes of a GPU's memory a rank may take: `'60 GiB'`. Default: 80 % of what is free when the device is opened, on the GPU with least, which all ranks of a GPU must fit. */
   readonly memory?: string | number
@@ -51,6 +52,8 @@ export interface DeviceDescription {
   readonly backend: BackendName
   /** The processor, or the GPUs. */
   readonly name: string
+  /** GPUs by name, in the order in which ranks take them; none on the CPU. */
+  readonly gpus: readonly string[]
   /** Instructions in use; of GPUs their architecture, `sm_90`. */
   readonly path: string
   readonly threads: number
@@ -85,6 +88,11 @@ export interface TierBudgets {
 /** What may be another when a run goes on. */
 export type ResumeOptions = Partial<Omit<TrainOptions, 'weights' | 'seed' | 'optimizer'>> & { readonly optimizer?: Partial<Optimizer> }
 
+interface Gpu {
+  readonly index: number
+  readonly name: string
+}
+
 /** What is open in this process, the CPU or a GPU, by whom: opening it again closes the former, so that a cell that is run again does not hold memory twice. */
 const open = new Map<string, Device>()
 /** Of what is free on a GPU: contexts, cuBLASLt and other processes need some too. */
@@ -95,7 +103,7 @@ const MOST_THREADS = 1024
 
 export class Device {
   readonly #native: NativeDevice
-  readonly #gpus: readonly number[]
+  readonly #gpus: readonly Gpu[]
   /** Free on the GPU with least when it was opened: later its own runs hold some. */
   readonly #freeBytes: number
   readonly #runs = new Set<{ close(): Promise<void> }>()
@@ -107,7 +115,7 @@ export class Device {
   private constructor(
     native: NativeDevice,
     readonly budgets: TierBudgets,
-    gpus: readonly number[] = [],
+    gpus: readonly Gpu[] = [],
   ) {
     this.#native = native
     this.#gpus = gpus
@@ -142,12 +150,13 @@ export class Device {
       throw new FpdtError('config', `Device.cuda() takes a GPU's number, a list of them, or { devices: 0, memory: '60 GiB' }; got ${JSON.stringify(given)}.`)
     refuseUnknown('Device.cuda', options, ['devices', 'memory', 'host', 'disk', 'diskFolder'])
     const { device, host, disk, folder } = tiersOf(options)
-    const devices = gpusOf(options.devices)
+    const gpus = gpusOf(options.devices)
+    const devices = gpus.map(({ index }) => index)
     // Before the GPUs are opened, so that what the former held counts as free.
     await Promise.all(devices.map((index) => open.get(`cuda ${index}`)?.close()))
     const native = opened({ backend: 'cuda', devices, ...folder })
     const { freeBytes, hostBytes } = native.info()
-    const made = new Device(native, { device: device ?? Math.floor(FREE_PART * freeBytes), host: host ?? Math.floor(hostBytes / 2), disk }, devices)
+    const made = new Device(native, { device: device ?? Math.floor(FREE_PART * freeBytes), host: host ?? Math.floor(hostBytes / 2), disk }, gpus)
     for (const index of devices) open.set(`cuda ${index}`, made)
     return made
   }
@@ -175,10 +184,11 @@ export class Device {
 
   get description(): DeviceDescription {
     const { backend, name, path, threads, diskFolder } = this.#native.info()
-    return { backend: backend as BackendName, name, path, threads, diskFolder, budgets: this.budgets, shared: this.#shared() }
+    const gpus = this.#gpus.map((gpu) => gpu.name)
+    return { backend: backend as BackendName, name, gpus, path, threads, diskFolder, budgets: this.budgets, shared: this.#shared() }
   }
   #shared(): boolean {
-    return this.#gpus.length > 0 && cudaDevices().devices.some(({ index, processes }) => this.#gpus.includes(index) && (processes ?? 0) > 1)
+    return this.#gpus.length > 0 && cudaDevices().devices.some(({ index, processes }) => this.#gpus.some((gpu) => gpu.index === index) && (processes ?? 0) > 1)
   }
   /** @internal */
   get native(): NativeDevice {
@@ -189,7 +199,8 @@ export class Device {
   /** What training would take and how it would run, before anything does. Throws as `train`. */
   plan(model: ModelConfig, options: TrainOptions): PlannedRun {
     this.#refuseClosed()
-    const training = planThatFits(model, options, this.#machine())
+    const machine = this.#machine()
+    const training = planThatFits(model, withRanks(model, options, machine), machine)
     return new PlannedRun(training, this)
   }
 
@@ -199,7 +210,8 @@ export class Device {
    */
   async train(model: ModelConfig, options: TrainOptions): Promise<TrainingRun> {
     this.#refuseClosed()
-    const training = planThatFits(model, options, this.#machine())
+    const machine = this.#machine()
+    const training = planThatFits(model, withRanks(model, options, machine), machine)
     return this.#begin(training, newStart(training))
   }
 
@@ -253,10 +265,11 @@ export class Device {
   /** The longest sequence, in tokens, that `train` takes with these options: it fits the budgets, all ranks fit the machine, and a plan holds its ops (a larger chunk makes fewer). Allocates nothing. */
   longestSequence(model: ModelConfig, options: Omit<TrainOptions, 'sequence'>): number {
     this.#refuseClosed()
-    return longestSequence(model, options, this.#machine())
+    const machine = this.#machine()
+    return longestSequence(model, withRanks(model, options, machine), machine)
   }
 
-  /** Measured rates of this machine for a dtype; the first call takes about a second. */
+  /** Measured rates of this machine for a dtype, of GPUs those of the first; the first call takes about a second. */
   rates(dtype: 'bf16' | 'f32' = 'bf16'): MeasuredRates {
     const known = this.#rates.get(dtype)
     if (known) return known
@@ -270,7 +283,17 @@ export class Device {
     return this.#rates.has(dtype)
   }
 
-  /** Measures the best GEMM rate again and keeps the better one: other work on the machine only ever lowers it. FLOP/s. */
+  /** @internal On how many processors so many ranks compute: rank r is on GPU r modulo their number, and on the CPU all share the cores. */
+  processors(ranks: number): number {
+    return Math.max(1, Math.min(ranks, this.#gpus.length))
+  }
+
+  /** @internal The peak in the MFU of so many ranks, FLOP/s: of all that they compute on. GPUs are taken to be alike. */
+  peakOf(ranks: number, dtype: 'bf16' | 'f32'): number {
+    return this.processors(ranks) * this.rates(dtype).peakFlopsPerSecond
+  }
+
+  /** Measures the best GEMM rate again, of GPUs that of the first, and keeps the better one: other work on the machine only ever lowers it. FLOP/s. */
   measurePeak(dtype: 'bf16' | 'f32' = 'bf16'): number {
     const known = this.rates(dtype)
     const peakFlopsPerSecond = Math.max(known.peakFlopsPerSecond, measureGemm(this.native, dtype))
@@ -337,8 +360,8 @@ function tiersOf({ memory, host, disk, diskFolder }: Pick<CudaOptions, 'memory' 
   return { ...sizes, folder: diskFolder ? { diskFolder } : {} }
 }
 
-/** Indices of GPUs, each that can be used. Throws FpdtError `config`, or `native` with what `Device.list()` says. */
-function gpusOf(given: CudaOptions['devices']): readonly number[] {
+/** GPUs that can be used, as they are asked for. Throws FpdtError `config`, or `native` with what `Device.list()` says. */
+function gpusOf(given: CudaOptions['devices']): readonly Gpu[] {
   const named: readonly unknown[] | undefined = given === undefined ? undefined : Array.isArray(given) ? given : [given]
   // What is no GPU's number anywhere is said on a machine without one too.
   for (const index of named ?? [])
@@ -352,7 +375,7 @@ function gpusOf(given: CudaOptions['devices']): readonly number[] {
   if (!available) throw new FpdtError('native', `no GPU can be used: ${reason}`)
   const usable = devices.filter((device) => device.usable)
   const asked = (named as readonly number[] | undefined) ?? usable.slice(0, 1).map(({ index }) => index)
-  for (const [i, index] of asked.entries()) {
+  return asked.map((index, i) => {
     const gpu = devices.find((device) => device.index === index)
     if (!gpu)
       throw new FpdtError(
@@ -361,8 +384,8 @@ function gpusOf(given: CudaOptions['devices']): readonly number[] {
       )
     if (!gpu.usable) throw new FpdtError('native', `GPU ${index} (${gpu.name}) cannot be used: ${gpu.reason}`)
     if (asked.indexOf(index) !== i) throw new FpdtError('config', `GPU ${index} is named twice; ranks share a GPU where there are more ranks than GPUs.`)
-  }
-  return asked
+    return gpu
+  })
 }
 
 function opened(options: DeviceOptions): NativeDevice {

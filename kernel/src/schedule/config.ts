@@ -218,7 +218,8 @@ function checkAdamW({ beta1, beta2, eps, decay, decayEmbeddings, maxNorm }: Adam
 }
 
 /** Numbers of ranks that a model's heads can be shared by. */
-function sharings({ heads, kvHeads }: ModelConfig): number[] {
+/** Numbers of ranks that can share a model's heads. */
+export function sharings({ heads, kvHeads }: ModelConfig): number[] {
   return divisorsOf(heads).filter((ranks) => ranks <= MAX_RANKS && (kvHeads % ranks === 0 || ranks % kvHeads === 0))
 }
 function wholeNumber(name: string, value: number, low: number, high: number, why = ''): void {

@@ -1,8 +1,10 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
 import { main } from '../../../kernel/src/cli/main.js'
+import { FpdtError } from '../../../kernel/src/errors.js'
+import { Device } from '../../../kernel/src/fpdt/device.js'
 import { bytesOfStep } from '../../../kernel/src/fpdt/plan/step-bytes.js'
 import { longestInMemory, longestPlanned } from '../../../kernel/src/fpdt/plan/what-fits.js'
 import { gpt } from '../../../kernel/src/model/gpt.js'
@@ -65,6 +67,20 @@ describe('fpdt train', () => {
   })
 })
 
+describe('fpdt train, where the device does not open', () => {
+  const device = { threads: 2, path: 'avx2' }
+  it.each([
+    ['device', 'the addon cannot be loaded: build it'],
+    ['path', 'instruction path "avx2" is not one that this processor has'],
+  ])('names the place of %s: %s', async (key, message) => {
+    vi.spyOn(Device, 'cpu').mockRejectedValue(new FpdtError('native', message))
+    const json = JSON.stringify({ model: 'gpt2', text: 'lib.dom.d.ts', sequence: 512, device })
+    writeFileSync(join(folder, 'run.json'), json)
+    const column = json.indexOf(`"${key}"`) + 1
+    expect(await said('train', join(folder, 'run.json'))).toEqual({ code: 1, out: '', err: `fpdt train: run.json:1:${column}: ${message}` })
+  })
+})
+
 describe('fpdt convert', () => {
   it.each([
     ['nix', /^fpdt convert: there is no folder nix; /],
@@ -76,13 +92,16 @@ describe('fpdt convert', () => {
 
 describe('fpdt plan', () => {
   const model = gpt('2')
+  const broken = join(folder, 'broken')
+  mkdirSync(broken)
+  writeFileSync(join(broken, 'config.json'), '{')
 
   it('says what the library plans and foretells', async () => {
     const options = { sequence: 512, chunk: 128, ranks: 2 }
     const budgets = { device: 2 ** 30, host: 3e8 }
     const asked = ['--model', 'gpt-2', '--sequence', '512', '--chunk', '128', '--ranks', '2', '--threads', '2', '--memory', '1 GiB', '--host', '300 MB']
     const { code, out, err } = await said('plan', ...asked, '--json')
-    expect([code, err]).toEqual([1, expect.stringMatching(/^fpdt plan: the device tier needs 1\.\d+\sGiB a rank and is given 1\.00\sGiB$/)])
+    expect([code, err]).toEqual([3, expect.stringMatching(/^fpdt plan: the device tier needs 1\.\d+\sGiB a rank and is given 1\.00\sGiB$/)])
     const { walked: _, ...bytes } = bytesOfStep(model, options, { threads: 2 })
     const { sequence: __, ...sizes } = options
     const longest_sequence = longestInMemory(model, sizes, { budgets, threads: 2 })
@@ -106,20 +125,21 @@ describe('fpdt plan', () => {
     )
     expect(out).not.toContain('refused')
     const long = await said('plan', '--model', 'gpt-2.7b', '--sequence', '1M', '--chunk', '8K', '--memory', '1 TB')
-    expect(long).toMatchObject({ code: 1, err: expect.stringMatching(/^fpdt plan: so many chunks make more ops than training plans/) })
+    expect(long).toMatchObject({ code: 3, err: expect.stringMatching(/^fpdt plan: so many chunks make more ops than training plans/) })
+    expect(long.out).toMatch(/, 128 chunks of 8,192 tokens; too many ops\n/)
     expect(long.out.replaceAll(/\s+/g, ' ')).toContain(
       'refused so many chunks make more ops than training plans (2 million): with chunk 8,192 it takes 557,056 tokens at most',
     )
   })
 
-  it('ends with 1 where the budgets do not hold it, after all that was asked for', async () => {
+  it('ends with 3 where the budgets do not hold it, after all that was asked for', async () => {
     const asked = ['--model', 'gpt-2', '--sequence', '512', '--chunk', '128', '--ranks', '2']
     const tight = await said('plan', ...asked, '--memory', '80GB', '--host', '1MB')
-    expect(tight).toMatchObject({ code: 1, err: expect.stringMatching(/^fpdt plan: the host tier needs .*\sMiB a rank and is given 977\sKiB$/) })
+    expect(tight).toMatchObject({ code: 3, err: expect.stringMatching(/^fpdt plan: the host tier needs .*\sMiB a rank and is given 977\sKiB$/) })
     expect(tight.out).toMatch(/ host +[\d.]+\sMiB of 977\sKiB: [\d.]+\sMiB too much; all 2 ranks [\d.]+\sMiB\n/)
     expect(await said('plan', ...asked, '--memory', '80GB', '--host', '1GB')).toMatchObject({ code: 0, err: '', out: expect.stringMatching(/; fits\n/) })
     const none = await said('plan', ...asked.slice(0, 4), '--memory', '1MB', '--system', 'all')
-    expect(none).toMatchObject({ code: 1, err: expect.stringMatching(/^fpdt plan: no system fits; ulysses: the device tier .*; fpdt: the device tier /) })
+    expect(none).toMatchObject({ code: 3, err: expect.stringMatching(/^fpdt plan: no system fits; ulysses: the device tier .*; fpdt: the device tier /) })
   })
 
   it('says what it did not check, and counts the host of all ranks', async () => {
@@ -158,6 +178,17 @@ describe('fpdt plan', () => {
     expect(Object.keys(JSON.parse(out).systems[0])).toEqual(['system', 'chunk', 'chunks', 'bytes', 'peak', 'link_bytes'])
   })
 
+  it('says of systems whose ops a plan does not hold that they are too many, also where memory is enough', async () => {
+    // 500 chunks: 36 million ops.
+    const asked = ['--model', 'gpt-2', '--sequence', '1000', '--chunk', '2', '--memory', '80GB']
+    const { code, out } = await said('plan', ...asked, '--system', 'all')
+    expect(code).toBe(0) // those without chunks fit
+    const rows = out.split('\n').slice(2, 7)
+    for (const row of rows) expect(row).toMatch(/^ulysses/.test(row) ? / yes / : / too many ops /)
+    const alone = await said('plan', ...asked, '--json')
+    expect([alone.code, JSON.parse(alone.out).systems]).toMatchObject([3, [{ system: 'fpdt', fits: false, refused: true }]])
+  })
+
   it('compares the five systems', async () => {
     const { code, out } = await said('plan', '--model', 'gpt-2', '--sequence', '1K', '--chunk', '256', '--system', 'all', '--gpus', '2', '--memory', '80GB')
     expect(code).toBe(0)
@@ -169,18 +200,23 @@ describe('fpdt plan', () => {
 
   it.each([
     [['--model', 'gpt-2'], 2, /needs --model and --sequence/],
-    [['--model', 'gpt-3', '--sequence', '1K'], 1, /no preset gpt-3; the nearest is gpt-2/],
-    [['--model', 'gpt-2', '--sequence', '1Q'], 1, /sequence "1Q" is not a size/],
-    [['--model', 'gpt-2', '--sequence', '4K'], 1, /4096.*1024/],
+    [['--model', 'gpt-3', '--sequence', '1K'], 2, /no preset gpt-3; the nearest is gpt-2/],
+    [['--model', 'gpt-2', '--sequence', '1Q'], 2, /sequence "1Q" is not a size/],
+    [['--model', 'gpt-2', '--sequence', '4K'], 3, /4096.*1024/],
     [['--model', 'gpt-2', '--sequence', '1K', '--ranks', '2', '--gpus', '2'], 2, /are the same; give one/],
     [['--model', 'gpt-2', '--sequence', '1K', '--ranks', 'two'], 2, /--ranks two is not a whole number/],
-    [['--model', 'gpt-2', '--sequence', '1K', '--system', 'deepspeed'], 1, /system "deepspeed" is not one of/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--system', 'deepspeed'], 2, /--system deepspeed is not "ulysses", .*, nor "all"/],
     [['--model', 'gpt-2', '--sequence', '1K', '--system', 'all', '--keep', 'host'], 2, /leave it out with --system all/],
-    [['--model', 'gpt-2', '--sequence', '1K', '--states', 'moon'], 1, /tier "moon" is not one of/],
-    [['--model', 'gpt-2', '--sequence', '1K', '--memory', 'much'], 1, /memory "much" is not a size/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--states', 'moon'], 2, /--states moon is not "device", "host" or "disk"/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--memory', 'much'], 2, /memory "much" is not a size/],
     [['--model', 'gpt-2', '--sequence', '1K', '--gpus', '2', '--backend', 'cpu'], 2, /--gpus means --backend cuda; for --backend cpu write --ranks 2/],
     [['--model', 'gpt-2', '--sequence', '1K', '--gpus', '2', '--threads', '2'], 2, /--threads is of the CPU; leave it out/],
-    [['--model', 'gpt-2', '--sequence', '1K', '--system', 'ulysses', '--chunk', '256'], 1, /chunk cannot be given with system 'ulysses'/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--keep', 'zz'], 2, /--keep zz is not "recompute", /],
+    [['--model', 'gpt-2', '--sequence', '1K', '--backward-order', 'qk'], 2, /--backward-order qk is not "auto", /],
+    [['--model', 'gpt-2', '--sequence', '1K', '--chunk', '-1'], 2, /chunk "-1" is not a size/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--ranks', '5'], 3, /^fpdt plan: ranks 5 does not divide the 12 query heads/],
+    [['--model', broken, '--sequence', '1K'], 1, /^fpdt plan: .*config\.json/],
+    [['--model', 'gpt-2', '--sequence', '1K', '--system', 'ulysses', '--chunk', '256'], 3, /chunk cannot be given with system 'ulysses'/],
     [['--model', 'gpt-2', '--sequence', '1K', '--backend', 'metal'], 2, /--backend metal is not one of cpu and cuda/],
     [['--modle', 'gpt-2'], 2, /no option --modle; the nearest is --model/],
   ])('%j: exit code %i', async (args, code, message) => {

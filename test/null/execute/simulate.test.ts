@@ -61,7 +61,7 @@ describe('simulate', () => {
   })
 
   it('lets ranks that share a compute pool take turns, first come first served', () => {
-    expect(times(simulate(exchange(), () => 10, { sharedCompute: true }))).toEqual([
+    expect(times(simulate(exchange(), () => 10, { pools: 1 }))).toEqual([
       [0, 10],
       [20, 30],
       [30, 40],
@@ -73,20 +73,22 @@ describe('simulate', () => {
 
   it('runs every entry once on every rank, streams in order and never two at once', () => {
     fc.assert(
-      fc.property(random, fc.nat(), fc.boolean(), (program, seed, sharedCompute) => {
-        const spans = simulate(program, randomDurations(seed), { sharedCompute })
+      fc.property(random, fc.nat(), fc.integer({ min: 1, max: 4 }), (program, seed, pools) => {
+        const spans = simulate(program, randomDurations(seed), { pools })
         expect(spans.entry.length).toBe(program.length * program.ranks)
         const free_ns = Array.from({ length: program.ranks }, () => STREAMS.map(() => 0))
-        const pool: [number, number][] = []
+        const busy = Array.from({ length: pools }, (): [number, number][] => [])
         for (let i = 0; i < spans.entry.length; i++) {
           const [rank, entry] = [spans.rank[i], spans.entry[i]]
           expect([rank, entry]).toEqual([Math.floor(i / program.length), i % program.length])
           expect(spans.start_ns[i]).toBeGreaterThanOrEqual(free_ns[rank][program.stream[entry]])
           free_ns[rank][program.stream[entry]] = spans.end_ns[i]
-          if (STREAMS[program.stream[entry]] === 'compute') pool.push([spans.start_ns[i], spans.end_ns[i]])
+          if (STREAMS[program.stream[entry]] === 'compute') busy[rank % pools].push([spans.start_ns[i], spans.end_ns[i]])
         }
-        pool.sort(([a], [b]) => a - b)
-        if (sharedCompute) for (let i = 1; i < pool.length; i++) expect(pool[i][0]).toBeGreaterThanOrEqual(pool[i - 1][1])
+        for (const pool of busy) {
+          pool.sort(([a], [b]) => a - b)
+          for (let i = 1; i < pool.length; i++) expect(pool[i][0]).toBeGreaterThanOrEqual(pool[i - 1][1])
+        }
       }),
     )
   })

@@ -21,7 +21,7 @@ describe('waits', () => {
         const made = planOf(schedule)
         const program = lower(made)
         const pairs = conflicts(made)
-        for (const seed of SEEDS) expect(hazard(made, pairs, simulate(program, randomDurations(seed), { sharedCompute }))).toBeNull()
+        for (const seed of SEEDS) expect(hazard(made, pairs, simulate(program, randomDurations(seed), { pools: sharedCompute ? 1 : program.ranks }))).toBeNull()
       }),
       { numRuns: 300 },
     )
@@ -38,7 +38,8 @@ describe('waits', () => {
           const b = stepValues(config)
           const made = plan(trainingStep(config, b), { ranks: config.ranks, initial: standing(config, b), workspace: () => 300 })
           const pairs = conflicts(made)
-          for (const seed of SEEDS) expect(hazard(made, pairs, simulate(lower(made), randomDurations(seed), { sharedCompute }))).toBeNull()
+          for (const seed of SEEDS)
+            expect(hazard(made, pairs, simulate(lower(made), randomDurations(seed), { pools: sharedCompute ? 1 : made.ranks }))).toBeNull()
         },
       ),
       { numRuns: 40 },

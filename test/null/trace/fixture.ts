@@ -49,6 +49,7 @@ const DEVICE = {
   threads: 2,
   diskFolder: '/tmp',
   budgets: { device: 32 * 2 ** 20, host: 2 ** 30, disk: null },
+  gpus: [],
   shared: false,
 }
 const PEAK_FLOPS = 400e9
@@ -95,7 +96,7 @@ export function fixture({
   const records: StepSpans[] = []
   for (let step = 1, start_ns = 0; step <= steps; step++) {
     const duration = durations(program, RATES)
-    const spans = simulate(program, (entry, rank) => slower * duration(entry, rank), { sharedCompute: true, start_ns })
+    const spans = simulate(program, (entry, rank) => slower * duration(entry, rank), { pools: 1, start_ns })
     const end_ns = Math.round(spans.end_ns.reduce((last, time) => Math.max(last, time), start_ns))
     const duration_ns = end_ns - start_ns
     head.steps.push({
@@ -125,6 +126,6 @@ export function fixture({
     program,
     head,
     records,
-    predicted === undefined ? null : simulate(program, (entry, rank) => predicted * foretold(entry, rank), { sharedCompute: true }),
+    predicted === undefined ? null : simulate(program, (entry, rank) => predicted * foretold(entry, rank), { pools: 1 }),
   )
 }

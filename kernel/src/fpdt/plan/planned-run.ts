@@ -131,7 +131,7 @@ export class PlannedRun {
     const times = this.#times()
     const { duration_ns } = times
     const flops = this.#flops
-    const predictedMfu = mfu(flops, duration_ns / 1e9, this.#device.rates(config.dtype).peakFlopsPerSecond)
+    const predictedMfu = mfu(flops, duration_ns / 1e9, this.#device.peakOf(config.ranks, config.dtype))
     const tokens = stepTokenCount(config)
     const tokens_per_second = tokens / (duration_ns / 1e9)
     const step = {

@@ -26,8 +26,7 @@ export function isCheap({ entries, ranks }: Plan): boolean {
 export function predict(plan: Plan, device: Device, dtype: 'bf16' | 'f32'): Prediction {
   const program = lower(plan)
   const { rates: measured } = device.rates(dtype)
-  // Ranks on the CPU take turns on one compute pool.
-  return { program, spans: simulate(program, durations(program, measured), { sharedCompute: device.description.backend === 'cpu' }) }
+  return { program, spans: simulate(program, durations(program, measured), { pools: device.processors(plan.ranks) }) }
 }
 
 /** How long the predicted step takes, and where its time goes. */

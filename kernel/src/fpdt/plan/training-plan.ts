@@ -21,6 +21,7 @@ export interface TrainOptions {
   readonly sequence: number | string
   /** Tokens of a chunk over all ranks, C. Not for the un-chunked systems, whose only chunk is the sequence. */
   readonly chunk?: number | string
+  /** Ranks that share the sequence. Default: one for each GPU of the device, 1 on the CPU. */
   readonly ranks?: number
   /** Sequences that go through a layer together. Default 1. */
   readonly batch?: number

@@ -100,15 +100,22 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
 /** JSON has no infinity: `maxNorm: Infinity` (no clipping) is left as this word. */
 const INFINITE = 'Infinity'
 
-/** Options as given, and what was chosen for them: the order of the backward, so that sums are the same also where other tiers would have chosen another. */
+/** Options as given, and what was chosen for them: the order of the backward and the ranks, so that sums are the same also where other tiers or another device would have chosen others. */
 function optionsOf({ options, system, config, optimizer, seed }: TrainingPlan): object {
   const { weights: _, ...given } = options
   const order = SYSTEMS[system].chunked ? { backwardOrder: config.backwardOrder } : {}
   const { maxNorm } = optimizer
-  return { ...given, ...order, system, seed, optimizer: { ...optimizer, maxNorm: maxNorm === Number.POSITIVE_INFINITY ? INFINITE : maxNorm } }
+  return {
+    ...given,
+    ...order,
+    ranks: config.ranks,
+    system,
+    seed,
+    optimizer: { ...optimizer, maxNorm: maxNorm === Number.POSITIVE_INFINITY ? INFINITE : maxNorm },
+  }
 }
 function readOptions(options: object): TrainOptions {
   const read = options as Omit<TrainOptions, 'optimizer'> & { readonly optimizer: Omit<Optimizer, 'maxNorm'> & { readonly maxNorm: number | string } }
   const { maxNorm } = Object(read.optimizer)
-  return { ...read, optimizer: { ...read.optimizer, maxNorm: maxNorm === INFINITE ? Number.POSITIVE_INFINITY : (maxNorm as number) } }
+  return { ranks: 1, ...read, optimizer: { ...read.optimizer, maxNorm: maxNorm === INFINITE ? Number.POSITIVE_INFINITY : (maxNorm as number) } }
 }

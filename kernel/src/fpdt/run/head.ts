@@ -17,8 +17,21 @@ const CPU_NOTE = 'CPU backend: ranks take turns on one compute pool, and copies 
 
 /** Times on a GPU that others compute on say little of the program. */
 const SHARED_NOTE = 'shared: another process has work on this GPU too, so times may be longer than they need be'
-function noteOn({ backend, shared }: DeviceDescription, slow: string | undefined): string {
-  return [backend === 'cpu' ? CPU_NOTE : shared ? SHARED_NOTE : '', slow ?? ''].filter((note) => note !== '').join('; ')
+function noteOn({ backend, shared, gpus }: DeviceDescription, ranks: number, slow: string | undefined): string {
+  return [backend === 'cpu' ? CPU_NOTE : shared ? SHARED_NOTE : '', ranks < gpus.length ? idleInWords(ranks, gpus.length) : '', slow ?? '']
+    .filter((note) => note !== '')
+    .join('; ')
+}
+
+function idleInWords(ranks: number, gpus: number): string {
+  return `${ranks} of ${gpus} GPUs ${ranks === 1 ? 'has' : 'have'} a rank and the others run nothing: name fewer GPUs, or give more ranks`
+}
+
+/** The processor, or the GPUs that have a rank, in the words of the addon. */
+function nameOf({ name, gpus }: DeviceDescription, ranks: number): string {
+  if (ranks >= gpus.length) return name
+  const used = gpus.slice(0, ranks)
+  return used.length > 1 && used.every((gpu) => gpu === used[0]) ? `${used.length} x ${used[0]}` : used.join(', ')
 }
 
 /** Of a training step. */
@@ -61,7 +74,12 @@ function headOf(
     state: 'planned',
     created: new Date().toISOString(),
     ...what,
-    device: { backend: device.backend, name: `${device.name} (${device.path})`, threads: device.threads, note: noteOn(device, slow) },
+    device: {
+      backend: device.backend,
+      name: `${nameOf(device, plan.ranks)} (${device.path})`,
+      threads: device.threads,
+      note: noteOn(device, plan.ranks, slow),
+    },
     codes: { kernels: KERNEL_NAMES.map((name) => ({ name, family: kernelSpec(name).family })) },
     tiers: TIERS.filter((tier) => plan.arenaBytes[tier] > 0).map((tier) => ({
       tier,

@@ -72,6 +72,7 @@ export class TrainingRun {
   #stepper: Stepper | undefined
   #settled: Promise<unknown> = Promise.resolve() // until nothing of an interrupted call runs any more
   #arenaAllocations = 0
+  #fastest = 0 // model FLOP/s of the fastest step that the peak was measured again for
   readonly #progress: StepProgress
   readonly #picture: NotebookPicture
   #closed = false
@@ -325,7 +326,7 @@ export class TrainingRun {
   async measurePeak(): Promise<void> {
     await this.#settled
     this.#refuse('measuring the peak')
-    this.#restateMfu(this.#device.measurePeak(this.training.config.dtype))
+    this.#measurePeak()
     await this.#picture.redraw()
   }
 
@@ -497,7 +498,7 @@ export class TrainingRun {
     const seconds = duration_ns / 1e9
     const tokens = stepTokenCount(config)
     const model_flops = modelFlops(config.model, step.inputs.stretches)
-    const peak = this.#device.rates(config.dtype).peakFlopsPerSecond
+    const peak = this.#device.peakOf(config.ranks, config.dtype)
     const rates = { tokens_per_second: tokens / seconds, model_flops, mfu: mfu(model_flops, seconds, peak), mfu_formula: MFU_FORMULA }
     const record = { step: step.number, spans }
     const accounts = stepAccounts(this.training.plan, this.#native.program, record, { start_ns, duration_ns }, this.head.device.backend)
@@ -505,8 +506,11 @@ export class TrainingRun {
       brief: stepInWords,
     })
     this.head.steps.push(summary)
-    // Faster than the peak: that was measured while the machine was busy.
-    if ((summary.mfu ?? 0) > 1) this.#restateMfu(this.#device.measurePeak(config.dtype))
+    // Faster than the peak: that was measured while the machine was busy. Not again for steps that are no faster, should it still be so.
+    if ((summary.mfu ?? 0) > 1 && model_flops / seconds > this.#fastest) {
+      this.#fastest = model_flops / seconds
+      this.#measurePeak()
+    }
     keep()
     setState(this.head, this.control, 'done')
     return summary
@@ -529,8 +533,11 @@ export class TrainingRun {
     }
   }
 
-  /** States the MFU of all steps so far against this peak, FLOP/s. */
-  #restateMfu(peak: number): void {
+  /** Measures the peak again, and states the MFU of all steps so far against it. */
+  #measurePeak(): void {
+    const { dtype, ranks } = this.training.config
+    this.#device.measurePeak(dtype)
+    const peak = this.#device.peakOf(ranks, dtype)
     for (const step of this.head.steps) step.mfu = mfu(step.model_flops, step.duration_ns / 1e9, peak)
   }
 

@@ -151,7 +151,7 @@ describe('accountsOf', () => {
     const made = plan(ops, { ranks: 2, initial: [], workspace: () => 0 })
     const program = lower(made)
     const idle = (sharedCompute: boolean, backend: string): RankAccount['idle_ns'][] => {
-      const spans = simulate(program, () => 10, { sharedCompute })
+      const spans = simulate(program, () => 10, { pools: sharedCompute ? 1 : program.ranks })
       return stepAccounts(made, program, { step: 1, spans }, { start_ns: 0, duration_ns: sharedCompute ? 20 : 10 }, backend).map(({ idle_ns }) => idle_ns)
     }
     expect(idle(true, 'cpu').map(({ turn, nothing }) => [turn, nothing])).toEqual([

@@ -31,7 +31,7 @@ export function randomRun(most = 200): fc.Arbitrary<RandomRun> {
       [2, -1],
     ]) {
       const from = start_ns < 0 ? steps[0].start_ns + steps[0].duration_ns + BETWEEN_NS : start_ns
-      const spans = simulate(program, randomDurations(seed + step), { start_ns: from, sharedCompute: shared })
+      const spans = simulate(program, randomDurations(seed + step), { start_ns: from, pools: shared ? 1 : program.ranks })
       const duration_ns = spans.end_ns.reduce((last, time) => Math.max(last, time), from) - from
       steps.push({
         step,
