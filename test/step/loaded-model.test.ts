@@ -2,6 +2,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import { afterAll, beforeEach, expect, it } from 'vitest'
 import { loadHuggingFace, saveHuggingFace } from '../../kernel/src/files/huggingface.js'
 import { convert } from '../../kernel/src/fpdt/convert.js'
@@ -67,6 +68,13 @@ it('keeps a length that is longer than what was trained, and one of our own has 
     await run.close()
     expect(configIn(`${dir}.${length}`)).toMatchObject({ max_position_embeddings: length, torch_dtype: length === 48 ? 'bfloat16' : 'float32' })
   }
+})
+
+it('says what it is where it is looked at', async () => {
+  const loaded = await load(await theirs(small))
+  const words = inspect(loaded)
+  expect(words).toMatch(/^Loaded model, llama: 1 layer of 16, 2 heads, [\d,]+ parameters in bf16\n/)
+  expect(words.split('\n').at(-1)).toBe(`{ ${Object.keys(loaded).join(', ')} }`)
 })
 
 it('can be saved where it was loaded from', async () => {

@@ -2,7 +2,7 @@
 import { inspect } from 'node:util'
 import { afterAll, describe, expect, it } from 'vitest'
 import { present } from '../../kernel/src/cells/present/index.js'
-import { Device, llama, longText, PRESETS } from '../../kernel/src/fpdt/index.js'
+import { byteText, Device, KERNELS, llama, longText, PRESETS } from '../../kernel/src/fpdt/index.js'
 import { randomTokens } from './harness.js'
 
 const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', threads: 2 })
@@ -70,6 +70,24 @@ describe('control of a run', () => {
   })
 })
 
+describe('texts, and the head of a run', () => {
+  it('a text says how long it is and where it is from', async () => {
+    expect(await shown(text)).toMatch(/^Long text of 1,000 tokens\n/)
+    expect(namesIn(await shown(text))).toEqual(Object.keys(text).sort())
+    const two = longText([randomTokens(10, 97, 2), randomTokens(20, 97, 3)], { labels: Array(30).fill(1) })
+    expect(await shown(two)).toMatch(/^Long text of 30 tokens with 2 documents and labels of its own/)
+    expect(await shown(byteText('some words\nof two lines'))).toMatch(/^Long text of 23 tokens: bytes of 23 characters\n/)
+    const own = Object.freeze({ source: 'mine', length: 9, read: () => Uint32Array.of(1) })
+    expect(longText(own)).toBe(own)
+  })
+  it('the head of a run is told as the run, with its names', async () => {
+    const words = await shown(run.head)
+    expect(words).not.toMatch(/\[Object\]|\[Array\]/)
+    expect(words.split('\n')[0]).toBe(`${run.head.title} · ${run.head.state}`)
+    expect(namesIn(words)).toEqual(Object.keys(run.head).sort())
+  })
+})
+
 describe('devices and presets', () => {
   it('a device says what it is and what a rank may take of it', async () => {
     expect(await shown(device)).toMatch(
@@ -84,6 +102,19 @@ describe('devices and presets', () => {
     for (const [i, { backend, reason }] of list.entries())
       expect(lines[i]?.startsWith(backend) && lines[i].includes(reason === '' ? 'usable' : reason)).toBe(true)
     expect(String(bundle['text/html']).match(/<tr>/g)).toHaveLength(list.length + 1)
+  })
+  it('what was measured of a device has units, and the names of its values', async () => {
+    const words = await shown(device.rates())
+    expect(words).toMatch(/^bf16: [\d.]+\s[kMGT]FLOP\/s in the best matrix product/)
+    expect(words).toMatch(/ between device and host [\d.]+\s[KMGT]iB\/s, /)
+    expect(namesIn(words)).toEqual(Object.keys(device.rates()).sort())
+    device.measurePeak()
+    expect(await shown(device.rates())).toMatch(/^bf16: /)
+  })
+  it('kernels take a line each', async () => {
+    const lines = (await shown(KERNELS)).split('\n')
+    expect(lines.slice(0, -1).map((line) => line.split(' ')[0])).toEqual(Object.keys(KERNELS))
+    expect(lines.join('\n')).not.toMatch(/\[Object\]|\[Function/)
   })
   it('presets take a line each', () => {
     expect(

@@ -8,6 +8,7 @@
 import type { Device as NativeDevice } from '@fpdt/native'
 import { type BackendName, workspacesOf } from '../plan/workspace.js'
 import { KERNELS, type Kernel } from '../schedule/kernels.js'
+import { bytes, flops } from '../trace/words/format.js'
 import type { MachineRates } from './durations.js'
 
 export interface MeasuredRates {
@@ -16,6 +17,23 @@ export interface MeasuredRates {
   readonly peakFlopsPerSecond: number
   /** For `simulate`. */
   readonly rates: MachineRates
+}
+
+export function ratesInWords(measured: MeasuredRates): string {
+  const { dtype, peakFlopsPerSecond, rates } = measured
+  const perSecond = (work: string): string => `${work}/s`
+  const { flopsPerSecond, memoryBytesPerSecond = Number.POSITIVE_INFINITY, copyBytesPerSecond, linkBytesPerSecond } = rates
+  const computed = Object.entries(flopsPerSecond).filter(([, rate]) => Number.isFinite(rate))
+  return [
+    `${dtype}: ${perSecond(flops(peakFlopsPerSecond))} in the best matrix product, the peak in MFU`,
+    `  ${computed.map(([family, rate]) => `${family} ${perSecond(flops(rate))}`).join(', ')}`,
+    `  ${[
+      ...(Number.isFinite(memoryBytesPerSecond) ? [`memory ${perSecond(bytes(memoryBytesPerSecond))}`] : []),
+      `between device and host ${perSecond(bytes(copyBytesPerSecond))}`,
+      `between ranks ${perSecond(bytes(linkBytesPerSecond))}`,
+    ].join(', ')}`,
+    `{ ${Object.keys(measured).join(', ')} }`,
+  ].join('\n')
 }
 
 /** What a kind of machine is measured with; of each probe the sizes it is tried in, ascending. */

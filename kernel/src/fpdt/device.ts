@@ -1,7 +1,7 @@
 /** The device of a notebook: memory budgets, measured rates, and the runs that live on it. */
 import { cudaDevices, type DeviceOptions, type Device as NativeDevice, openDevice } from '@fpdt/native'
 import { aligned } from '../aligned.js'
-import { type MeasuredRates, measureGemm, measureMachine } from '../cost/machine.js'
+import { type MeasuredRates, measureGemm, measureMachine, ratesInWords } from '../cost/machine.js'
 import { INSPECT, inWords } from '../display.js'
 import { FpdtError } from '../errors.js'
 import { escapeHtml } from '../escape-html.js'
@@ -273,7 +273,7 @@ export class Device {
   rates(dtype: 'bf16' | 'f32' = 'bf16'): MeasuredRates {
     const known = this.#rates.get(dtype)
     if (known) return known
-    const measured = measureMachine(this.native, dtype)
+    const measured = inWords(measureMachine(this.native, dtype), ratesInWords)
     this.#rates.set(dtype, measured)
     return measured
   }
@@ -297,7 +297,7 @@ export class Device {
   measurePeak(dtype: 'bf16' | 'f32' = 'bf16'): number {
     const known = this.rates(dtype)
     const peakFlopsPerSecond = Math.max(known.peakFlopsPerSecond, measureGemm(this.native, dtype))
-    this.#rates.set(dtype, { ...known, peakFlopsPerSecond })
+    this.#rates.set(dtype, inWords({ ...known, peakFlopsPerSecond }, ratesInWords))
     return peakFlopsPerSecond
   }
 

@@ -9,6 +9,8 @@
  * Access: `read`; `write` (every byte is written); `update` (read and written); `{ first }` (accumulates: adds to what is
  * there, but *writes* when the op's flag of that name is set, so nothing is ever zeroed for it).
  */
+import { aligned } from '../aligned.js'
+import { inWords } from '../display.js'
 import type { Family } from '../trace/schema.js'
 import { elements, type Value } from './values.js'
 
@@ -417,7 +419,13 @@ export const KERNELS = {
 } as const satisfies Record<string, KernelSpec>
 
 export type Kernel = keyof typeof KERNELS
+inWords(KERNELS, kernelsInWords)
 export const KERNEL_NAMES = Object.keys(KERNELS) as Kernel[]
+/** A line each, and the names that each has. */
+function kernelsInWords(kernels: Readonly<Record<string, KernelSpec>>): string {
+  const names = Object.keys(Object.values(kernels)[0] ?? {})
+  return [...aligned(Object.entries(kernels).map(([name, { family, roughly }]) => [name, family, roughly])), `each { ${names.join(', ')} }`].join('\n')
+}
 export function kernelSpec(kernel: Kernel): KernelSpec {
   return KERNELS[kernel]
 }

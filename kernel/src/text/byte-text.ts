@@ -2,6 +2,7 @@
 import { FpdtError } from '../errors.js'
 import { findText } from './cut-text.js'
 import { type LongText, longText } from './tokens.js'
+import { textInWords } from './words.js'
 
 /** Words of a text of bytes, ids 0 .. 255. */
 export const BYTE_VOCABULARY = 256
@@ -13,5 +14,5 @@ export const BYTE_VOCABULARY = 256
 export function byteText(text: string): LongText {
   if (typeof text !== 'string') throw new FpdtError('text', `byteText(${String(text)}) takes a path or a text; tokens are given to longText.`)
   const { source, content } = findText('byteText', text)
-  return { ...longText(Uint32Array.from(new TextEncoder().encode(content()))), source: `bytes of ${source}` }
+  return textInWords({ ...longText(Uint32Array.from(new TextEncoder().encode(content()))), source: `bytes of ${source}` })
 }

@@ -15,6 +15,7 @@ import { checkDocumentOptions, DOCUMENT_OPTIONS, type DocumentOptions, findDocum
 import { joinedText } from './joined-text.js'
 import { HEAD_BYTES, TOKEN_BYTES, type TokenDtype, type TokenLayout, tokenLayout } from './token-format.js'
 import { atLeastTwo, type LongText, refuseUnknownOptions } from './tokens.js'
+import { textInWords } from './words.js'
 
 export interface TokenFileOptions extends DocumentOptions {
   /** What the numbers of a file without a header are, little-endian. A header (.npy, llm.c) says it itself. */
@@ -51,7 +52,7 @@ export async function tokenFile(path: string | readonly string[], options: Token
   const names = `${basename(paths[0])} to ${basename(paths[paths.length - 1])}`
   const text = atLeastTwo(shards.length === 1 ? shards[0] : joinedText(`${shards.length} files, ${names}`, shards))
   const begins = documents ? givenDocuments(text, documents) : await watched(text.source, findDocuments(text, options))
-  return begins ? { ...text, documents: begins } : text
+  return textInWords(begins ? { ...text, documents: begins } : text)
 }
 
 /** Which file it is, and how it was when it was opened. */

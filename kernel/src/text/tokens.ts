@@ -5,6 +5,7 @@ import { counted } from '../trace/words/format.js'
 import { cutText, WHAT_TO_GIVE } from './cut-text.js'
 import { checkDocumentOptions, DOCUMENT_OPTIONS, type DocumentOptions, findDocuments, givenDocuments } from './documents.js'
 import { joinedText } from './joined-text.js'
+import { textInWords } from './words.js'
 
 /** Words of GPT-2's vocabulary, ids 0 .. 50256. */
 export const GPT2_VOCABULARY = 50257
@@ -62,10 +63,10 @@ export interface TextOptions extends DocumentOptions {
  * makes a new one, to be kept in a variable. Throws FpdtError `text` when there is no text, or labels or documents do not fit it; `token` for what is no token.
  */
 export function longText(text: TextSource, options?: TextOptions): LongText {
-  if (options === undefined) return atLeastTwo(isDocuments(text) ? knownList(text) : documentOf(text))
+  if (options === undefined) return textInWords(atLeastTwo(isDocuments(text) ? knownList(text) : documentOf(text)))
   refuseUnknownOptions('longText', options, ['labels', ...DOCUMENT_OPTIONS])
   checkDocumentOptions('longText()', options)
-  return withLabels(atLeastTwo(isDocuments(text) ? packed(text, options) : withDocuments(documentOf(text), options)), options)
+  return textInWords(withLabels(atLeastTwo(isDocuments(text) ? packed(text, options) : withDocuments(documentOf(text), options)), options))
 }
 
 /** Refuses what is no text: training needs a token to read and one to foretell. Throws FpdtError `text`. */

@@ -70,3 +70,8 @@ export function runInWords(head: RunHead): string {
   })
   return [`${head.title} · ${head.state}`, ...tiers, ...steps, ...(head.message ? [head.message] : [])].join('\n')
 }
+
+/** The head by itself: as the run, with the names that it has for a program. */
+export function headInWords(head: RunHead): string {
+  return `${runInWords(head)}\n{ ${Object.keys(head).join(', ')} }`
+}

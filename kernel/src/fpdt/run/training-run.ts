@@ -32,7 +32,7 @@ import { NotebookPicture } from './notebook-picture.js'
 import { type ParameterValues, readGradients, readGroup, readParameters, writeConstants, writeGroup } from './parameters.js'
 import { peekAt } from './peek.js'
 import { StepProgress } from './progress.js'
-import { runBundle, runInWords, runTables } from './show.js'
+import { headInWords, runBundle, runInWords, runTables } from './show.js'
 import { SpanBook } from './span-book.js'
 import type { Start } from './start.js'
 import { stepAccounts } from './step-accounts.js'
@@ -91,7 +91,7 @@ export class TrainingRun {
     this.#texts = new TextPositions(texts)
     this.#source = source
     this.plan = new PlannedRun(training, device)
-    this.head = newHead(training, device.description, 'measured')
+    this.head = inWords(newHead(training, device.description, 'measured'), headInWords)
     this.#picture = new NotebookPicture(this.head.run_id, () => this.bundle())
     this.#progress = new StepProgress(native.program, `${this.head.run_id}/progress`)
     for (const row of this.head.tiers) row.allocated_bytes = native.allocated(row.tier)
