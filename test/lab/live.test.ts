@@ -219,6 +219,7 @@ describe('a run that goes on', () => {
   it('a second notebook on the kernel and a view of the output alone follow too, and stay when the first is closed', async () => {
     const id = await kernelId()
     await command(page, 'docmanager:save')
+    const open_ = await comms()
     await page
       .locator('.jp-Notebook .jp-FPDT-run')
       .first()
@@ -229,7 +230,6 @@ describe('a run that goes on', () => {
     await expect.poll(saidAlone, SOON).toMatch(/^Step \d+ runs/)
     await alone.getByRole('button', { name: 'Pause training' }).click()
     await expect.poll(saidAlone, SOON).toMatch(/is paused/)
-    const open_ = await comms()
     copyFileSync(join(lab.folder, 'live.ipynb'), join(lab.folder, 'second.ipynb'))
     await command(page, 'docmanager:open', { path: 'second.ipynb', kernel: { id } })
     await expect.poll(() => kernelId(), SOON).toBe(id)
