@@ -234,6 +234,9 @@ export function configInWords(): string {
     '',
     ...table(rows),
     '',
+    'Exit codes: 0: done. 1: it failed. 2: no such option. 3: training does not begin, as the memory does not hold it or sizes do not go together.',
+    '130: interrupted.',
+    '',
     'For example:',
     '',
     '  {',
@@ -242,8 +245,5 @@ export function configInWords(): string {
     '    "optimizer": { "rate": 0.001, "warmup": 2 },',
     '    "checkpoint": { "folder": "run", "every": 5 }',
     '  }',
-    '',
-    'Exit codes: 0: done. 1: it failed. 2: no such option. 3: training does not begin, as the memory does not hold it or sizes do not go together.',
-    '130: interrupted.',
   ].join('\n')
 }
