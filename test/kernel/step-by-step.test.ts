@@ -36,7 +36,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('the answers of the six questions', () => {
   it('device bytes stay flat while the host grows by the same for every chunk', () => {
-    const rows = [...printed('step-12').matchAll(/│ (\d+)\s+│ '(\d+)'\s+│ '([\d.]+) MiB'\s+│ '([\d.]+) MiB'/g)].map(([, ...columns]) => columns.map(Number))
+    const rows = [...printed('step-12').matchAll(/│ (\d+)\s+│ '(\d+)'\s+│ '([\d.]+)\sMiB'\s+│ '([\d.]+)\sMiB'/g)].map(([, ...columns]) => columns.map(Number))
     expect(rows.map(([sequence, chunks]) => [sequence, chunks])).toEqual([8, 16, 32, 64].map((chunks) => [chunks * 1024, chunks]))
     expect(new Set(rows.map(([, , device]) => device)).size).toBe(1)
     const perChunk = rows.slice(1).map(([, chunks, , host], i) => (host - rows[i][3]) / (chunks - rows[i][1]))
