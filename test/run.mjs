@@ -83,7 +83,7 @@ function failuresOfFile({ name, status, message, assertionResults }) {
 
 /** Where the CUDA backend is tested: on a GPU that can be used, else on the emulator, with fewer random cases. Says which. */
 function cudaEnvironment() {
-  const { devices = [], reason = '' } = askBuilt(root) ?? {}
+  const { devices = [], reason = '' } = askBuilt(root, { ...process.env, FPDT_NATIVE: undefined }) ?? {}
   const gpu = devices.find(({ usable }) => usable)
   console.log(gpu ? `cuda: on ${gpu.name}` : `cuda: on the emulator. ${reason}`)
   if (gpu) return { FPDT_TEST_BACKEND: 'cuda' }

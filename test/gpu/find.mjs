@@ -23,11 +23,11 @@ export function whyNoGpu(root) {
 /**
  * What the addon that is built says of GPUs; undefined where none is. In a process of its own: a build may replace the addon, which a process loads once.
  * @param {string} root the repository
+ * @param {NodeJS.ProcessEnv} env of that process; its FPDT_NATIVE names another addon
  */
-export function askBuilt(root) {
+export function askBuilt(root, env = process.env) {
   if (!existsSync(join(root, 'native/lib/index.js'))) return undefined
   const program = `const { cudaDevices } = await import('@fpdt/native'); console.log(JSON.stringify(cudaDevices()))`
-  const env = { ...process.env, FPDT_NATIVE: undefined } // the addon of this folder, whatever a test is to load
   const { status, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { cwd: root, env, encoding: 'utf8', timeout: 60_000 })
   return status === 0 ? JSON.parse(stdout) : undefined
 }
