@@ -1,10 +1,10 @@
 """Types into a program in a terminal, as a person would: waits for what it shows, then types on.
 
-    python terminal.py PROGRAM ARGUMENT...  <  [["keys", "pattern"], ...]
+    python terminal.py PROGRAM ARGUMENT...  <  [["keys", "pattern", "nudge"?], ...]
 
 The pattern must come after the keys were typed, and after what the pattern before it matched. Prints one JSON line a step: what was seen, without
 the terminal's escape sequences, and after how many milliseconds. The first pattern that does not come ends it with exit code 1; the pattern null
-stands for the end of the program.
+stands for the end of the program. The nudge is typed once, when the pattern has not come for NUDGE_S.
 """
 
 import json
@@ -16,6 +16,7 @@ import sys
 import time
 
 STEP_S = 15
+NUDGE_S = 5
 ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07]*\x07|[=>78])|\r")
 
 
@@ -35,7 +36,7 @@ def main(steps, program):
         # No terminal emulator is here that would answer where the cursor is; prompt_toolkit waits a second for it after each line.
         os.execvpe(program[0], program, {**os.environ, "TERM": "xterm", "PROMPT_TOOLKIT_NO_CPR": "1"})
     written, seen_to, ended = b"", 0, False
-    for keys, pattern in steps:
+    for keys, pattern, *nudges in steps:
         os.write(terminal, keys.encode())
         started = time.monotonic()
         while True:
@@ -43,6 +44,8 @@ def main(steps, program):
             found = re.search(pattern, text[seen_to:], re.DOTALL) if pattern is not None else ended or None
             if found or ended or time.monotonic() > started + STEP_S:
                 break
+            if nudges and time.monotonic() > started + NUDGE_S:
+                os.write(terminal, nudges.pop().encode())
             chunk = read(terminal, 0.2)
             ended = chunk is None
             written += chunk or b""
