@@ -25,11 +25,11 @@ const KERNELS = [
 
 /** Suites by what they need. `together`: how many files share the machine; those of the addon use all cores themselves. `apart`: not of `npm test`. `stages`: of set-up, where not those of all tests. */
 const suites = {
-  null: { needs: 'nothing but TypeScript', files: ['test/null/'], minutes: 8, together: Number.POSITIVE_INFINITY },
-  backend: { needs: 'the addon', files: ['test/backend/'], minutes: 5, together: 1 },
-  step: { needs: 'the addon, torch and transformers', files: ['test/step/'], minutes: 12, together: 1 },
-  kernel: { needs: 'Jupyter', files: ['test/kernel/'], minutes: 8, together: 2 },
-  lab: { needs: 'JupyterLab and a browser', files: ['test/lab/'], minutes: 12, together: 2 },
+  null: { needs: 'nothing but TypeScript', files: ['test/null/'], minutes: 12, together: Number.POSITIVE_INFINITY },
+  backend: { needs: 'the addon', files: ['test/backend/'], minutes: 10, together: 1 },
+  step: { needs: 'the addon, torch and transformers', files: ['test/step/'], minutes: 20, together: 1 },
+  kernel: { needs: 'Jupyter', files: ['test/kernel/'], minutes: 15, together: 2 },
+  lab: { needs: 'JupyterLab and a browser', files: ['test/lab/'], minutes: 20, together: 2 },
   cuda: {
     needs: 'nvcc, which is installed where there is none',
     files: ['test/cuda/', ...KERNELS.map((name) => `test/backend/${name}.test.ts`)],
