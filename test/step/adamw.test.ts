@@ -12,7 +12,9 @@ import { asText, byTensor } from './harness.js'
 import { type CaseResult, hasPyTorch, type NamedTensor, pytorch } from './pytorch/pytorch.js'
 import { adamWState, adamW as oracleAdamW } from './reference/adamw.js'
 import { type Sequence, transformerStep, type Weights } from './reference/transformer.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const device = await Device.cpu({ memory: '256 MiB', host: '256 MiB', threads: 2 })
 afterAll(() => device.close())
 

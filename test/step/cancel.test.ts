@@ -11,8 +11,11 @@ import { adamW } from '../../kernel/src/fpdt/plan/optimizer.js'
 import type { TrainingRun } from '../../kernel/src/fpdt/run/training-run.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { randomSource } from '../../kernel/src/model/random.js'
+import { draws } from './draws.js'
 import { randomTokens } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const folder = mkdtempSync(join(tmpdir(), 'fpdt-cancel-'))
 const device = await Device.cpu({ memory: '128 MiB', host: '128 MiB', threads: 2 })
 let interrupt = (): void => {}
@@ -36,6 +39,9 @@ const text = randomTokens(4000, 97, 2)
 /** Every parameter and moment, as checksums. */
 const stateOf = async (run: TrainingRun): Promise<unknown> => (await readManifest(await run.save(folder, { keep: 1 }))).files
 
+/** Instants of an interrupt, from the begin of a step to a fifth of it after its end. */
+const ATTEMPTS = draws(6, 12)
+
 const places = [
   ['device', 'device', 'f32'],
   ['host', 'host', 'bf16'],
@@ -58,7 +64,7 @@ describe.each(places)('with states on the %s and parameters on the %s (%s)', (ti
       firstUpdate - 1,
       firstUpdate,
       plan.listing.length - 2,
-      ...Array.from({ length: 4 }, () => firstUpdate + (next() % (plan.listing.length - firstUpdate))),
+      ...Array.from({ length: draws(2, 4) }, () => firstUpdate + (next() % (plan.listing.length - firstUpdate))),
     ]
     for (const line of lines) {
       const fresh = await device.train(model, options)
@@ -77,9 +83,9 @@ describe.each(places)('with states on the %s and parameters on the %s (%s)', (ti
     const { duration_ns } = await run.step(text)
     await whole.step(text)
     ;(globalThis as { [DISPLAY_HOST]?: DisplayHost })[DISPLAY_HOST] = host
-    for (let attempt = 0; attempt < 12; attempt++) {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const stepping = run.step(text).catch((error: { code: string }) => error.code)
-      await setTimeout((attempt / 10) * (duration_ns / 1e6))
+      await setTimeout(((1.2 * attempt) / ATTEMPTS) * (duration_ns / 1e6))
       interrupt()
       expect([expect.objectContaining({ step: run.stepsDone }), 'stopped']).toContainEqual(await stepping)
       const state = await stateOf(run) // waits until nothing of the step runs any more

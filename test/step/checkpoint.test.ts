@@ -19,8 +19,11 @@ import type { TrainingRun } from '../../kernel/src/fpdt/run/training-run.js'
 import { gpt } from '../../kernel/src/model/gpt.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { optimizer, options, sizes, tokens } from './checkpoint/sizes.mjs'
+import { draws } from './draws.js'
 import { randomTokens } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const program = (name: string): string => fileURLToPath(new URL(`./checkpoint/${name}.mjs`, import.meta.url))
 const root = mkdtempSync(join(tmpdir(), 'fpdt-checkpoint-'))
 let folders = 0
@@ -87,7 +90,7 @@ describe('a resumed run', () => {
         expect(await markOf(run)).toEqual(await markOf(whole))
         await Promise.all([run.close(), whole.close()])
       }),
-      { numRuns: 25 },
+      { numRuns: draws(12, 25) },
     )
   })
 
@@ -305,7 +308,7 @@ async function saved(child: ChildProcess): Promise<void> {
 }
 
 describe('a process that is killed', () => {
-  const KILLS = 20
+  const KILLS = draws(6, 20)
   it(`leaves a checkpoint of an uninterrupted run's step, ${KILLS} times`, async () => {
     const reference = await device.train(model, small)
     const steps = new Set<number>()
@@ -330,13 +333,14 @@ describe('a process that is killed', () => {
     await Promise.all([run.close(), reference.close()])
   }, 240_000)
 
+  const FIRST_KILLS = draws(4, 8)
   it('in its first save leaves nothing, or what can be gone on from', async () => {
-    for (let kill = 0; kill < 8; kill++) {
+    for (let kill = 0; kill < FIRST_KILLS; kill++) {
       const folder = join(dir, String(kill))
       const child = spawn(process.execPath, [program('train-for-ever'), folder], { stdio: ['ignore', 'pipe', 'inherit'] })
       const exit = once(child, 'exit')
       await Promise.race([once(child.stdout, 'data'), exit])
-      await setTimeout(kill * 2)
+      await setTimeout((kill * 16) / FIRST_KILLS)
       child.kill('SIGKILL')
       expect((await exit)[1]).toBe('SIGKILL')
       if (!isBegun(folder)) continue
@@ -521,7 +525,7 @@ describe('a damaged checkpoint', () => {
           )
         },
       ),
-      { numRuns: 60 },
+      { numRuns: draws(30, 60) },
     )
   })
 })

@@ -19,8 +19,12 @@ import { llama } from '../../kernel/src/model/llama.js'
 import { groupsOf, parameterLayout } from '../../kernel/src/model/parameters.js'
 import { longText } from '../../kernel/src/text/tokens.js'
 import { randomTokens } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const fpdt = fileURLToPath(new URL('../../kernel/bin/fpdt.mjs', import.meta.url))
+/** Before the command, but where its very words are compared: rates take as long to measure as all else that it does here. */
+const UNMEASURED = ['--import', new URL('./cli/unmeasured.mjs', import.meta.url).href]
 const VOCABULARY = 97
 const sizes = { layers: 2, width: 32, heads: 4, kvHeads: 2, headSize: 16, feedForward: 40, vocab: VOCABULARY }
 const model = llama(sizes)
@@ -46,8 +50,12 @@ interface Ended {
   readonly err: string
 }
 /** Runs a command in the folder of the test; `follow` is told all of stdout so far whenever there is more. */
-async function run(args: readonly string[], follow: (out: string, child: ChildProcess) => void = () => {}): Promise<Ended> {
-  const child = spawn(process.execPath, [fpdt, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+async function run(
+  args: readonly string[],
+  follow: (out: string, child: ChildProcess) => void = () => {},
+  node: readonly string[] = UNMEASURED,
+): Promise<Ended> {
+  const child = spawn(process.execPath, [...node, fpdt, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
   children.add(child)
   let [out, err] = ['', '']
   child.stderr.setEncoding('utf8').on('data', (text) => {
@@ -97,7 +105,7 @@ async function inProcess(count: number): Promise<{ loss: number | null; gradient
 describe('fpdt train --json', () => {
   it('prints one object a step and nothing else, bit for bit what the library gives', async () => {
     writeConfig({ steps: 4, evaluation: { text: { file: 'tokens.bin', dtype: 'uint32' }, every: 3 } })
-    const { code, out } = await run(['train', 'run.json', '--json'])
+    const { code, out } = await run(['train', 'run.json', '--json'], undefined, [])
     expect(code).toBe(0)
     const lines = linesOf(out)
     const same = await device.train(model, options)
@@ -131,7 +139,7 @@ describe('fpdt train --json', () => {
 
   it('without --json prints a line a step, for people', async () => {
     writeConfig({ steps: 2 })
-    const { code, out, err } = await run(['train', 'run.json'])
+    const { code, out, err } = await run(['train', 'run.json'], undefined, [])
     expect([code, err]).toEqual([0, ''])
     expect(out).toMatch(
       /^FPDT · Llama 2 × 32 · 61 tokens in 4 chunks · 2 ranks; device .* a rank; on .+ \(\S+\), 2 threads\nstep 1 of 2: loss \d\.\d{4}, .* tokens\/s, MFU [\d.]+\u202f%\nstep 2 of 2: [^\n]*\n$/,

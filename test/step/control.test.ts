@@ -11,8 +11,11 @@ import { endOfUnit } from '../../kernel/src/fpdt/run/units.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { decodeSavedRun } from '../../kernel/src/trace/saved.js'
 import { RUN_MIME, type RunHead, type RunTables } from '../../kernel/src/trace/schema.js'
+import { draws } from './draws.js'
 import { randomTokens } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', threads: 2 })
 afterAll(() => device.close())
 const model = llama({ layers: 2, width: 32, heads: 4, kvHeads: 2, headSize: 16, feedForward: 40, vocab: 97 })
@@ -137,7 +140,7 @@ describe('a step under control', () => {
         for (const answer of await Promise.all(answers)) expect(['done', 'control']).toContain(answer)
         await run.close()
       }),
-      { numRuns: 25 },
+      { numRuns: draws(12, 25) },
     )
   })
 

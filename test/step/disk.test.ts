@@ -7,7 +7,9 @@ import { Device } from '../../kernel/src/fpdt/device.js'
 import { adamW } from '../../kernel/src/fpdt/plan/optimizer.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { randomTokens } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'fpdt-disk-tier-')))
 afterAll(() => rmSync(folder, { recursive: true }))
 const model = llama({ layers: 2, width: 32, heads: 4, kvHeads: 2, headSize: 16, feedForward: 40, vocab: 97 })

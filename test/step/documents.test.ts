@@ -5,9 +5,10 @@ import type { TrainOptions } from '../../kernel/src/fpdt/plan/training-plan.js'
 import type { ModelConfig } from '../../kernel/src/model/config.js'
 import { gpt } from '../../kernel/src/model/gpt.js'
 import { llama } from '../../kernel/src/model/llama.js'
+import { draws } from './draws.js'
 import { gradientError } from './errors.js'
 import { anyStep, randomSequences, randomWeights } from './generated.js'
-import { closeDevices, engine, type Given, type Outcome, oracle, trainOptions } from './harness.js'
+import { closeDevices, Engine, engine, type Given, type Outcome, oracle, trainOptions } from './harness.js'
 import type { Sequence, Weights } from './reference/transformer.js'
 import { inRoundings, MOST_ROUNDINGS, worstOf } from './roundings.js'
 
@@ -43,6 +44,7 @@ describe('packed documents', () => {
     const all = documents.reduce((sum, document) => sum + countOf(document), 0)
     let loss = 0
     const gradients: Weights = new Map(given.weights.map(({ name, values }) => [name, new Float64Array(values.length)]))
+    const byLength = new Map<number, Engine>()
     for (const document of documents) {
       const share = countOf(document) / all
       if (share === 0) continue // nothing to learn, and alone refused
@@ -54,14 +56,16 @@ describe('packed documents', () => {
               [document.tokens[0]!, 0],
               [document.labels[0]!, -1],
             ]
-      const options: TrainOptions = { sequence: tokens.length, system: 'ulysses', dtype: 'f32' }
-      const one = await engine({ ...given, options, sequences: [{ tokens, labels }] })
+      const planned = byLength.get(tokens.length) ?? new Engine(given.model, { sequence: tokens.length, system: 'ulysses', dtype: 'f32' })
+      byLength.set(tokens.length, planned)
+      const one = await planned.step({ ...given, sequences: [{ tokens, labels }] })
       loss += share * one.loss
       for (const [name, values] of one.gradients) {
         const into = gradients.get(name)!
         for (let i = 0; i < into.length; i++) into[i]! += share * values[i]!
       }
     }
+    for (const planned of byLength.values()) planned.close()
     return { loss, gradients }
   }
 
@@ -79,7 +83,7 @@ describe('packed documents', () => {
           expect(error, `${part}: ${JSON.stringify({ model, packed, seed })}`).toBeLessThanOrEqual(MOST_ROUNDINGS.f32)
         }
       }),
-      { numRuns: 12 },
+      { numRuns: draws(12, 24) },
     )
   }, 120_000)
   it.each(models)('may end anywhere in a chunk, and be one token long or several chunks: %s', async (_, model) => {

@@ -8,7 +8,9 @@ import { gpt } from '../../kernel/src/model/gpt.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { longText } from '../../kernel/src/text/tokens.js'
 import { randomTokens } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const device = await Device.cpu({ memory: '128 MiB', host: '128 MiB', threads: 2 })
 afterAll(() => device.close())
 const model = llama({ layers: 2, width: 32, heads: 4, kvHeads: 2, headSize: 16, feedForward: 40, vocab: 97 })

@@ -5,6 +5,7 @@ import type { ModelConfig } from '../../kernel/src/model/config.js'
 import { gpt } from '../../kernel/src/model/gpt.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { SYSTEM_NAMES, SYSTEMS } from '../../kernel/src/schedule/systems.js'
+import { untilTold } from './draws.js'
 import { gradientError, normOf, wholeError } from './errors.js'
 import { anyStep, bf16Exact, type GeneratedStep, randomSequences, randomWeights, stepOfSizes } from './generated.js'
 import { closeDevices, deviceOf, engine, type Given, type Outcome, oracle, trainOptions } from './harness.js'
@@ -20,22 +21,23 @@ const stepOf = (model: ModelConfig, options: TrainOptions & { sequence: number }
   sequences: randomSequences(model, options, seed),
 })
 const words = ({ model, hidden, options, seed }: GeneratedStep): string => JSON.stringify({ model, hidden, options, seed })
-/** Where a step errs, smaller ones are looked for so long and no longer: then it is told, before the test times out. */
-const untilTold = { interruptAfterTimeLimit: 60_000 }
 /** Compute dtypes, and in bf16 both of the hidden state. */
 const DTYPES = [{ dtype: 'f32' }, { dtype: 'bf16', hidden: 'bf16' }, { dtype: 'bf16', hidden: 'f32' }] as const
 
 describe('a step in f32', () => {
   it('errs as rounding alone does, in its loss and in each tensor of its gradient: any model, any sizes, any policy', async () => {
     await fc.assert(
-      fc.asyncProperty(anyStep, async (step) => {
-        const found = await engine({ ...step, options: { ...trainOptions(step.options), dtype: 'f32' } })
-        const expected = oracle(step)
-        const { part, error } = worstOf(inRoundings(found, expected, step, { dtype: 'f32' }))
-        expect(error, `${part}: ${words(step)}`).toBeLessThanOrEqual(MOST_ROUNDINGS.f32)
-        expect(Math.abs(found.gradientNorm / normOf(found.gradients) - 1), words(step)).toBeLessThanOrEqual(1e-12)
-      }),
-      { numRuns: 80, ...untilTold },
+      fc.asyncProperty(
+        anyStep,
+        untilTold(async (step) => {
+          const found = await engine({ ...step, options: { ...trainOptions(step.options), dtype: 'f32' } })
+          const expected = oracle(step)
+          const { part, error } = worstOf(inRoundings(found, expected, step, { dtype: 'f32' }))
+          expect(error, `${part}: ${words(step)}`).toBeLessThanOrEqual(MOST_ROUNDINGS.f32)
+          expect(Math.abs(found.gradientNorm / normOf(found.gradients) - 1), words(step)).toBeLessThanOrEqual(1e-12)
+        }),
+      ),
+      { numRuns: 80 },
     )
   }, 120_000)
 })
@@ -107,16 +109,19 @@ describe('a step in bf16', () => {
   it('errs as rounding alone does, in its loss and in each tensor of its gradient: any model, any sizes, any policy', async () => {
     const [errors, ratios]: [number[], number[]] = [[], []]
     await fc.assert(
-      fc.asyncProperty(anyStep, async (given) => {
-        const step = rounded(given)
-        const [found, exact] = [await run(step), oracle(step)]
-        const parts = inRoundings(found, exact, step, dtypesOf(step))
-        const { part, error } = worstOf(parts)
-        expect(error, `${part}: ${words(step)}`).toBeLessThanOrEqual(MOST_ROUNDINGS.bf16)
-        ratios.push(parts.get('gradient')!)
-        errors.push(wholeError(found.gradients, exact.gradients))
-      }),
-      { numRuns: 40, ...untilTold },
+      fc.asyncProperty(
+        anyStep,
+        untilTold(async (given) => {
+          const step = rounded(given)
+          const [found, exact] = [await run(step), oracle(step)]
+          const parts = inRoundings(found, exact, step, dtypesOf(step))
+          const { part, error } = worstOf(parts)
+          expect(error, `${part}: ${words(step)}`).toBeLessThanOrEqual(MOST_ROUNDINGS.bf16)
+          ratios.push(parts.get('gradient')!)
+          errors.push(wholeError(found.gradients, exact.gradients))
+        }),
+      ),
+      { numRuns: 40 },
     )
     // Roundings err by 1 % in the middle, and this engine by 0.7 %.
     const median = (values: number[]): number => values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!

@@ -16,7 +16,9 @@ import { keptWords } from '../../kernel/src/trace/words/run.js'
 import { chromeTroubles, eventsOf } from '../null/trace/export/chrome-check.js'
 import { parseCsv } from '../null/trace/export/csv-parse.js'
 import { randomTokens } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', threads: 2 })
 const run = await device.train(llama({ layers: 1, width: 32, heads: 2, headSize: 16, feedForward: 40, vocab: 97 }), { sequence: 64, chunk: 16, ranks: 2 })
 const text = randomTokens(400, 97, 2)

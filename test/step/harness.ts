@@ -55,11 +55,28 @@ export function trainOptions({ states, adamW: given, ...options }: AnySizes['opt
 }
 
 /** Loss and gradients of one step of the engine. */
-export async function engine({ model, options, weights, sequences }: Given & { options: TrainOptions }, device = deviceOf()): Promise<Outcome> {
-  const training = planTraining(model, options, { budgets: {}, backend: device.info().backend as BackendName, threads: device.info().threads })
-  const { config, values, plan } = training
-  const native = new NativeStep(device, plan)
+export async function engine({ model, options, ...given }: Given & { options: TrainOptions }, device = deviceOf()): Promise<Outcome> {
+  const planned = new Engine(model, options, device)
   try {
+    return await planned.step(given)
+  } finally {
+    planned.close()
+  }
+}
+/** A step that is planned once, for weights and tokens that change: each time from arenas that hold nothing of the time before. */
+export class Engine {
+  readonly #training: TrainingPlan
+  readonly #native: NativeStep
+
+  constructor(model: ModelConfig, options: TrainOptions, device = deviceOf()) {
+    this.#training = planTraining(model, options, { budgets: {}, backend: device.info().backend as BackendName, threads: device.info().threads })
+    this.#native = new NativeStep(device, this.#training.plan)
+  }
+
+  async step({ weights, sequences }: Omit<Given, 'model'>): Promise<Outcome> {
+    const [training, native] = [this.#training, this.#native]
+    const { config, values } = training
+    native.reset()
     native.poison() // whatever is read before it is written shows
     writeConstants(native, training)
     const masters = byGroup(training, weights)
@@ -77,8 +94,9 @@ export async function engine({ model, options, weights, sequences }: Given & { o
       gradientNorm: Math.sqrt(scalar(native.read(values.gradientNorm, 'host', 0))),
       gradients,
     }
-  } finally {
-    native.close()
+  }
+  close(): void {
+    this.#native.close()
   }
 }
 

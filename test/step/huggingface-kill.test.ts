@@ -9,11 +9,12 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, expect, it } from 'vitest'
 import { type LoadedModel, loadHuggingFace } from '../../kernel/src/files/huggingface.js'
 import { groupsOf, parameterLayout } from '../../kernel/src/model/parameters.js'
+import { draws } from './draws.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'fpdt-kill-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 const script = fileURLToPath(new URL('./huggingface/save-for-ever.mjs', import.meta.url))
-const KILLS = 20
+const KILLS = draws(8, 20)
 
 it(`leaves the model before or the one after, ${KILLS} times`, async () => {
   let whole = 0

@@ -12,7 +12,9 @@ import { groupsOf, parameterLayout } from '../../kernel/src/model/parameters.js'
 import { gradientError } from './errors.js'
 import { closeDevices, engine } from './harness.js'
 import type { NamedTensor } from './pytorch/pytorch.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const python = fileURLToPath(new URL('../../.venv/bin/python', import.meta.url))
 const script = fileURLToPath(new URL('./huggingface/models.py', import.meta.url))
 const there = spawnSync(python, ['-c', 'from importlib.metadata import version; version("torch"), version("transformers")']).status === 0

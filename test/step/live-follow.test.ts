@@ -7,7 +7,9 @@ import { llama } from '../../kernel/src/model/llama.js'
 import { LIVE_VERSION } from '../../kernel/src/trace/live/messages.js'
 import type { RunHead } from '../../kernel/src/trace/schema.js'
 import { randomTokens } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 type Data = Record<string, unknown>
 let opened: (comm: object, message: { data: Data }) => void = () => {}
 const global = globalThis as { [COMM_HOST]?: unknown }

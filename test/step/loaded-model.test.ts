@@ -13,7 +13,9 @@ import { gpt } from '../../kernel/src/model/gpt.js'
 import { initialGroup } from '../../kernel/src/model/initialise.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { randomTokens } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const root = mkdtempSync(join(tmpdir(), 'fpdt-loaded-'))
 const device = await Device.cpu({ memory: '256 MiB', host: '256 MiB', threads: 2 })
 afterAll(async () => {

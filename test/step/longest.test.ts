@@ -5,15 +5,17 @@ import type { TrainOptions } from '../../kernel/src/fpdt/plan/training-plan.js'
 import { longestSequence } from '../../kernel/src/fpdt/plan/what-fits.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import { randomTokens } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
-const VOCABULARY = 1024
+unmeasured(Device)
+const VOCABULARY = 512
 const MIB = 2 ** 20
-const MEMORY = 12 * MIB
-const CHUNK = 1024
-const model = llama({ layers: 2, width: 64, heads: 4, kvHeads: 2, vocab: VOCABULARY })
-const device = await Device.cpu({ memory: MEMORY, host: 40 * MIB, threads: 2 })
+const MEMORY = 4 * MIB
+const CHUNK = 512
+const model = llama({ layers: 2, width: 32, heads: 4, kvHeads: 2, vocab: VOCABULARY })
+const device = await Device.cpu({ memory: MEMORY, host: 8 * MIB, threads: 2 })
 afterAll(() => device.close())
-const text = randomTokens(50_000, VOCABULARY, 1)
+const text = randomTokens(20_000, VOCABULARY, 1)
 
 type Sizes = Omit<TrainOptions, 'sequence'>
 /** Rows of logits at a time that cost no system its length. */
@@ -59,7 +61,7 @@ describe('in the same device memory', () => {
 
 it('budgets beyond the machine promise nothing: what all ranks take together is refused before it is allocated', async () => {
   const generous = await Device.cpu({ memory: '1000 TB', host: '1000 TB', threads: 2 })
-  await expect(generous.train(llama('3.1-405b'), { sequence: 512, chunk: 256, ranks: 8 })).rejects.toMatchObject({
+  await expect(generous.train(llama('3.1-405b'), { sequence: 256, chunk: 256, ranks: 8 })).rejects.toMatchObject({
     code: 'out_of_memory',
     message: expect.stringMatching(/^8 ranks with .* each take .*\sTiB, and the machine has .* for all of them\. /),
   })

@@ -10,7 +10,9 @@ import { llama } from '../../kernel/src/model/llama.js'
 import { SYSTEM_NAMES, SYSTEMS } from '../../kernel/src/schedule/systems.js'
 import { anySizes } from '../null/schedule/arbitrary.js'
 import { randomTokens, trainOptions } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const model = llama({ layers: 3, width: 64, heads: 4, kvHeads: 2, headSize: 16, feedForward: 96, vocab: 257 })
 const text = randomTokens(5000, 257, 1)
 const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', threads: 2 })

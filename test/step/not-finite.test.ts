@@ -22,7 +22,9 @@ import type { Group } from '../../kernel/src/model/parameters.js'
 import { stepTokens } from '../../kernel/src/text/sequences.js'
 import { longText } from '../../kernel/src/text/tokens.js'
 import { closeDevices, deviceOf, randomTokens } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const folder = mkdtempSync(join(tmpdir(), 'fpdt-not-finite-'))
 const device = await Device.cpu({ memory: '128 MiB', host: '128 MiB', threads: 2 })
 afterAll(async () => {

@@ -9,7 +9,9 @@ import type { OwnSchedule } from '../../kernel/src/fpdt/own/own-schedule.js'
 import { random } from '../../kernel/src/fpdt/own/tensor.js'
 import { openRun } from '../../kernel/src/trace/model/run.js'
 import { decodeSavedRun, saveRun } from '../../kernel/src/trace/saved.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const folder = mkdtempSync(join(tmpdir(), 'fpdt-odd-'))
 const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', threads: 1 })
 afterAll(async () => {

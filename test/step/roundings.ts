@@ -19,11 +19,12 @@ export const MOST_ROUNDINGS = { bf16: 4, f32: 16 }
  * step; those of an ill-conditioned one may by chance be near the exact one, so more are asked while an error is above its bound.
  */
 export function inRoundings(found: Outcome, exact: Outcome, step: Given, dtypes: Dtypes): Parts {
-  for (const references of [1, 4, 16]) {
-    const errors = inUnits(found, exact, dtypes, roundingErrors(exact, step, dtypes, references))
-    if (worstOf(errors).error <= MOST_ROUNDINGS[dtypes.dtype]) return errors
+  const rounded: Parts[] = []
+  for (let references = 1; ; references *= 4) {
+    while (rounded.length < references) rounded.push(roundedOnce(exact, step, dtypes, rounded.length))
+    const errors = inUnits(found, exact, dtypes, rootMeanSquare(rounded))
+    if (references === 64 || worstOf(errors).error <= MOST_ROUNDINGS[dtypes.dtype]) return errors
   }
-  return inUnits(found, exact, dtypes, roundingErrors(exact, step, dtypes, 64))
 }
 /** The part that errs most. */
 export function worstOf(parts: Parts): { readonly part: string; readonly error: number } {
@@ -33,8 +34,14 @@ export function worstOf(parts: Parts): { readonly part: string; readonly error: 
 
 /** What rounding alone does to a step: the root mean square error of references that are rounded at random. */
 export function roundingErrors(exact: Outcome, step: Given, dtypes: Dtypes, references: number): Parts {
-  const all = Array.from({ length: references }, (_, seed) => errorsOf(oracle(step, randomRounding(dtypes, seed)), exact))
-  return new Map([...all[0]!.keys()].map((part) => [part, Math.sqrt(all.reduce((sum, errors) => sum + errors.get(part)! ** 2, 0) / references)]))
+  return rootMeanSquare(Array.from({ length: references }, (_, seed) => roundedOnce(exact, step, dtypes, seed)))
+}
+/** Errors of one reference. */
+function roundedOnce(exact: Outcome, step: Given, dtypes: Dtypes, seed: number): Parts {
+  return errorsOf(oracle(step, randomRounding(dtypes, seed)), exact)
+}
+function rootMeanSquare(all: readonly Parts[]): Parts {
+  return new Map([...all[0]!.keys()].map((part) => [part, Math.sqrt(all.reduce((sum, errors) => sum + errors.get(part)! ** 2, 0) / all.length)]))
 }
 export function inUnits(found: Outcome, exact: Outcome, dtypes: Dtypes, rounding: Parts): Parts {
   return new Map([...errorsOf(found, exact)].map(([part, error]) => [part, error / (rounding.get(part)! + floorOf(part, exact, dtypes))]))

@@ -15,8 +15,11 @@ import type { TrainingRun } from '../../kernel/src/fpdt/run/training-run.js'
 import { endOfPlace, endOfUnit } from '../../kernel/src/fpdt/run/units.js'
 import { llama } from '../../kernel/src/model/llama.js'
 import type { PlaceWanted, Unit } from '../../kernel/src/trace/units.js'
+import { draws } from './draws.js'
 import { randomTokens } from './harness.js'
+import { unmeasured } from './unmeasured.mjs'
 
+unmeasured(Device)
 const device = await Device.cpu({ memory: '64 MiB', host: '64 MiB', threads: 2 })
 const model = llama({ layers: 2, width: 32, heads: 4, kvHeads: 2, headSize: 16, feedForward: 40, vocab: 97 })
 const text = randomTokens(4000, 97, 2)
@@ -152,7 +155,7 @@ describe('calls on a stepper', () => {
         expect(await run.parameters()).toEqual(parameters[1])
         await run.close()
       }),
-      { numRuns: 12 },
+      { numRuns: draws(6, 12) },
     )
   })
 
@@ -322,7 +325,7 @@ describe('calls in any order, at any time', () => {
           }
           await run.close()
         }),
-        { numRuns: 15 },
+        { numRuns: draws(8, 15) },
       ),
     )
   })
@@ -367,7 +370,7 @@ describe('calls in any order, at any time', () => {
           }
           await schedule.close()
         }),
-        { numRuns: 30 },
+        { numRuns: draws(15, 30) },
       ),
     )
   })

@@ -9,8 +9,10 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { adamW, Device, llama } from '../../../kernel/lib/fpdt/index.js'
+import { unmeasured } from '../unmeasured.mjs'
 import { optimizer, options, sizes, tokens } from './sizes.mjs'
 
+unmeasured(Device)
 const [folder, mode, limit] = process.argv.slice(2)
 const results = []
 const attempt = async (work) => {

@@ -122,12 +122,14 @@ const linear =
   (weight: Parameter, bias: Parameter | null, N: number): Layer =>
   (x) => {
     const inputs = x.length / N
-    const outputs = weight.values.length / inputs
+    const { values, gradient } = weight
+    const outputs = values.length / inputs
     const out = new Float64Array(N * outputs)
     for (let t = 0; t < N; t++) {
       for (let n = 0; n < outputs; n++) {
+        const [row, w] = [t * inputs, n * inputs]
         let sum = bias ? bias.values[n]! : 0
-        for (let c = 0; c < inputs; c++) sum += x[t * inputs + c]! * weight.values[n * inputs + c]!
+        for (let c = 0; c < inputs; c++) sum += x[row + c]! * values[w + c]!
         out[t * outputs + n] = sum
       }
     }
@@ -135,11 +137,12 @@ const linear =
       const dx = new Float64Array(x.length)
       for (let t = 0; t < N; t++) {
         for (let n = 0; n < outputs; n++) {
+          const [row, w] = [t * inputs, n * inputs]
           const g = dout[t * outputs + n]!
           if (bias) bias.gradient[n]! += g
           for (let c = 0; c < inputs; c++) {
-            dx[t * inputs + c]! += g * weight.values[n * inputs + c]!
-            weight.gradient[n * inputs + c]! += g * x[t * inputs + c]!
+            dx[row + c]! += g * values[w + c]!
+            gradient[w + c]! += g * x[row + c]!
           }
         }
       }
@@ -266,32 +269,35 @@ const attention =
     for (const [n, p] of probabilities.entries()) {
       for (let i = 0; i < N; i++) {
         let [top, sum] = [-Infinity, 0]
+        const [query, o_i] = [queryAt(n, i), outAt(n, i)]
         for (let j = starts[i]!; j <= i; j++) {
-          p[i * N + j] = dot(qkv, queryAt(n, i), qkv, keyAt(n, j)) / Math.sqrt(D)
+          p[i * N + j] = dot(qkv, query, qkv, keyAt(n, j)) / Math.sqrt(D)
           top = Math.max(top, p[i * N + j]!)
         }
         for (let j = starts[i]!; j <= i; j++) sum += p[i * N + j] = Math.exp(p[i * N + j]! - top)
         for (let j = starts[i]!; j <= i; j++) {
           p[i * N + j]! /= sum
-          const share = T(p[i * N + j]!)
-          for (let c = 0; c < D; c++) o[outAt(n, i) + c]! += share * qkv[valueAt(n, j) + c]!
+          const [share, value] = [T(p[i * N + j]!), valueAt(n, j)]
+          for (let c = 0; c < D; c++) o[o_i + c]! += share * qkv[value + c]!
         }
-        for (let c = 0; c < D; c++) o[outAt(n, i) + c] = T(o[outAt(n, i) + c]!) // delta, too, is of the rounded one
+        for (let c = 0; c < D; c++) o[o_i + c] = T(o[o_i + c]!) // delta, too, is of the rounded one
       }
     }
     const back = (dO: Float64Array): Float64Array => {
       const dqkv = new Float64Array(qkv.length)
       for (const [n, p] of probabilities.entries()) {
         for (let i = 0; i < N; i++) {
-          const delta = dot(dO, outAt(n, i), o, outAt(n, i)) // Σ_j p dp: softmax leaves only what differs from its mean
+          const [query, o_i] = [queryAt(n, i), outAt(n, i)]
+          const delta = dot(dO, o_i, o, o_i) // Σ_j p dp: softmax leaves only what differs from its mean
           for (let j = starts[i]!; j <= i; j++) {
-            const dp = dot(dO, outAt(n, i), qkv, valueAt(n, j))
+            const [key, value] = [keyAt(n, j), valueAt(n, j)]
+            const dp = dot(dO, o_i, qkv, value)
             const ds = T((p[i * N + j]! * (dp - delta)) / Math.sqrt(D))
             const share = T(p[i * N + j]!)
             for (let c = 0; c < D; c++) {
-              dqkv[queryAt(n, i) + c]! += ds * qkv[keyAt(n, j) + c]!
-              dqkv[keyAt(n, j) + c]! += ds * qkv[queryAt(n, i) + c]!
-              dqkv[valueAt(n, j) + c]! += share * dO[outAt(n, i) + c]!
+              dqkv[query + c]! += ds * qkv[key + c]!
+              dqkv[key + c]! += ds * qkv[query + c]!
+              dqkv[value + c]! += share * dO[o_i + c]!
             }
           }
         }
