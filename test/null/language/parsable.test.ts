@@ -10,15 +10,22 @@ describe('a text that may be parsed', () => {
     expect(parse(cell).errors).toEqual([])
   })
 
-  it.each(['a+', '-', 'a.', 'a=', 'a?b:', 'a:\n', 'x=>', '[', '(', '{\n', '`${', 'a<', 'if(a)\n', 'await ', 'new ', 'do ', 'class extends '])(
-    'is not one that repeats %j until the stack ends, and what is let pass leaves the process alive',
-    (unit) => {
-      expect(isParsable(unit.repeat(200_000))).toBe(false)
-      const longest = Array.from({ length: 16 }, (_, index) => unit.repeat(2 ** (17 - index))).find(isParsable) ?? ''
-      const parser = new URL('../../../node_modules/oxc-parser/src-js/index.js', import.meta.url)
-      const script = `import { parseSync } from '${parser}'; import { readFileSync } from 'node:fs'; parseSync('cell.ts', readFileSync(0, 'utf8'), { lang: 'ts', showSemanticErrors: true }).program`
-      const { status, signal } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { input: longest })
-      expect({ status, signal }).toEqual({ status: 0, signal: null })
-    },
-  )
+  const units = ['a+', '-', 'a.', 'a=', 'a?b:', 'a:\n', 'x=>', '[', '(', '{\n', '`${', 'a<', 'if(a)\n', 'await ', 'new ', 'do ', 'class extends ']
+
+  it.each(units)('is not one that repeats %j until the stack ends', (unit) => expect(isParsable(unit.repeat(200_000))).toBe(false))
+
+  it('leaves the process that parses it alive, whatever it repeats', () => {
+    const longest = units.map((unit) => Array.from({ length: 16 }, (_, index) => unit.repeat(2 ** (17 - index))).find(isParsable) ?? '')
+    expect(longest.every(Boolean)).toBe(true)
+    const parser = new URL('../../../node_modules/oxc-parser/src-js/index.js', import.meta.url)
+    // Says which it has parsed: the one after the last of them ended it.
+    const script = `import { parseSync } from '${parser}'; import { readFileSync, writeSync } from 'node:fs'
+      for (const { unit, text } of JSON.parse(readFileSync(0, 'utf8'))) {
+        parseSync('cell.ts', text, { lang: 'ts', showSemanticErrors: true }).program
+        writeSync(1, JSON.stringify(unit) + ' ')
+      }`
+    const input = JSON.stringify(units.map((unit, i) => ({ unit, text: longest[i] })))
+    const { status, signal, stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], { input, encoding: 'utf8' })
+    expect({ status, signal, stdout }).toEqual({ status: 0, signal: null, stdout: units.map((unit) => `${JSON.stringify(unit)} `).join('') })
+  })
 })

@@ -2,15 +2,15 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { llama } from '../../../kernel/src/model/llama.js'
 import { plan } from '../../../kernel/src/plan/plan.js'
-import { check } from '../../../kernel/src/schedule/check.js'
 import { paddedTokens, type StepConfig, type StepOptions, stepConfig } from '../../../kernel/src/schedule/config.js'
 import { accesses, flopsOf, type Op } from '../../../kernel/src/schedule/ops.js'
 import { printOp, valuesOf } from '../../../kernel/src/schedule/print.js'
 import { standing, trainingStep } from '../../../kernel/src/schedule/step.js'
 import { stepValues } from '../../../kernel/src/schedule/step-values.js'
-import { SYSTEM_NAMES, under } from '../../../kernel/src/schedule/systems.js'
+import { under } from '../../../kernel/src/schedule/systems.js'
 import { bytesOf } from '../../../kernel/src/schedule/values.js'
 import { anyConfig } from './arbitrary.js'
+import { aStepIsCorrect, aStepIsCorrectUnderEverySystem } from './laws.js'
 
 const small = llama({ layers: 2, width: 16, heads: 4, kvHeads: 2, headSize: 8, feedForward: 24, vocab: 50 })
 const initial = (config: StepConfig) => {
@@ -25,26 +25,9 @@ const planned = (config: StepConfig) => {
 }
 
 describe('step', () => {
-  it('is a correct schedule for any sizes: read after written, freed once, collectives matched', () => {
-    fc.assert(
-      fc.property(anyConfig, (config) => {
-        const { b, initial: there } = initial(config)
-        check(trainingStep(config, b), there, config.ranks)
-      }),
-      { numRuns: 300 },
-    )
-  })
+  it('is a correct schedule for any sizes: read after written, freed once, collectives matched', () => fc.assert(aStepIsCorrect, { numRuns: 100 }))
 
-  it('is one under every system', () => {
-    fc.assert(
-      fc.property(anyConfig, fc.constantFrom(...SYSTEM_NAMES), (config, name) => {
-        const system = under(config, name)
-        const { b, initial: there } = initial(system)
-        check(trainingStep(system, b), there, system.ranks)
-      }),
-      { numRuns: 150 },
-    )
-  })
+  it('is one under every system', () => fc.assert(aStepIsCorrectUnderEverySystem, { numRuns: 100 }))
 
   it('puts nothing on the device that grows with the sequence', () => {
     const largest = (config: StepConfig): Map<string, number> => {
@@ -161,7 +144,8 @@ describe('step', () => {
           if (op.kind !== 'compute' || !('first' in op.flags)) continue
           const sum = op.operands.dweight ?? op.operands.dtable ?? op.operands.dbias ?? op.operands.loss
           if (!sum || op.kernel === 'clip') continue
-          expect(op.flags.first, printOp(op)).toBe(written.has(sum.name) ? 0 : 1)
+          const first = written.has(sum.name) ? 0 : 1
+          if (op.flags.first !== first) expect(op.flags.first, printOp(op)).toBe(first) // thousands of ops are printed only where it is not so
           written.set(sum.name, 1)
         }
       }),

@@ -61,8 +61,14 @@ describe('whereabouts', () => {
         for (const { during, after } of walk(options, ops)) {
           if (ops[i].kind !== 'free') {
             for (const part of parts) {
-              expect([ops[i], part.name, partAt(part, SLOT_NS * i + 5).state]).toEqual([ops[i], part.name, during.get(part.name) ?? 0])
-              expect([ops[i], part.name, partAt(part, SLOT_NS * (i + 1) - 1).state]).toEqual([ops[i], part.name, after.get(part.name) ?? 0])
+              for (const [time_ns, states] of [
+                [SLOT_NS * i + 5, during],
+                [SLOT_NS * (i + 1) - 1, after],
+              ] as const) {
+                const [found, state] = [partAt(part, time_ns).state, states.get(part.name) ?? 0]
+                // Some hundred thousand of these a run: what is expected is only put together where it is not so.
+                if (found !== state) expect([ops[i], part.name, found]).toEqual([ops[i], part.name, state])
+              }
             }
           }
           i++
