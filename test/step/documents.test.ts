@@ -83,7 +83,7 @@ describe('packed documents', () => {
           expect(error, `${part}: ${JSON.stringify({ model, packed, seed })}`).toBeLessThanOrEqual(MOST_ROUNDINGS.f32)
         }
       }),
-      { numRuns: draws(12, 24) },
+      { numRuns: draws(6, 24) },
     )
   }, 120_000)
   it.each(models)('may end anywhere in a chunk, and be one token long or several chunks: %s', async (_, model) => {
