@@ -239,6 +239,14 @@ export function isAlive(pid: number): boolean {
   }
 }
 
+/** What a process has computed so far, all its threads together. Ticks of Linux are 10 ms. */
+export function cpu_ms(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ')
+  return 10 * (Number(fields[11]) + Number(fields[12])) // utime, stime
+}
+
 /** All living descendants of a process. */
 export function descendants(pid: number): number[] {
   const children = readdirSync('/proc')

@@ -6,7 +6,10 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { eventually } from './client.js'
 import { Jupyter } from './jupyter.js'
 
-/** Seven Pythons at once load a few hundred modules each. */
+/**
+ * One client after the other, each a Python that loads a few hundred modules: jupyter_client looks for five free ports, lets go of them, and the kernel binds
+ * them when it has started (`LocalPortCache.find_available_port` in its connect.py). Clients beside each other are now and then given the same one.
+ */
 vi.setConfig({ testTimeout: 180_000 })
 
 let jupyter: Jupyter
@@ -15,7 +18,7 @@ beforeAll(() => {
 })
 afterAll(() => jupyter.close())
 
-describe.concurrent('nbclient', () => {
+describe('nbclient', () => {
   it('saves outputs of all kinds, and with --allow-errors goes on after an error and a crash', async () => {
     jupyter.write('kinds.ipynb', [
       'console.log("out"); console.error("err"); display({ "text/html": "<b>shown</b>" }); ({ answer: 42 })',
@@ -52,7 +55,7 @@ describe.concurrent('nbclient', () => {
   })
 })
 
-describe.concurrent('nbconvert', () => {
+describe('nbconvert', () => {
   it('interrupts a cell that takes too long, and the next one has its variables', async () => {
     jupyter.write('slow.ipynb', ['let kept = 41; while (true) {}', 'kept + 1'])
     // The second cell ends within the same time, also on a busy machine.
@@ -89,7 +92,7 @@ describe.concurrent('nbconvert', () => {
   })
 })
 
-describe.concurrent('papermill', () => {
+describe('papermill', () => {
   const papermill = (name: string, ...args: string[]) =>
     jupyter.run('papermill', [jupyter.path(`${name}.ipynb`), jupyter.path(`${name}-filled.ipynb`), '--language', '.net-csharp', ...args])
 
@@ -130,7 +133,7 @@ describe.concurrent('papermill', () => {
   })
 })
 
-describe.concurrent('jupyter run', () => {
+describe('jupyter run', () => {
   it('runs a file and prints what it prints; an error is the exit code', async () => {
     writeFileSync(jupyter.path('hello.ts'), 'const who: string = "file"\nconsole.log("hello, " + who)\n')
     expect(await jupyter.run('jupyter', ['run', '--kernel=fpdt', 'hello.ts'])).toMatchObject({ code: 0, stdout: 'hello, file\n' })

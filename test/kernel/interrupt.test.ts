@@ -1,9 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { TestKernel } from './client.js'
+import { cpu_ms, TestKernel } from './client.js'
+
+/** After so long the kernel says that a cell does not stop. */
+const NOTICE_MS = 1000
 
 let kernel: TestKernel
+let executor: number
 beforeAll(async () => {
   kernel = await TestKernel.start()
+  executor = await kernel.executor()
   await kernel.run('let kept = 41; let n = 0; class Earlier { forever() { while (true) n++ } }')
 })
 afterAll(() => kernel.close())
@@ -13,11 +18,10 @@ async function interrupted(code: string, after_ms = 0) {
   const sent = kernel.send('shell', 'execute_request', { code })
   await kernel.until(({ header, parent, content }) => parent.msg_id === sent && header.msg_type === 'stream' && String(content.text).includes('go'))
   await new Promise((resolve) => setTimeout(resolve, after_ms))
-  const start = performance.now()
+  const [start, startCpu_ms] = [performance.now(), cpu_ms(executor)]
   await kernel.interrupt()
   await kernel.until(({ header, parent }) => parent.msg_id === sent && header.msg_type === 'execute_reply')
-  const took_ms = performance.now() - start
-  return { ...(await kernel.finished(sent)), took_ms }
+  return { took_ms: performance.now() - start, computed_ms: cpu_ms(executor) - startCpu_ms, ...(await kernel.finished(sent)) }
 }
 
 describe('interrupt', () => {
@@ -53,11 +57,13 @@ describe('interrupt', () => {
   }
   for (const [what, code] of Object.entries(busy)) {
     it(`stops ${what} and keeps the state`, async () => {
-      const { error, reply, took_ms, stderr } = await interrupted(code)
+      const { error, reply, took_ms, computed_ms, stderr } = await interrupted(code)
       latencies_ms.push(took_ms)
       expect(error?.ename).toBe('KeyboardInterrupt')
       expect(reply.status).toBe('error')
-      expect(stderr).not.toContain('does not stop') // said after a second
+      // Time of the process, not of the clock: what else the machine does is not what keeps a cell from stopping.
+      expect(computed_ms).toBeLessThan(NOTICE_MS)
+      if (took_ms < NOTICE_MS) expect(stderr).not.toContain('does not stop')
       expect((await kernel.run('kept + 1')).result).toBe('42')
     })
   }
@@ -68,9 +74,9 @@ describe('interrupt', () => {
   })
 
   it('stops a loop that has long been optimised', async () => {
-    const { error, stderr } = await interrupted('console.log("go"); let sum = 0; for (let i = 0; ; i++) sum += i % 7', 1500)
+    const { error, computed_ms } = await interrupted('console.log("go"); let sum = 0; for (let i = 0; ; i++) sum += i % 7', 1500)
     expect(error?.ename).toBe('KeyboardInterrupt')
-    expect(stderr).not.toContain('does not stop')
+    expect(computed_ms).toBeLessThan(NOTICE_MS)
   })
 
   it('lets finally blocks clean up', async () => {
