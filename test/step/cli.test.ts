@@ -401,15 +401,16 @@ describe('models', () => {
   })
 
   it('are converted only from what is one, to somewhere else', async () => {
-    for (const [args, code, message] of [
+    const refusals: [args: string[], code: number, message: RegExp][] = [
       [['convert', 'nix', 'to'], 1, /^fpdt convert: there is no folder nix; .*\n$/],
       [['convert', '.', 'to'], 1, /^fpdt convert: \. has no config\.json; .*\n$/],
       [['convert', 'one'], 2, /needs two folders, FROM and TO\nusage: fpdt convert FROM TO/],
       [['convert', 'a', 'b', '--dtype', 'f16'], 2, /--dtype f16 is neither bf16 nor f32/],
-    ] as const) {
-      const ended = await run(args)
-      expect([ended.code, ended.out]).toEqual([code, ''])
-      expect(ended.err).toMatch(message)
+    ]
+    const all = await Promise.all(refusals.map(([args]) => run(args)))
+    for (const [i, [, code, message]] of refusals.entries()) {
+      expect([all[i]!.code, all[i]!.out]).toEqual([code, ''])
+      expect(all[i]!.err).toMatch(message)
     }
   })
 })
