@@ -59,7 +59,7 @@ async function pictureViews(page, runs) {
   await shoot(page, 'timeline', viewOf(panel, 'timeline'))
 
   await clickPeak(panel)
-  await shoot(page, 'spike', panel.locator('.jp-FPDT-asked'), 700)
+  await shoot(page, 'spike', panel.locator('.jp-FPDT-asked'), 682)
   await panel.press('Escape')
 
   const forward = triangleOf(run, step.step, 0, { phase: 'forward', layer: 1 })
@@ -74,11 +74,15 @@ async function pictureViews(page, runs) {
 
   await show(panel, ['timeline', 'ops'])
   await zoomTo(panel, forward.start_ns[10], forward.end_ns[14])
+  // As wide as its columns.
+  const hidden = await panel.locator('.jp-FPDT-ops').evaluate((table) => table.scrollWidth - table.clientWidth)
+  await page.setViewportSize({ ...PAGE, width: PAGE.width + hidden })
   await shoot(page, 'ops', viewOf(panel, 'ops'))
+  await page.setViewportSize(PAGE)
 
   await show(panel, ['timeline'])
   await panel.getByRole('button', { name: /^Present:/ }).click()
-  await shoot(page, 'presentation', panel)
+  await shoot(page, 'presentation', panel, viewOf(panel, 'timeline'))
   await panel.press('Escape')
 }
 
@@ -132,12 +136,15 @@ async function pictureLive(page) {
   await live.getByRole('button', { name: 'Run', exact: true }).click()
   await paused('q 5 · kv 2')
   const panel = page.locator('.jp-FPDT-run', { has: live })
-  await shoot(page, 'live', panel, 930)
+  await shoot(page, 'live', panel, viewOf(panel, 'timeline'))
 
-  // The last op that compute did: that meeting.
+  // Among the last ops is that meeting; its queries are on the device.
   const { extent } = await stateOf(panel)
   await zoomTo(panel, extent.end_ns - 3e7, extent.end_ns)
-  for (let i = 0; i < 40; i++) await page.keyboard.press('n')
+  const values = live.getByLabel('Value to look at')
+  const offered = async () => (await values.locator('option').allInnerTexts()).some((name) => name === 'q[1,5]')
+  await until(async () => (await offered()) || (await page.keyboard.press('n')), 'no op offered q[1,5]')
+  await values.selectOption('q[1,5]')
   await live.getByRole('button', { name: 'Peek' }).click()
   await live.locator('.jp-FPDT-values canvas').waitFor(LONG)
   await shoot(page, 'peek', live)
@@ -216,7 +223,7 @@ function isWanted(name) {
   return wanted.length === 0 || wanted.includes(name)
 }
 
-/** The upper `most` pixels of what is shown. */
+/** The upper part of what is shown: `most` pixels, or down to the end of an element in it. */
 async function shoot(page, name, of, most = 1000) {
   if (!isWanted(name)) return
   for (const theme of THEMES) {
@@ -234,10 +241,15 @@ async function shoot(page, name, of, most = 1000) {
     await page.waitForTimeout(300) // until what the theme changes slowly has changed
     await page.evaluate(() => document.activeElement?.blur())
     const { x, y, width, height } = await of.boundingBox()
-    const clip = { x: Math.max(0, x - MARGIN), y, width: width + 2 * MARGIN, height: Math.min(height, most) }
+    const clip = { x: Math.max(0, x - MARGIN), y, width: width + 2 * MARGIN, height: Math.min(height, typeof most === 'number' ? most : await endOf(most, y)) }
     await page.screenshot({ path: join(folder, `${name}-${theme}.png`), animations: 'disabled', clip })
   }
   console.log(`${name}: ${THEMES.length} pictures`)
+}
+
+async function endOf(inner, from) {
+  const { y, height } = await inner.boundingBox()
+  return y + height - from
 }
 
 /** Of what an element lies on, of 255. Runs in the page. */
