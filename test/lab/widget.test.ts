@@ -11,7 +11,7 @@ import { RUN_MIME, type SavedRun } from '../../kernel/src/trace/schema.js'
 import { duration } from '../../kernel/src/trace/words/format.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
 import { fixture } from '../null/trace/fixture.js'
-import { setTheme } from './drawn.js'
+import { command, setTheme, twoFrames } from './drawn.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
 import { textsOf } from './texts.js'
 
@@ -27,6 +27,9 @@ beforeAll(async () => {
   const bundle = (run: object): object => ({ [RUN_MIME]: run, 'image/png': Buffer.from(figure(tables).png).toString('base64'), 'text/plain': 'a run' })
   lab.writeNotebook('measured.ipynb', [bundle(saved)])
   lab.writeNotebook('predicted.ipynb', [bundle(await saveRun(fixture({ origin: 'predicted', steps: 1, budget_bytes: 2 ** 33 })))])
+  const predicted = await saveRun(fixture({ origin: 'predicted', steps: 1 }))
+  const begun = { ...predicted, head: { ...predicted.head, state: 'running' } }
+  lab.writeNotebook('begun.ipynb', [bundle(begun), bundle(predicted)])
   lab.writeNotebook('long.ipynb', [bundle(await saveRun(fixture({ steps: 9 })))])
   lab.writeNotebook('ranks.ipynb', [bundle(await saveRun(fixture({ ranks: 8, layers: 1, chunks: 2, steps: 1 })))])
   lab.writeNotebook('broken.ipynb', [
@@ -38,7 +41,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(async () => lab?.close(), 60_000)
 afterEach(async () => {
-  await page?.context().close()
+  await page?.close()
   page = undefined
   expect(troubles.splice(0)).toEqual([])
 })
@@ -65,14 +68,10 @@ async function stateWhen(at: Page, wanted: (state: PanelState) => boolean): Prom
   }
 }
 interface JupyterApp {
-  commands: { execute(id: string, args?: object): Promise<void> }
   shell: {
     currentWidget: { content: { widgets: { model: { outputs: { get(i: number): { toJSON(): { data: object } }; set(i: number, output: object): void } } }[] } }
   }
 }
-const command = (at: Page, id: string, args: object = {}): Promise<void> =>
-  at.evaluate(([name, options]) => (window as unknown as { jupyterapp: JupyterApp }).jupyterapp.commands.execute(name, options), [id, args] as const)
-/** Changes to a theme and waits for it: JupyterLab itself stumbles over a change within a change. */
 /** What `update_display_data` does to an output. */
 const update = (at: Page, run: object): Promise<void> =>
   at.evaluate(
@@ -348,7 +347,7 @@ describe('a saved run in JupyterLab, with no kernel', () => {
     const before = await drawings()
     await setTheme(at, 'JupyterLab Dark')
     await kept.evaluate((node) => node.dispatchEvent(new KeyboardEvent('keydown', { key: 'w' })))
-    await at.waitForTimeout(300)
+    await twoFrames(at)
     await setTheme(at, 'JupyterLab Light')
     expect(await drawings()).toBe(before)
   })
@@ -361,14 +360,24 @@ describe('a saved run in JupyterLab, with no kernel', () => {
     await at.screenshot({ path: join(results, 'run-predicted.png') })
   })
 
+  it('says that a run has no kernel that was lost before its first ops were drawn; a plan has nothing to control', async () => {
+    const at = await opened('begun.ipynb')
+    const rows = at.locator('.jp-FPDT-run .jp-FPDT-live')
+    await eventually(() => rows.count()).toBe(2)
+    await eventually(() => rows.first().isVisible()).toBe(true)
+    expect(await rows.first().locator('.jp-FPDT-live-state').innerText()).toMatch(/no kernel/)
+    expect(await rows.last().isHidden()).toBe(true)
+  })
+
   it('says in words why a payload cannot be shown, and takes no markup from one', async () => {
     const at = await opened('broken.ipynb')
     await stateOf(at)
-    const reasons = await at.locator('.jp-FPDT-reason').allInnerTexts()
-    expect(reasons).toHaveLength(3)
-    expect(reasons[0]).toMatch(/version 99/)
-    expect(reasons[1]).toMatch(/spans/)
-    expect(reasons[2]).toMatch(/head/)
+    // Each payload is decoded in its own time.
+    await eventually(() => at.locator('.jp-FPDT-reason').allInnerTexts()).toEqual([
+      expect.stringMatching(/version 99/),
+      expect.stringMatching(/spans/),
+      expect.stringMatching(/head/),
+    ])
     expect(await at.locator('.jp-FPDT-title').innerText()).toContain('<img src=x')
     expect(await at.locator('.jp-FPDT-run img').count()).toBe(0)
     await at.screenshot({ path: join(results, 'run-broken.png') })

@@ -94,9 +94,9 @@ export class Controls {
     const { status, reason, behind, isPlaceKept, isBound, isForeign } = this.#link
     const { run, pinned } = this.#session.shown
     const isLive = isBound && reason === ''
-    // A prediction has nothing to control, nor has a run that ended and that no kernel knows; that a kernel is not understood must be seen.
-    this.node.hidden =
-      !isBound || (status === null && !isForeign && (run.head.origin === 'predicted' || ['done', 'stopped', 'failed'].includes(run.head.state)))
+    // A plan has nothing to control, nor has a run that ended and that no kernel knows; that a kernel is not understood must be seen. A run that has
+    // begun shows what was predicted of it until its first ops are there: that it is lost must be seen, too.
+    this.node.hidden = !isBound || (status === null && !isForeign && ['planned', 'done', 'stopped', 'failed'].includes(run.head.state))
     this.panel.classList.toggle('jp-mod-live', isLive)
     const stands = isPaused(status)
     const verbs: readonly [HTMLButtonElement, Control['verb']][] = [
