@@ -8,7 +8,7 @@ import { saveRun } from '../../kernel/src/trace/saved.js'
 import { RUN_MIME, type RunTables } from '../../kernel/src/trace/schema.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
 import { fixture } from '../null/trace/fixture.js'
-import { eventually, setTheme, steady } from './drawn.js'
+import { eventually, setTheme, twoFrames } from './drawn.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
 
 let lab: Lab
@@ -26,7 +26,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(async () => lab?.close(), 60_000)
 afterEach(async () => {
-  await page?.context().close()
+  await page?.close()
   page = undefined
   expect(troubles.splice(0)).toEqual([])
 })
@@ -119,7 +119,8 @@ describe('numbers of a step', () => {
         })
     await button(at, 'Whole run').click()
     await at.locator('.jp-FPDT-numbers select').selectOption('1')
-    const before = await steady(inked)
+    await twoFrames(at)
+    const before = await inked()
     await at.locator('.jp-FPDT-numbers input[type=checkbox]').check()
     await eventually(inked).toBeGreaterThan(before + 100)
     await shoot(at, 'stalls')
@@ -168,6 +169,7 @@ describe('what is kept', () => {
     await button(at, 'Numbers').click()
     await at.locator('.jp-FPDT-numbers select').selectOption('1')
     for (let i = 0; i < 13; i++) await button(at, '\\+').click()
+    await twoFrames(at)
     const link = at.locator('.jp-FPDT-numbers tbody tr', { hasText: words }).locator('button').first()
     await link.hover()
     await eventually(async () => (await stateOf(at)).hover).toEqual({ kind: 'span', row })
@@ -191,7 +193,7 @@ describe('what is kept', () => {
       .locator('.jp-FPDT-stage')
       .first()
       .hover({ position: { x: lanes[0].x + lanes[0].width / 2, y: lanes[0].y + 8 } })
-    await at.waitForTimeout(200)
+    await twoFrames(at)
     expect(await answers(at).innerText()).toBe(before)
     expect(Math.abs((await at.locator('.jp-FPDT-details').evaluate((node) => node.clientHeight)) - height)).toBeLessThan(20)
     await at.keyboard.press('Escape')

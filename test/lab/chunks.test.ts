@@ -21,7 +21,7 @@ beforeAll(async () => {
 }, 120_000)
 afterAll(async () => lab?.close(), 60_000)
 afterEach(async () => {
-  await page?.context().close()
+  await page?.close()
   expect(troubles.splice(0)).toEqual([])
 })
 
@@ -35,6 +35,11 @@ async function opened(...views: string[]): Promise<void> {
       .locator('.jp-FPDT-toolbar')
       .getByRole('button', { name: new RegExp(`^${name}:`) })
       .click()
+  // What a view's controls offer is known once it is drawn, which is when it can be seen.
+  for (const name of views) {
+    await view(name.toLowerCase()).scrollIntoViewIfNeeded()
+    await view(name.toLowerCase()).locator('.jp-FPDT-stage[data-fpdt-drawn]').waitFor()
+  }
 }
 const view = (name: string): Locator => page.locator(`.jp-FPDT-view[data-view="${name}"]`)
 const state = (): Promise<PanelState> => page.evaluate(() => (document.querySelector('.jp-FPDT-run') as HTMLElement & { fpdtState: PanelState }).fpdtState)

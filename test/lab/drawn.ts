@@ -45,7 +45,7 @@ export async function closeNotebook(at: Page): Promise<void> {
     .toBe(open - 1)
 }
 
-/** Changes to a theme and waits for it, and for the end of its splash: JupyterLab itself stumbles over a change within a change. */
+/** Changes to a theme and waits for it, for the end of its splash, and until all is drawn in it: JupyterLab itself stumbles over a change within a change. */
 export async function setTheme(at: Page, theme: string): Promise<void> {
   const splash = at.locator('#jupyterlab-splash')
   await splash.waitFor({ state: 'detached' })
@@ -53,6 +53,7 @@ export async function setTheme(at: Page, theme: string): Promise<void> {
   await command(at, 'apputils:change-theme', { theme })
   await at.locator(`body[data-jp-theme-name="${theme}"]`).waitFor({ state: 'attached' })
   await splash.waitFor({ state: 'detached' })
+  await atRest(at)
 }
 
 /** What is read once it stays the same: when what is drawn or scrolled has come to rest. */
@@ -67,9 +68,20 @@ export async function steady<T>(read: () => Promise<T>): Promise<T> {
   return last
 }
 
-/** Until the page has drawn twice: what it hears of sizes and sight comes with a frame. */
+/** Until the page has drawn twice: what it hears of sizes and sight comes with a frame, and what follows from it is drawn in the next. */
 export const twoFrames = (at: Page): Promise<void> =>
   at.evaluate(() => new Promise<void>((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve)))))
+
+/** Until what changes slowly has changed, and what follows from that is drawn. */
+export async function atRest(at: Page): Promise<void> {
+  await twoFrames(at)
+  const changing = (): Promise<number> =>
+    at.evaluate(
+      () => document.getAnimations().filter(({ effect, playState }) => playState === 'running' && effect?.getComputedTiming().endTime !== Infinity).length,
+    )
+  await eventually(changing).toBe(0)
+  await twoFrames(at)
+}
 
 /** The n-th run on the page. */
 export const panelOf = (at: Page, index = 0): Locator => at.locator('.jp-FPDT-run').nth(index)

@@ -101,7 +101,7 @@ describe('an executed notebook', () => {
       }
       await page.locator('.jp-FPDT-run').last().scrollIntoViewIfNeeded()
       await page.screenshot({ path: join(results, `executed-${theme.endsWith('Dark') ? 'dark' : 'light'}.png`) })
-      await page.context().close()
+      await page.close()
     },
     120_000,
   )

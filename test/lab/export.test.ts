@@ -50,7 +50,7 @@ describe('a run saved from the menu', () => {
     const read = decodeRunFile(new Uint8Array(bytes))
     expect(read).toEqual({ ...tables, head: { ...tables.head, kept: read.head.kept } })
     expect(read.head.kept).toMatchObject({ spans: tables.spans.op.length, of: tables.spans.op.length })
-    expect(await said(page)).toBe(`Arrow file saved as ${name}: all ${tables.spans.op.length.toLocaleString('en-US')} ops.`)
+    await expect.poll(() => said(page)).toBe(`Arrow file saved as ${name}: all ${tables.spans.op.length.toLocaleString('en-US')} ops.`)
   })
 
   it('is, as a Chrome trace, one that viewers read', async () => {
@@ -117,8 +117,8 @@ describe('a run saved from the menu', () => {
     const { name, bytes } = await save(cut, 'Arrow file')
     expect(name).toMatch(/-steps-6-9\.arrow$/)
     expect(decodeRunFile(new Uint8Array(bytes)).head.kept).toMatchObject({ spans: 16_168, of: 36_378 })
-    expect(await said(cut)).toContain('16,168 of 36,378 ops, those that the notebook keeps')
-    await cut.context().close()
+    await expect.poll(() => said(cut)).toContain('16,168 of 36,378 ops, those that the notebook keeps')
+    await cut.close()
   })
 
   it('can be saved by keys alone, and by a command', async () => {

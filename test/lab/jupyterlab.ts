@@ -7,7 +7,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type Browser, chromium, type Page } from 'playwright'
+import { type Browser, type BrowserContext, chromium, type Page } from 'playwright'
 import { findChromium } from '../../.ci/system.mjs'
 import { install } from '../../kernel/src/install.js'
 import { freePorts } from '../ports.js'
@@ -21,7 +21,7 @@ export interface Lab {
   readonly url: string
   /** Where its notebooks lie. */
   readonly folder: string
-  /** A page with nothing open in it. */
+  /** A page with nothing open in it; whoever opened it closes it. */
   open(size: { width: number; height: number }): Promise<Page>
   /** Writes a notebook where the server finds it; its outputs are not trusted unless it was run here. */
   writeNotebook(name: string, outputs: readonly object[]): void
@@ -58,6 +58,7 @@ export async function startLab({ kernel = false } = {}): Promise<Lab> {
   for (const stream of [server.stdout, server.stderr]) stream.on('data', (text) => log.push(String(text)))
   const url = `http://127.0.0.1:${port}`
   let browser: Browser | undefined
+  let shared: BrowserContext | undefined
   const close = async (): Promise<void> => {
     await browser?.close()
     await ended(server)
@@ -76,7 +77,14 @@ export async function startLab({ kernel = false } = {}): Promise<Lab> {
     url,
     folder: notebooks,
     close,
-    open: async (size) => (await opened.newContext({ viewport: size, reducedMotion: 'reduce' })).newPage(),
+    open: async (size) => {
+      // One after the other, pages find JupyterLab in their browser's cache. Two at a time are two readers: in one browser, the second would get another layout.
+      shared ??= await opened.newContext({ reducedMotion: 'reduce' })
+      const context = shared.pages().length === 0 ? shared : await opened.newContext({ reducedMotion: 'reduce' })
+      const page = await context.newPage()
+      await page.setViewportSize(size)
+      return page
+    },
     addNotebook: (name, path) => cpSync(path, join(notebooks, name)),
     savedLayouts: () => (existsSync(workspaces) ? readdirSync(workspaces).map((name) => readFileSync(join(workspaces, name), 'utf8')) : []).join('\n'),
     dropLayouts: () => rmSync(workspaces, { recursive: true, force: true }),

@@ -8,7 +8,7 @@ import { saveRun } from '../../kernel/src/trace/saved.js'
 import { RUN_MIME, type SavedRun } from '../../kernel/src/trace/schema.js'
 import type { PanelState } from '../../labextension/src/lab/panel.js'
 import { fixture } from '../null/trace/fixture.js'
-import { setTheme } from './drawn.js'
+import { setTheme, twoFrames } from './drawn.js'
 import { type Lab, openWithoutKernel, results, startLab } from './jupyterlab.js'
 
 let lab: Lab
@@ -91,7 +91,8 @@ describe('the lesson', () => {
       const row = await pinnedRow(page)
       await page.keyboard.press('ArrowRight')
       await eventually(() => pinnedRow(page)).not.toBe(row)
-      await page.waitForTimeout(40)
+      // What is told of an op is drawn after it is kept.
+      await twoFrames(page)
     }
     expect(await current(page)).toContain('update(ôi, lsei, attention(q̂i, k̂j, v̂j))')
     expect(await told(page)).toMatch(/Line 13\. Query chunk \d attends to key\/value chunk \d \(the \w+ of \d\): 134.MFLOP in/)
@@ -125,7 +126,6 @@ describe('the lesson', () => {
     const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
     for (const theme of ['JupyterLab Dark', 'JupyterLab Light']) {
       await setTheme(page, theme)
-      await page.waitForTimeout(500)
       if (theme === 'JupyterLab Dark') await page.screenshot({ path: join(results, 'lesson-dark.png') })
       await page.evaluate(axe)
       const found = await page.evaluate(async () => {
@@ -143,6 +143,6 @@ describe('the lesson', () => {
     await eventually(() => told(own)).toContain("The schedule is the reader's own, so this is no line of FPDT.")
     expect(await current(own)).toMatch(/@compute/)
     await own.screenshot({ path: join(results, 'lesson-own.png') })
-    await own.context().close()
+    await own.close()
   })
 })

@@ -1,5 +1,5 @@
 /** A run that goes on, on the page: in the real JupyterLab, with the real kernel, while its cell is busy. */
-import { copyFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import type { Locator, Page } from 'playwright'
@@ -25,8 +25,16 @@ let lab: Lab
 let page: Page
 const troubles: string[] = []
 
-const command = (on: Page, id: string, args: object = {}): Promise<unknown> =>
-  on.evaluate(([name, options]) => (window as unknown as { jupyterapp: App }).jupyterapp.commands.execute(name, options), [id, args] as const)
+/** Waits for its end. What it gives, a widget maybe, stays on the page. */
+const command = (on: Page, id: string, args: object = {}): Promise<void> =>
+  on.evaluate(
+    async ([name, options]) => {
+      await (window as unknown as { jupyterapp: App }).jupyterapp.commands.execute(name, options)
+    },
+    [id, args] as const,
+  )
+/** Its cell runs. Every message that the kernel takes has its own busy and idle, so between two of them it may be idle for a moment. */
+const busy = () => expect.poll(() => kernelStatus(page), SOON).toBe('busy')
 /** What the first panel of the page shows; null while it shows none. */
 const state = (on = page): Promise<PanelState | null> =>
   on.evaluate(() => (document.querySelector('.jp-FPDT-run') as (HTMLElement & { fpdtState: PanelState | null }) | null)?.fpdtState ?? null)
@@ -71,8 +79,24 @@ const runAll = async (): Promise<void> => {
   command(page, 'notebook:run-all-cells').catch(() => {}) // it waits for the last of them, and the page may be left before
   await expect.poll(() => said(), { timeout: 60_000, interval: 50 }).toMatch(/^Step \d+ runs, after op \d+: /)
 }
-const line = async (): Promise<number> => Number(/after op (\d+)/.exec(await said())?.[1] ?? -1)
-const paused = () => expect.poll(() => said(), SOON).toMatch(/^Step \d+ is paused after op \d+: /)
+/** Where the training stands or runs, as a number that grows: a million a step, and its op; between two steps, below the next one's first. */
+const place = async (): Promise<number> => {
+  const words = await said()
+  const done = /^Between steps: step (\d+) is done/.exec(words)
+  if (done) return (Number(done[1]) + 1) * 1e6 - 2
+  const [, step, op] = /^Step (\d+) .*?(?:after op (\d+): |before its first op$)/.exec(words) ?? []
+  return Number(step) * 1e6 + Number(op ?? -1)
+}
+const paused = () => expect.poll(() => said(), SOON).toMatch(/^Step \d+ is paused (after op \d+: |before its first op$)/)
+/** To an op of a step: a pause may come as a step ends, and the training then stands before the first op of the next. */
+const pausedInStep = () =>
+  expect
+    .poll(async () => {
+      const words = await said()
+      if (words.endsWith(' is paused before its first op')) await button('Step').click()
+      return words
+    }, SOON)
+    .toMatch(/^Step \d+ is paused after op \d+: /)
 const reasonOf = (name: string, on = page): Promise<string | null> => button(name, on).getAttribute('title')
 const comms = (): Promise<number> =>
   page.evaluate(async () => {
@@ -81,11 +105,41 @@ const comms = (): Promise<number> =>
     const { content } = await jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestCommInfo({ target_name: 'fpdt.runs' })
     return Object.keys(content.comms).length
   })
+/** Keeps what the kernel says of its state, and of which message. */
+const listenToLights = (): Promise<void> =>
+  page.evaluate(() => {
+    type Message = { header: { msg_type: string }; parent_header: { msg_type?: string }; content: { execution_state?: string } }
+    type Kernel = { iopubMessage: { connect(slot: (sender: unknown, message: Message) => void): void } }
+    const { jupyterapp } = window as unknown as { jupyterapp: { shell: { currentWidget: { sessionContext: { session: { kernel: Kernel } } } } } }
+    const lights: string[] = []
+    Object.assign(window, { lights })
+    jupyterapp.shell.currentWidget.sessionContext.session.kernel.iopubMessage.connect((_, { header, parent_header, content }) => {
+      if (header.msg_type === 'status') lights.push(`${parent_header.msg_type} ${content.execution_state}`)
+    })
+  })
+const lights = (): Promise<string> => page.evaluate(() => (window as unknown as { lights: string[] }).lights.join(', '))
 const kernelId = (): Promise<string | undefined> =>
   page.evaluate(() => {
     type Shell = { currentWidget: { sessionContext?: { session?: { kernel?: { id: string } } } } }
     return (window as unknown as { jupyterapp: { shell: Shell } }).jupyterapp.shell.currentWidget.sessionContext?.session?.kernel?.id
   })
+/** The process of a kernel, by the connection file that its server gave it. */
+function kernelProcess(id: string | undefined): number {
+  const found = readdirSync('/proc').filter((name) => {
+    try {
+      return (
+        /^\d+$/.test(name) &&
+        readFileSync(`/proc/${name}/cmdline`, 'utf8')
+          .split('\0')
+          .some((part) => part.endsWith(`kernel-${id}.json`))
+      )
+    } catch {
+      return false // ended meanwhile
+    }
+  })
+  expect(found).toHaveLength(1)
+  return Number(found[0])
+}
 /** The notebook that commands are about, by the name of its tab. */
 const inFront = (): Promise<string | undefined> =>
   page.evaluate(() => {
@@ -99,7 +153,7 @@ describe('a run that goes on', () => {
     await live().scrollIntoViewIfNeeded()
     await grows()
     await grows()
-    expect(await kernelStatus(page)).toBe('busy')
+    await busy()
     await expect.poll(() => page.locator('.jp-FPDT-status').innerText(), SOON).toMatch(/FPDT running · step \d+/)
     await shot('running')
   }, 90_000)
@@ -108,8 +162,8 @@ describe('a run that goes on', () => {
     await button('Hold view').click()
     const held = await end()
     await expect.poll(() => live().locator('.jp-FPDT-badge').innerText(), SOON).toMatch(/^\+[\d,]+ ops$/)
-    const place = await line()
-    await expect.poll(() => line(), SOON).not.toBe(place)
+    const before = await place()
+    await expect.poll(() => place(), SOON).toBeGreaterThan(before)
     expect(await end()).toBe(held)
     await button('Follow').click()
     await expect.poll(() => end(), SOON).toBeGreaterThan(held)
@@ -118,37 +172,28 @@ describe('a run that goes on', () => {
   it('pauses at an op while the light of the kernel stays busy', async () => {
     await button('Pause training').click()
     await expect.poll(() => told(), SOON).toMatch(/^paused\b/i)
-    // A step may just end: then the training stands before the first op of the next, and one op further it stands in it.
-    const stands = async (): Promise<boolean> => {
-      const place = await line()
-      await page.waitForTimeout(300)
-      const now = await line()
-      if (now < 0) await button('Step').click()
-      return now >= 0 && now === place
-    }
-    await expect.poll(stands, SOON).toBe(true)
-    const before = await line()
+    await pausedInStep()
+    const before = await place()
     // Every message has its own busy and idle; the kernel says at once that the cell is busy still.
-    const lights: string[] = []
-    for (let i = 0; i < 20; i++) {
-      lights.push(await kernelStatus(page))
-      await new Promise((resolve) => setTimeout(resolve, 25))
-    }
-    expect(lights.filter((light) => light === 'busy').length).toBeGreaterThan(17)
-    expect(await line()).toBe(before)
+    await listenToLights()
+    await comms()
+    await expect.poll(() => lights(), SOON).toMatch(/comm_info_request idle, execute_request busy$/)
+    expect(await lights()).not.toMatch(/idle, (?!execute_request busy)/)
+    await busy()
+    expect(await place()).toBe(before)
     expect(await button('Pause training').count()).toBe(0)
   })
 
   it('goes on by an op, a chunk, and until a place', async () => {
     const unit = live().getByLabel('Unit of a step')
-    let before = await line()
+    let before = await place()
     await button('Step').click()
-    await expect.poll(() => line(), SOON).toBeGreaterThan(before)
+    await expect.poll(() => place(), SOON).toBeGreaterThan(before)
     await paused()
-    before = await line()
+    before = await place()
     await unit.selectOption('chunk')
     await button('Step').click()
-    await expect.poll(() => line(), SOON).toBeGreaterThan(before)
+    await expect.poll(() => place(), SOON).toBeGreaterThan(before)
     await paused()
     await button('Run until …').click()
     await live().getByLabel('Phase').selectOption('optimizer')
@@ -195,7 +240,6 @@ describe('a run that goes on', () => {
     for (const theme of ['JupyterLab Light', 'JupyterLab Dark', 'JupyterLab Dark High Contrast']) {
       await setTheme(page, theme)
       await live().locator('.jp-FPDT-values canvas').waitFor()
-      await page.waitForTimeout(500) // until what the theme changes slowly has changed
       await page.addScriptTag({ path: AXE })
       const violations = await page.evaluate(async () => {
         type Axe = { run(node: Element): Promise<{ violations: { id: string; impact: string; nodes: { html: string; failureSummary: string }[] }[] }> }
@@ -212,13 +256,18 @@ describe('a run that goes on', () => {
   }, 60_000)
 
   it('a second tab follows the same run, and says the same', async () => {
+    // A place that is kept would hold the view here once its step is no longer among the newest.
+    const stage = page.locator('.jp-Notebook .jp-FPDT-stage').first()
+    await stage.press('Escape')
+    await stage.press('0')
+    expect((await state())?.pinned).toBe(null)
     await command(page, 'docmanager:save')
     const second = await open('live.ipynb')
     await expect.poll(() => said(second), SOON).toBe(await said())
     await button('Resume training', second).click()
     await grows(second)
     await grows()
-    await second.context().close()
+    await second.close()
   })
 
   it('a second notebook on the kernel and a view of the output alone follow too, and stay when the first is closed', async () => {
@@ -235,13 +284,14 @@ describe('a run that goes on', () => {
     await expect.poll(saidAlone, SOON).toMatch(/^Step \d+ runs/)
     await alone.getByRole('button', { name: 'Pause training' }).click()
     await expect.poll(saidAlone, SOON).toMatch(/is paused/)
+    await paused()
     copyFileSync(join(lab.folder, 'live.ipynb'), join(lab.folder, 'second.ipynb'))
     await command(page, 'docmanager:open', { path: 'second.ipynb', kernel: { id } })
     await expect.poll(() => kernelId(), SOON).toBe(id)
     const second = page.getByRole('tabpanel', { name: 'second.ipynb' }).locator('.jp-FPDT-live')
     const saidThere = (): Promise<string> => second.locator('.jp-FPDT-live-state').innerText()
     await expect.poll(saidThere, SOON).toBe(await said())
-    expect(await comms()).toBe(open_ + 1)
+    await expect.poll(() => comms(), SOON).toBe(open_ + 1)
     const close = async (path: string): Promise<void> => {
       await command(page, 'docmanager:open', { path })
       await expect.poll(() => inFront(), SOON).toBe(path)
@@ -271,8 +321,9 @@ describe('a run that goes on', () => {
     await expect.poll(() => said(), { timeout: 30_000, interval: 50 }).toMatch(/^Step \d+ runs/)
     await grows()
     await grows()
-    expect(await kernelStatus(page)).toBe('busy')
-    expect(await comms()).toBe(open_)
+    await busy()
+    // The last word of the page that was left came over a connection of its own: in its own time.
+    await expect.poll(() => comms(), SOON).toBe(open_)
   }, 90_000)
 
   it('a notebook that is closed lets go of the run, and finds it when it is opened again', async () => {
@@ -282,7 +333,7 @@ describe('a run that goes on', () => {
     await page.locator('.jp-Notebook').waitFor()
     await expect.poll(() => said(), SOON).toMatch(/^Step \d+ runs/)
     await grows()
-    expect(await comms()).toBe(before)
+    await expect.poll(() => comms(), SOON).toBe(before)
   })
 
   it('stops, and the cell ends', async () => {
@@ -299,17 +350,18 @@ describe('a run that goes on', () => {
     await expect.poll(() => button('Pause training').count(), SOON).toBe(1)
   })
 
-  it('is lost with a restart, says so, and the next run is followed', async () => {
+  it('is lost with its kernel, says so, and the next run is followed', async () => {
     await runAll()
-    void command(page, 'notebook:restart-kernel')
-    await page.locator('.jp-Dialog').getByRole('button', { name: 'Confirm Kernel Restart' }).click()
+    // Killed, it says nothing more. One that is told to restart is interrupted first, and may have time to say that its run was stopped.
+    process.kill(kernelProcess(await kernelId()), 'SIGKILL')
+    await page.locator('.jp-Dialog').getByRole('button', { name: 'OK' }).click()
     await expect.poll(() => said(), SOON).toMatch(/restarted/)
     for (const name of ['Pause training', 'Step', 'Run until …', 'Stop training', 'Peek']) {
       expect(await button(name).getAttribute('aria-disabled'), name).toBe('true')
       expect(await reasonOf(name), name).toMatch(/restarted/)
     }
     await button('Stop training').press('Enter')
-    expect(await told()).toMatch(/restarted/)
+    await expect.poll(() => told(), SOON).toMatch(/restarted/)
     await shot('lost')
     await runAll()
     await grows()
@@ -317,13 +369,15 @@ describe('a run that goes on', () => {
 
   it('has controls that say why they do nothing when the notebook has no kernel', async () => {
     await command(page, 'notebook:shutdown-kernel')
-    await expect.poll(() => said(), SOON).toMatch(/no kernel/)
     // A kernel may have time to say that its run was stopped: of a run that has ended there is nothing to control, and no row.
-    if (await live().isHidden()) expect(await page.locator('.jp-Notebook .jp-FPDT-run').first().innerText()).toMatch(/Stopped|Failed/)
-    else {
-      expect(await reasonOf('Pause training')).toMatch(/no kernel/)
-      expect(await button('Pause training').getAttribute('aria-disabled')).toBe('true')
-    }
-    expect(await page.locator('.jp-FPDT-status').innerText()).not.toMatch(/^FPDT running/)
+    const shown = (): Promise<string> =>
+      page.evaluate(() => {
+        const row = document.querySelector('.jp-Notebook .jp-FPDT-live') as HTMLElement
+        if (row.hidden) return `no row: ${row.closest<HTMLElement>('.jp-FPDT-run')?.innerText}`
+        const pause = [...row.querySelectorAll('button')].find(({ textContent }) => textContent === 'Pause training')
+        return [row.querySelector('.jp-FPDT-live-state')?.textContent, pause?.getAttribute('aria-disabled'), pause?.title].join(' / ')
+      })
+    await expect.poll(shown, SOON).toMatch(/^no row: [\s\S]*(Stopped|Failed)|no kernel.* \/ true \/ .*no kernel/)
+    await expect.poll(() => page.locator('.jp-FPDT-status').innerText(), SOON).not.toMatch(/^FPDT running/)
   })
 })

@@ -238,6 +238,7 @@ interface JupyterApp {
   readonly commands: { execute(id: string, args?: object): Promise<unknown> }
   readonly shell: {
     readonly currentWidget: {
+      readonly sessionContext: { readonly statusChanged: { connect(slot: (sender: unknown, status: string) => void): void } }
       readonly content: {
         readonly widgets: readonly { readonly model: { readonly executionCount: number | null; readonly outputs: { toJSON(): Output[] } } }[]
       }
@@ -282,8 +283,10 @@ const outputsOf = (): Promise<{ count: number | null; outputs: Output[] }[]> =>
     })),
   )
 const idle = () => expect.poll(() => kernelStatus(page), { timeout: 60_000, interval: 50 }).toBe('idle')
-const command = (id: string, args: object = {}): Promise<unknown> =>
-  page.evaluate(([name, options]) => (window as unknown as { jupyterapp: JupyterApp }).jupyterapp.commands.execute(name, options), [id, args] as const)
+const command = (id: string): Promise<void> =>
+  page.evaluate(async (name) => {
+    await (window as unknown as { jupyterapp: JupyterApp }).jupyterapp.commands.execute(name)
+  }, id)
 const joined = (text: string | readonly string[] = ''): string => (typeof text === 'string' ? text : text.join(''))
 /** Without colours. */
 const saying = (outputs: readonly Output[]): string =>
@@ -330,8 +333,12 @@ describe('a notebook of thirty cells in JupyterLab', () => {
       await cell(i).scrollIntoViewIfNeeded()
       await expect.poll(() => drawn.count(), { timeout: 15_000, message: `${i + 1}: ${selector}` }).toBe(times)
       await drawn.first().scrollIntoViewIfNeeded()
-      const box = await drawn.first().boundingBox()
-      expect(box && box.width > 10 && box.height > 10, `${i + 1}: ${selector} is visible`).toBe(true)
+      // A picture has its size once it is decoded.
+      const isVisible = async (): Promise<boolean> => {
+        const box = await drawn.first().boundingBox()
+        return box !== null && box.width > 10 && box.height > 10
+      }
+      await expect.poll(isVisible, { timeout: 15_000, message: `${i + 1}: ${selector} is visible` }).toBe(true)
     }
   })
 
@@ -384,12 +391,22 @@ describe('a notebook of thirty cells in JupyterLab', () => {
   })
 
   it('restarts by the menu: variables are gone, numbers begin anew', async () => {
+    // The light of the kernel that was there is idle, too: that of the new one is after it has started.
+    await page.evaluate(() => {
+      const lights: string[] = []
+      Object.assign(window, { lights })
+      ;(window as unknown as { jupyterapp: JupyterApp }).jupyterapp.shell.currentWidget.sessionContext.statusChanged.connect((_, light) => lights.push(light))
+    })
+    const lights = (): Promise<string> => page.evaluate(() => (window as unknown as { lights: string[] }).lights.join(' '))
     await menu('Kernel', 'Restart Kernel…')
     await page.locator('.jp-Dialog').getByRole('button', { name: 'Confirm Kernel Restart' }).click()
-    await idle()
-    await cell(0).locator('.cm-content').click()
-    await page.keyboard.press('Shift+Enter')
-    await expect.poll(() => count(0), SOON).toBe(1)
-    await idle()
+    await expect.poll(lights, { timeout: 60_000 }).toMatch(/restarting.* idle$/)
+    await command('notebook:insert-cell-below')
+    const after = CELLS.length + 1
+    await cell(after).locator('.cm-content').click()
+    await page.keyboard.insertText('typeof stats')
+    await page.keyboard.press('Control+Enter')
+    await expect.poll(() => count(after), SOON).toBe(1)
+    await expect.poll(async () => saying((await outputsOf())[after]?.outputs ?? []), SOON).toContain("'undefined'")
   })
 })
