@@ -39,7 +39,7 @@ const text = randomTokens(4000, 97, 2)
 /** Every parameter and moment, as checksums. */
 const stateOf = async (run: TrainingRun): Promise<unknown> => (await readManifest(await run.save(folder, { keep: 1 }))).files
 
-/** Instants of an interrupt, from the begin of a step to a fifth of it after its end. */
+/** Instants of an interrupt, from the begin of a step to a tenth of it after its end. */
 const ATTEMPTS = draws(6, 12)
 
 const places = [
@@ -82,7 +82,7 @@ describe.each(places)('with states on the %s and parameters on the %s (%s)', (ti
     ;(globalThis as { [DISPLAY_HOST]?: DisplayHost })[DISPLAY_HOST] = host
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const stepping = run.step(text).catch((error: { code: string }) => error.code)
-      await setTimeout(((1.2 * attempt) / ATTEMPTS) * (duration_ns / 1e6))
+      await setTimeout(((1.1 * attempt) / (ATTEMPTS - 1)) * (duration_ns / 1e6))
       interrupt()
       expect([expect.objectContaining({ step: run.stepsDone }), 'stopped']).toContainEqual(await stepping)
       const state = await stateOf(run) // waits until nothing of the step runs any more
