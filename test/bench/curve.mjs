@@ -41,7 +41,7 @@ const OF_SEEDS = 0.05
 
 export async function curve() {
   const text = bytesOfText()
-  const rows = [['model', 'dtype', 'mean distance', 'PyTorch', 'of it', 'largest', 'PyTorch', 'of seed to seed', 'last loss', 'PyTorch']]
+  const rows = [['model', 'dtype', 'mean distance', 'PyTorch', 'of it', 'largest', 'PyTorch', 'of what another seed makes', 'last loss', 'PyTorch']]
   const panels = []
   const failures = []
   for (const [name, model] of Object.entries(MODELS)) {

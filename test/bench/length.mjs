@@ -1,6 +1,6 @@
 /**
  * How long a sequence each system trains in the same device memory, by steps that really run: the longest that fits, and what
- * refuses the next one. FPDT ends where the host does, so its rows differ in what waits where and in the host memory they are given.
+ * refuses the next one. No times: they are of `npm run bench -- pytorch`. FPDT ends where the host does, so its rows differ in what waits where and in the host memory they are given.
  */
 import { Device, FpdtError, formatBytes, llama } from '../../kernel/lib/fpdt/index.js'
 import { longestInMemory } from '../../kernel/lib/fpdt/plan/what-fits.js'
@@ -47,9 +47,9 @@ export async function length() {
     }
   }
   const base = Math.max(...rows.filter(({ name }) => name === 'Ulysses, checkpoints offloaded').map(({ sequence }) => sequence))
-  const table = [['', 'host', 'longest sequence', 'times Ulysses, offloaded', 'device touched', 'a step', 'the next one']]
-  for (const { name, host, sequence, touched, seconds, end } of rows)
-    table.push([name, `${host} MiB`, `${sequence}`, (sequence / base).toFixed(1), touched, seconds, end])
+  const table = [['', 'host', 'longest sequence', 'times Ulysses, offloaded', 'device touched', 'the step', 'the next one']]
+  for (const { name, host, sequence, touched, ran, end } of rows)
+    table.push([name, `${host} MiB`, `${sequence}`, (sequence / base).toFixed(1), touched, ran, end])
   const title = `Longest sequence in ${formatBytes(MEMORY)} of device memory: 2 layers, width ${MODEL.width}, ${MODEL.vocabulary} words`
   printTable(title, table)
   intoReadme('length', [`${title}.`, markdown(table)])
@@ -59,18 +59,18 @@ export async function length() {
 async function longest(device, sizes, text) {
   const sequence = longestInMemory(MODEL, sizes, device.machine)
   const end = await refusal(device, sizes, sequence + (sizes.chunk ?? UNIT))
-  if (sequence === 0) return { sequence, touched: '', seconds: '', end }
+  if (sequence === 0) return { sequence, touched: '', ran: '', end }
   let run
   try {
     run = await device.train(MODEL, { ...sizes, sequence })
   } catch (error) {
     if (!(error instanceof FpdtError && /million ops/.test(error.message))) throw error
-    return { sequence, touched: 'planned', seconds: `${/about (\d+ million ops)/.exec(error.message)[1]}: not run`, end: 'the host is full, foretold' }
+    return { sequence, touched: 'planned', ran: `${/about (\d+ million ops)/.exec(error.message)[1]}: not run`, end: 'the host is full, foretold' }
   }
-  const { duration_ns } = await run.step(text)
+  await run.step(text)
   const { touched, predicted } = run.memory('device')
   if (touched !== predicted) throw new Error(`${touched} bytes touched, ${predicted} predicted`)
-  return { sequence, touched: formatBytes(touched), seconds: `${(duration_ns / 1e9).toFixed(1)} s`, end }
+  return { sequence, touched: formatBytes(touched), ran: 'ran', end }
 }
 
 /** What does not fit, in words. */

@@ -67,7 +67,7 @@ export const TRAIN = {
   model: key(
     MODEL,
     undefined,
-    'a preset ("llama-3-8b", "gpt2"); { "preset": "llama-3-8b", "layers": 2 } with what shall differ; { "family": "llama", "layers": 4, "width": 256, "heads": 4 } with the sizes of llama() or gpt(); { "load": "DIR" }, a model in Hugging Face layout with its weights',
+    'a preset ("llama-3-8b", "gpt-2"); { "preset": "llama-3-8b", "layers": 2 } with what shall differ; { "family": "llama", "layers": 4, "width": 256, "heads": 4 } with the sizes of llama() or gpt(); { "load": "DIR" }, a model in Hugging Face layout with its weights',
   ),
   text: key(
     TEXT,

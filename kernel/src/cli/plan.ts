@@ -240,12 +240,15 @@ function notChecked(tiers: readonly Tier[]): string {
   return `${tiers.join(' and ')} not checked: no ${tiers.map((tier) => BUDGETS[tier]).join(', no ')} is given`
 }
 
-function compared({ budgets }: Asked, outlooks: readonly Outlook[]): string[] {
-  const head = ['system', ...TIERS.map(String), 'fits', 'longest sequence', `of ${PLANNED_OPS / 1e6} M ops`, 'to host', 'from host']
+function compared({ budgets, options: { ranks = 1 } }: Asked, outlooks: readonly Outlook[]): string[] {
+  // Ranks have a device each, and share the host.
+  const shared = ranks > 1 ? [`host of all ${ranks}`] : []
+  const head = ['system', ...TIERS.map(String), ...shared, 'fits', 'longest sequence', 'with this chunk', 'to host, a step', 'from host']
   const rows = outlooks.map(({ system, bytes, fits, refused, longest, planned, links }) => [
     system,
-    ...TIERS.map((tier) => (bytes[tier] === 0 ? '-' : formatBytes(bytes[tier]))),
-    refused ? 'too many ops' : fits === undefined ? '-' : fits ? 'yes' : 'no',
+    ...TIERS.map((tier) => inTable(bytes[tier])),
+    ...shared.map(() => inTable(ranks * bytes.host)),
+    refused ? 'too many ops' : fits === undefined ? '-' : fits ? yes(bytes) : 'no',
     longest === undefined ? '-' : longestInWords(longest),
     planned === Number.POSITIVE_INFINITY ? '-' : tokens(planned),
     formatBytes(links.offload),
@@ -257,9 +260,20 @@ function compared({ budgets }: Asked, outlooks: readonly Outlook[]): string[] {
   return [
     ...aligned([head, ...rows], [...head.keys()].slice(1)),
     ...(unchecked.length > 0 ? [`Memory of tiers: ${notChecked(unchecked)}.`] : []),
+    `With this chunk: a plan holds ${PLANNED_OPS / 1e6} million ops; a larger chunk makes fewer.`,
     ...notes.map((note) => `Slow: ${note}.`),
     'Times are not predicted: that would need the rates of the machine that is planned for.',
   ]
+
+  /** What was not asked is not answered. */
+  function yes(bytes: Outlook['bytes']): string {
+    const open = TIERS.filter((tier) => bytes[tier] > 0 && budgets[tier] === undefined)
+    return open.length === 0 ? 'yes' : `yes; ${open.join(' and ')} not checked`
+  }
+}
+
+function inTable(bytes: number): string {
+  return bytes === 0 ? '-' : formatBytes(bytes)
 }
 
 function linksInWords({ offload, fetch, spill, load, collective }: Outlook['links']): string {

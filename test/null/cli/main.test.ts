@@ -7,6 +7,7 @@ import { FpdtError } from '../../../kernel/src/errors.js'
 import { Device } from '../../../kernel/src/fpdt/device.js'
 import { bytesOfStep } from '../../../kernel/src/fpdt/plan/step-bytes.js'
 import { longestInMemory, longestPlanned } from '../../../kernel/src/fpdt/plan/what-fits.js'
+import { formatBytes } from '../../../kernel/src/fpdt/sizes.js'
 import { gpt } from '../../../kernel/src/model/gpt.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'fpdt-main-'))
@@ -184,7 +185,7 @@ describe('fpdt plan', () => {
     const { code, out } = await said('plan', ...asked, '--system', 'all')
     expect(code).toBe(0) // those without chunks fit
     const rows = out.split('\n').slice(2, 7)
-    for (const row of rows) expect(row).toMatch(/^ulysses/.test(row) ? / yes / : / too many ops /)
+    for (const row of rows) expect(row).toMatch(/^ulysses/.test(row) ? / yes; host not checked / : / too many ops /)
     const alone = await said('plan', ...asked, '--json')
     expect([alone.code, JSON.parse(alone.out).systems]).toMatchObject([3, [{ system: 'fpdt', fits: false, refused: true }]])
   })
@@ -194,8 +195,15 @@ describe('fpdt plan', () => {
     expect(code).toBe(0)
     const rows = out.split('\n').slice(2, 7)
     expect(rows.map((row) => row.split(' ')[0])).toEqual(['ulysses', 'ulysses-checkpoint', 'ulysses-offload', 'fpdt-device', 'fpdt'])
-    for (const row of rows) expect(row).toMatch(/ yes +1,024 tokens /)
+    for (const row of rows) expect(row).toMatch(/ yes; host not checked +1,024 tokens /)
     expect(out).toMatch(/Times are not predicted/)
+    // With the host's budget the answer is whole; the host of all ranks is twice that of one.
+    const asked = ['plan', '--model', 'gpt-2', '--sequence', '1K', '--chunk', '256', '--gpus', '2']
+    const { host } = JSON.parse((await said(...asked, '--json')).out).systems[0].bytes
+    const whole = await said(...asked, '--system', 'all', '--memory', '80GB', '--host', '80GB')
+    const fpdt = whole.out.split('\n').find((row) => row.startsWith('fpdt ')) as string
+    expect(fpdt).toMatch(/ yes +1,024 tokens /)
+    expect(fpdt).toContain(` ${formatBytes(2 * host)} `)
   })
 
   it.each([

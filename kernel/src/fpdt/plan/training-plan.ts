@@ -181,8 +181,15 @@ function refuseTooManyOps(config: StepConfig): void {
   const fitting = plannedChunks(config)
   throw new FpdtError(
     'config',
-    `${chunks} chunks of ${chunk} tokens in ${layers} layers make about ${Math.round(ops / 1e6)} million ops, more than a plan holds (${PLANNED_OPS / 1e6} million). Try ${fitting > 0 ? `chunk ${Math.ceil((chunks * chunk) / fitting)} or more: ${fitting} chunks` : 'fewer sequences in a step'}.`,
+    `${chunks} chunks of ${chunk} tokens in ${layers} layers make about ${Math.round(ops / 1e6)} million ops, more than a plan holds (${PLANNED_OPS / 1e6} million). Try ${fitting > 0 ? `chunk ${roundUp((chunks * chunk) / fitting, config.ranks)} or more` : 'fewer sequences in a step'}.`,
   )
+}
+
+/** A number to type: up by an eighth at most, in whole powers of two where ranks allow. */
+function roundUp(chunk: number, ranks: number): number {
+  const power = 2 ** Math.max(0, Math.floor(Math.log2(chunk)) - 3)
+  const unit = power % ranks === 0 ? power : power * ranks
+  return Math.ceil(chunk / unit) * unit
 }
 
 /** Eight chunks where they are of 2048 tokens or more, on which kernels run well; below that fewer, but two at least. */
