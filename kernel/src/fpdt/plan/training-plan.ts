@@ -185,11 +185,11 @@ function refuseTooManyOps(config: StepConfig): void {
   )
 }
 
-/** A number to type: up by an eighth at most, in whole powers of two where ranks allow. */
+/** A number to type: the rank's share goes up by an eighth at most, to a multiple of a power of two. */
 function roundUp(chunk: number, ranks: number): number {
-  const power = 2 ** Math.max(0, Math.floor(Math.log2(chunk)) - 3)
-  const unit = power % ranks === 0 ? power : power * ranks
-  return Math.ceil(chunk / unit) * unit
+  const share = chunk / ranks
+  const unit = 2 ** Math.max(0, Math.floor(Math.log2(share)) - 3)
+  return ranks * Math.ceil(share / unit) * unit
 }
 
 /** Eight chunks where they are of 2048 tokens or more, on which kernels run well; below that fewer, but two at least. */

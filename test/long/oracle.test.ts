@@ -1,0 +1,2 @@
+import './whole.js'
+import '../step/oracle.test.js'
